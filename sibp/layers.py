@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from sibp import activations
 
-__all__ = ["Activate", "Affine", "Flatten", "Image", "MaxPool", "Step", "Unfold", "adjoint", "affine", "cross", "gram"]
+__all__ = ["Activate", "Affine", "Flatten", "Image", "MaxPool", "Step", "Unfold", "add_cross", "adjoint", "affine", "cross", "gram"]
 
 
 class Affine(NamedTuple):
@@ -45,6 +45,14 @@ def adjoint(D: Tensor, W: Tensor) -> Tensor:
 def cross(D: Tensor, X: Tensor) -> Tensor:
     """Return D^T X, `[E, O, I]`: the adjoint of `affine` in W, for D `[E, R, O]`. Cost: one product."""
     return D.mT @ X
+
+
+def add_cross(W: Tensor, D: Tensor, X: Tensor) -> None:
+    """Add D^T X to W in place, without a buffer of W's size. Cost: one product."""
+    if W.shape[0] == 1:
+        W[0].addmm_(D[0].mT, X[0])
+    else:
+        W.baddbmm_(D.mT, X.expand(W.shape[0], -1, -1))
 
 
 def gram(X: Tensor) -> Tensor:

@@ -1,0 +1,107 @@
+"""What every method is: options for one member, columns of them for an ensemble, and a step in place.
+
+A method is built for a list of members whose non-float options agree; their float options become columns `[E, 1, 1]`. The step
+reads a mini-batch `[E or 1, B, ...]` and changes the parameters in place. Nothing is ever summed over E.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from sibp import models
+from sibp.layers import Affine
+from sibp.losses import Loss
+from sibp.models import Network, Trace
+
+__all__ = ["Method", "NonNegative", "Options", "Positive", "State", "Steps"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+
+State = dict[str, list[Tensor]]
+
+
+class Options(BaseModel):
+    """Hyper-parameters of one member; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Method(ABC):
+    """One training method for an ensemble.
+
+    Args:
+        network: what is trained.
+        loss: at the output.
+        members: one `Options` each; the fields that are not floats must agree (see `group_key`).
+        dtype: of the parameters.
+        device: of the parameters.
+
+    Attributes:
+        name: the key in experiment files.
+        options: the class of its `Options`.
+        column: float options as `[E, 1, 1]` tensors.
+        shared: the other options.
+    """
+
+    name: ClassVar[str]
+    options: ClassVar[type[Options]]
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        members: Sequence[Options],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        keys = {self.group_key(member) for member in members}
+        if len(keys) != 1:
+            raise ValueError(f"{self.name}: members of one ensemble must agree in all but float options, got {keys}")
+        self.network = network
+        self.loss = loss
+        self.size = len(members)
+        rows = [member.model_dump() for member in members]
+        self.shared = {key: value for key, value in rows[0].items() if not isinstance(value, float)}
+        self.column = {
+            key: torch.tensor([row[key] for row in rows], dtype=dtype, device=device).reshape(-1, 1, 1)
+            for key, value in rows[0].items()
+            if isinstance(value, float)
+        }
+        self.prepare()
+
+    @classmethod
+    def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
+        """Return the options that must agree inside one ensemble: all but the floats."""
+        return tuple((k, v) for k, v in options.model_dump().items() if not isinstance(v, float))
+
+    def prepare(self) -> None:
+        """Set up what depends on the options alone."""
+
+    def start(self, parameters: Sequence[Affine]) -> State:
+        """Return the state before the first step: lists of tensors, one per layer, or nothing."""
+        return {}
+
+    @torch.no_grad()
+    def step(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> Tensor:
+        """Make one step on a mini-batch, in place, and return the mean losses `[E]` before it.
+
+        Args:
+            parameters: one `Affine` per layer; changed in place.
+            state: from `start`; changed in place.
+            x: inputs `[E or 1, B, *input_shape]`, in the parameters' dtype.
+            y: class indices `[E or 1, B]`, or values `[E or 1, B, K]`.
+        """
+        trace = models.forward(self.network, parameters, x)
+        losses = self.loss.value(trace.output, y)
+        self.update(parameters, state, trace, self.loss.delta(trace.output, y))
+        return losses
+
+    @abstractmethod
+    def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
+        """Change the parameters, given a forward pass and delta = dL/dF_N of the batch's **sum** `[E, B, K]`."""

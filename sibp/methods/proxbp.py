@@ -1,0 +1,65 @@
+"""Proximal back propagation as a complete method (J 3.2, after Frerix et al. 2018)."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor
+
+from sibp import conjugate_gradient, layers, models
+from sibp.layers import Affine
+from sibp.methods.base import Method, Options, Positive, State, Steps
+from sibp.models import Trace
+from sibp.subproblem import choose_space
+
+__all__ = ["ProxBP", "ProxBPOptions"]
+
+
+class ProxBPOptions(Options):
+    """Hyper-parameters of ProxBP.
+
+    eta: step on the pre-activations, G - eta dJ/dG, > 0; J sums over the mini-batch.
+    lam: proximal weight 1/(2 lam), > 0.
+    solver: ``cg`` runs `cg_steps` linear conjugate gradient iterations, ``exact`` solves by Cholesky.
+    cg_steps: 5 in the papers' tables.
+    space: where the conjugate gradient works, see `sibp.subproblem`.
+    """
+
+    eta: Positive = 0.1
+    lam: Positive = 1.0
+    solver: Literal["cg", "exact"] = "cg"
+    cg_steps: Steps = 5
+    space: Literal["auto", "batch", "weight"] = "auto"
+
+
+class ProxBP(Method):
+    """For every layer, with dJ/dG by back propagation through the **old** weights (J 3.2):
+        (W+, b+) = argmin ||X W^T + b - (Z - eta dJ/dG)||^2 + 1/(2 lam) (||W - W_k||^2 + ||b - b_k||^2).
+
+    J leaves the bias out; it is folded in as one more input that is always 1, as P does (docs/deviations.md).
+    Cost per layer: as SGD, plus R^2 (I + cg_steps O) in batch space, or a Cholesky factor of min(R, I)^3 / 3.
+    """
+
+    name = "proxbp"
+    options = ProxBPOptions
+
+    def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
+        for i in reversed(range(len(self.network.layers))):
+            layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
+            D = models.through_activation(layer, seen, delta)
+            if i > 0:
+                delta = models.through_bridge(layer, seen, layers.adjoint(D, W))
+            self.update_layer(seen.X.expand(W.shape[0], -1, -1), W, b, self.column["eta"] * D)
+
+    def update_layer(self, X: Tensor, W: Tensor, b: Tensor | None, R: Tensor) -> None:
+        """Move one layer by the (approximate) proximal step whose residual at the old parameters is R `[E, R, O]`."""
+        joint = b is not None
+        lam = self.column["lam"]
+        if self.shared["solver"] == "exact":
+            D = conjugate_gradient.solve_exactly(X, R, lam, joint)
+            W += D[:, : W.shape[2]].mT
+            if joint:
+                b += D[:, -1:]
+            return
+        steps = self.shared["cg_steps"]
+        space = choose_space(self.shared["space"], X, W.shape[1], steps, joint)
+        space.move(W, b, conjugate_gradient.solve_linear(space, R, lam, steps))
