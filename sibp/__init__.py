@@ -1,0 +1,25 @@
+"""Semi-Implicit Back Propagation and the methods it is compared with, at the price of SGD.
+
+import sibp
+model = sibp.mlp([784, 500, 10], std=0.01, seed=0)
+opt = sibp.SIBP(model, eta=0.1, lam=0.5)
+for x, y in batches:
+    loss = opt.step(x, y)
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sibp.optim import SIBP, ProxBP, mlp
+
+__all__ = ["SIBP", "ProxBP", "mlp"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # torch takes seconds to import; `sibp --help` should not wait for it
+    if name in __all__:
+        from sibp import optim
+
+        return getattr(optim, name)
+    raise AttributeError(f"module 'sibp' has no attribute {name!r}")

@@ -6,6 +6,7 @@ layers are counted from 0; layer i holds its rows `X` (F_i after the bridge), `Z
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -84,7 +85,7 @@ def mlp(widths: Sequence[int], activation: str = "relu", bias: bool = True) -> N
     last = len(widths) - 2
     stack = tuple(
         Layer(fan_in, fan_out, activation if i < last else "identity", bias, weight_shape=(fan_out, fan_in))
-        for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False))
+        for i, (fan_in, fan_out) in enumerate(pairwise(widths))
     )
     return Network(stack, (widths[0],), name="-".join(map(str, widths)))
 

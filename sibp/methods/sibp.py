@@ -102,14 +102,10 @@ class SIBP(Method):
         p = self.solve(layer, bias_space, Z, T, offset=Z - b, inputs=1)
         bias_space.move(W, b, p)
 
-    def solve(
-        self, layer: Layer, space: Space, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int
-    ) -> Tensor:
+    def solve(self, layer: Layer, space: Space, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int) -> Tensor:
         """Return the displacement's coordinates; `offset` is the part of Z that the unknown does not make."""
         variant = self.variant
-        problem = Subproblem(
-            space, activations.get(layer.activation), Z, T, self.column["lam"], per_neuron=variant.per_neuron
-        )
+        problem = Subproblem(space, activations.get(layer.activation), Z, T, self.column["lam"], per_neuron=variant.per_neuron)
         linear = layer.activation == "identity"
         rules = variant.last if linear else variant.hidden
         if variant.period_over_inputs:
