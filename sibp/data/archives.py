@@ -1,0 +1,108 @@
+"""Reading files and archives of unknown intent.
+
+Every read is bounded, so that a decompression bomb ends in one line instead of a full memory; nothing is unpacked to
+disk, and members of an archive are read by their exact names, so that a path cannot lead anywhere.
+"""
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from sibp.data.registry import DataError
+
+__all__ = ["read_archive", "read_folder", "read_tar"]
+
+Raw = Mapping[str, bytes]
+
+
+class _Bounded:
+    """A stream that gives at most `limit` bytes in all."""
+
+    def __init__(self, stream: BinaryIO, limit: int):
+        self.stream, self.limit, self.left = stream, limit, limit
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(self.left + 1 if size < 0 else min(size, self.left + 1))
+        self.left -= len(data)
+        if self.left < 0:
+            raise DataError(f"expands to more than {self.limit} bytes")
+        return data
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Turn what reading a damaged file raises into one line that names the file."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except EOFError:
+        raise DataError(f"{name}: truncated") from None
+    except (zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
+        raise DataError(f"{name}: damaged ({error})") from None
+
+
+@contextmanager
+def _opened(path: Path, limit: int) -> Iterator[_Bounded]:
+    """Open a file, decompressed if it is gzip, refusing a web page."""
+    with path.open("rb") as file, _naming(path.name):
+        head = file.peek(64)[:64].lstrip().lower()
+        if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+            raise DataError("an HTML page instead of data")
+        if head.startswith(b"\x1f\x8b"):
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                yield _Bounded(unzipped, limit)
+        else:
+            yield _Bounded(file, limit)
+
+
+def read_folder(folder: Path, files: Iterable[str], limit: int) -> Raw | None:
+    """Read the files (or their .gz) from a folder; None if it has none of them, DataError if some are missing."""
+    found, missing = {}, []
+    for name in files:
+        path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
+        if path is None:
+            missing.append(name)
+            continue
+        with _opened(path, limit) as stream:
+            found[name] = stream.read()
+    if found and missing:
+        raise DataError(f"{missing[0]}: not found in {folder}")
+    return found or None
+
+
+def read_archive(path: Path, folder: str, files: Iterable[str], limit: int) -> Raw:
+    """Read members `folder/file` of a tar archive, gzipped or not; see `read_tar`."""
+    with _opened(path, limit) as stream:
+        return read_tar(stream, folder, files, limit)
+
+
+def read_tar(stream: BinaryIO | _Bounded, folder: str, files: Iterable[str], limit: int) -> Raw:
+    """Read the regular members `folder/file` (or their .gz) of a tar stream into memory; all others are passed over.
+
+    Raises:
+        DataError: a member is missing, or the stream or a member has more than `limit` bytes.
+    """
+    wanted = {PurePosixPath(folder, name + end): name for name in files for end in ("", ".gz")}
+    left, found = set(wanted.values()), {}
+    with tarfile.open(fileobj=_Bounded(stream, limit), mode="r|") as archive:
+        for member in archive:
+            name = wanted.get(PurePosixPath(member.name))
+            if name in left and member.isreg():
+                data = archive.extractfile(member).read()
+                with _naming(name):
+                    found[name] = _gunzip(data, limit) if data.startswith(b"\x1f\x8b") else data
+                left.remove(name)
+            if not left:
+                return found
+    raise DataError(f"no member {PurePosixPath(folder, min(left))}")
+
+
+def _gunzip(data: bytes, limit: int) -> bytes:
+    with gzip.GzipFile(fileobj=BytesIO(data)) as unzipped:
+        return _Bounded(unzipped, limit).read()

