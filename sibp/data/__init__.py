@@ -16,7 +16,7 @@ __all__ = [
     "generated", "load", "names", "split",
 ]  # fmt: skip
 
-_NEED_TORCH = {"as_torch_dataset": "export", "export_torchvision": "export", "chain": "made", "generated": "made"}
+_NEED_TORCH = {"as_torch_dataset": "export", "export_torchvision": "export", "chain": "synthetic", "generated": "synthetic"}
 
 
 def __getattr__(name: str) -> object:

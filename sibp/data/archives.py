@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from sibp.data.registry import DataError
 
-__all__ = ["read_archive", "read_folder", "read_tar"]
+__all__ = ["naming", "read_archive", "read_folder", "read_tar"]
 
 Raw = Mapping[str, bytes]
 
@@ -35,8 +35,8 @@ class _Bounded:
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Turn what reading a damaged file raises into one line that names the file."""
+def naming(name: str) -> Iterator[None]:
+    """Turn what reading a damaged file raises into a DataError of one line that names the file."""
     try:
         yield
     except DataError as error:
@@ -50,7 +50,7 @@ def _naming(name: str) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path, limit: int) -> Iterator[_Bounded]:
     """Open a file, decompressed if it is gzip, refusing a web page."""
-    with path.open("rb") as file, _naming(path.name):
+    with path.open("rb") as file, naming(path.name):
         head = file.peek(64)[:64].lstrip().lower()
         if head.startswith((b"<!doctype", b"<html", b"<?xml")):
             raise DataError("an HTML page instead of data")
@@ -95,7 +95,7 @@ def read_tar(stream: BinaryIO | _Bounded, folder: str, files: Iterable[str], lim
             name = wanted.get(PurePosixPath(member.name))
             if name in left and member.isreg():
                 data = archive.extractfile(member).read()
-                with _naming(name):
+                with naming(name):
                     found[name] = _gunzip(data, limit) if data.startswith(b"\x1f\x8b") else data
                 left.remove(name)
             if not left:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from sibp.data.packages import Report
 from sibp.data.registry import DataError, Dataset, Entry, digest, find
-from sibp.data.sources import Report, Source, default_sources
+from sibp.data.sources import Source, default_sources
 
 __all__ = ["cache_folder", "fetch", "load"]
 
@@ -49,30 +50,32 @@ def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dat
         raise DataError(f"data set '{entry.name}' is not in the cache ({cache}): run '{repair}'")
     try:
         return _open(entry, cache / entry.name, verify)
-    except (DataError, OSError, ValueError, KeyError, TypeError) as error:
-        reason = error if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"data set '{entry.name}' in the cache ({cache}) is damaged: {reason}; '{repair}' repairs it"
-        ) from None
+    except PermissionError as error:
+        raise DataError(f"data set '{entry.name}' in the cache ({cache}) cannot be read: {error.strerror}") from None
+    except (DataError, OSError) as error:
+        problem = f"data set '{entry.name}' in the cache ({cache}) is damaged: {_reason(error)}"
+        raise DataError(f"{problem}; '{repair}' repairs it") from None
 
 
 def _open(entry: Entry, folder: Path, verify: bool) -> Dataset:
     manifest = _read_manifest(folder / "manifest.json")
-    if manifest["sha256"] != entry.hashes:
-        raise DataError("manifest.json lists other hashes than the registry")
+    if manifest.get("sha256") != entry.hashes:
+        raise DataError("manifest.json does not list the hashes of the registry")
     arrays = {name: _map(folder / f"{name}.npy", spec.shape) for name, spec in entry.arrays.items()}
     if verify:
         entry.check(arrays)
-    return Dataset(name=entry.name, **arrays, hashes=entry.hashes, source=manifest["source"], classes=entry.classes)
+    source = str(manifest.get("source"))
+    return Dataset(name=entry.name, **arrays, hashes=entry.hashes, source=source, classes=entry.classes)
 
 
 def _read_manifest(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError("manifest.json is missing") from None
     except ValueError:
         raise DataError("manifest.json is not JSON") from None
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -112,10 +115,9 @@ def fetch(
         with _locked(entry, cache, report), _scratch(entry, cache) as scratch:
             if ready := _intact(entry, cache, root, lambda text: None):  # another process was faster
                 return ready
-            _fetch_first(entry, cache, scratch, sources or default_sources(entry), report)
+            _fetch_first(entry, cache, scratch, default_sources(entry) if sources is None else sources, report)
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"data set '{entry.name}': cannot write the cache ({cache}): {reason}") from None
+        raise DataError(f"data set '{entry.name}': cannot write the cache ({cache}): {_reason(error)}") from None
     return load(name, root)
 
 
@@ -141,12 +143,18 @@ def _fetch_first(entry: Entry, cache: Path, scratch: Path, sources: Sequence[Sou
             report(f"{entry.name}: from {source.name}, all hashes agree")
             return
         except (DataError, OSError) as error:
-            reason = str(error) if isinstance(error, DataError) else (error.strerror or str(error)).lower()
-            failures.append(f"{source.name}: {reason}")
+            failures.append(f"{source.name}: {_reason(error)}")
+            report(f"{entry.name}: {failures[-1]}")
             if isinstance(error, OSError) and error.errno in _FULL:
                 break
         shutil.rmtree(place)
-    raise DataError(f"data set '{entry.name}' cannot be fetched: " + "; ".join(" ".join(f.split()) for f in failures))
+    raise DataError(f"data set '{entry.name}' cannot be fetched: {'; '.join(failures)}")
+
+
+def _reason(error: DataError | OSError) -> str:
+    """Return the error as part of one line."""
+    text = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    return " ".join(text.split())
 
 
 def _store(entry: Entry, arrays: dict[str, np.ndarray], source: str, scratch: Path, target: Path) -> None:

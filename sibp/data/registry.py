@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 import yaml
 
-__all__ = ["ArraySpec", "DataError", "Dataset", "Entry", "Package", "digest", "find", "names"]
+__all__ = ["ArraySpec", "DataError", "Dataset", "Entry", "Package", "digest", "find", "names", "parse"]
 
 
 class DataError(RuntimeError):
@@ -105,7 +105,11 @@ def digest(array: np.ndarray) -> str:
 
 @cache
 def _registry() -> dict[str, Entry]:
-    text = files(__package__).joinpath("registry.yaml").read_text(encoding="utf-8")
+    return parse(files(__package__).joinpath("registry.yaml").read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> dict[str, Entry]:
+    """Return the entries of a registry in YAML, by name."""
     return {name: _entry(name, **fields) for name, fields in yaml.safe_load(text).items()}
 
 
