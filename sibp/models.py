@@ -4,7 +4,7 @@ Notation as in J (2.1): F_1 = X, G_{i+1} = F_i W_i^T + b_i, F_{i+1} = sigma(G_{i
 layers are counted from 0; layer i holds its rows `X` (F_i after the bridge), `Z` (G_{i+1}) and `F` (F_{i+1}).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,7 +16,20 @@ from sibp import activations, layers, seeding
 from sibp.layers import Affine, Step
 from sibp.losses import Loss
 
-__all__ = ["Layer", "LayerTrace", "Network", "Trace", "build", "forward", "gradients", "initialise", "output"]
+__all__ = [
+    "Layer",
+    "LayerTrace",
+    "Network",
+    "Trace",
+    "backward",
+    "build",
+    "forward",
+    "gradients",
+    "initialise",
+    "loss_gradients",
+    "output",
+    "tensors",
+]
 
 
 @dataclass(frozen=True)
@@ -158,26 +171,40 @@ def through_bridge(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
     return delta
 
 
-def gradients(network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
-    """Return the gradients of the loss by back propagation (J 3.1, 3.2).
+def backward(
+    network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield (i, X, D) from the last layer to the first: its rows and D = dL/dZ by back propagation (J 3.1).
+
+    The error goes back through the weights as they were before the layer is yielded, so the caller may change that layer's
+    parameters in place and the layers before still get the gradient of the old network.
 
     Args:
         network: the network.
         parameters: its parameters.
         trace: a forward pass of them.
-        delta: dL/dF_N `[E, B, K]`; its scale (sum or mean over the batch) is the gradient's.
+        delta: dL/dF_N `[E, B, K]`; its scale (sum or mean over the batch) is that of D.
 
-    Returns:
-        One `Affine` per layer, shaped as the parameters. Cost: two products per layer, one for the first.
+    Yields:
+        The layer's number, X `[E, R, I]` and D `[E, R, O]`. Cost: one product per layer but the first.
     """
-    result: list[Affine] = []
     for i in reversed(range(len(network.layers))):
-        layer, seen, (W, b) = network.layers[i], trace.layers[i], parameters[i]
+        layer, seen, W = network.layers[i], trace.layers[i], parameters[i].W
         D = through_activation(layer, seen, delta)
-        X = seen.X.expand(W.shape[0], -1, -1)
-        result.append(Affine(layers.cross(D, X), None if b is None else D.sum(1, keepdim=True)))
         if i > 0:
             delta = through_bridge(layer, seen, layers.adjoint(D, W))
+        yield i, seen.X.expand(W.shape[0], -1, -1), D
+
+
+def gradients(network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
+    """Return the gradients of the loss, each shaped as its parameter (J 3.1, 3.2), for delta as in `backward`.
+
+    Cost: two products per layer, one for the first.
+    """
+    result = [
+        Affine(layers.cross(D, X), None if parameters[i].b is None else D.sum(1, keepdim=True))
+        for i, X, D in backward(network, parameters, trace, delta)
+    ]
     return result[::-1]
 
 
@@ -185,3 +212,8 @@ def loss_gradients(network: Network, parameters: Sequence[Affine], loss: Loss, x
     """Return the gradients of the mini-batch's mean loss, each shaped as its parameter."""
     trace = forward(network, parameters, x)
     return gradients(network, parameters, trace, loss.delta(trace.output, y) / trace.output.shape[1])
+
+
+def tensors(parameters: Sequence[Affine]) -> list[Tensor]:
+    """Return all weights and biases in one list: W and b of the first layer, of the second, and so on."""
+    return [tensor for layer in parameters for tensor in layer if tensor is not None]

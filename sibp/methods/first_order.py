@@ -1,0 +1,59 @@
+"""What the optimizers that follow one direction per step share: a direction, and a rule that moves the parameters along it.
+
+A direction stands where a gradient would: plain back propagation gives the gradient of the mean loss, ProxProp (P 5.3) something
+better scaled. Rules follow torch.optim step by step; their numbers are columns `[E, 1, 1]`, one per member.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from sibp import models
+from sibp.layers import Affine
+from sibp.methods.base import Method, State
+from sibp.models import Trace
+
+__all__ = ["FirstOrder", "Rule"]
+
+
+class Rule(ABC):
+    """How parameters move along a direction.
+
+    Args:
+        column: the method's float options, `[E, 1, 1]` each.
+        shared: its other options.
+    """
+
+    def __init__(self, column: Mapping[str, Tensor], shared: Mapping[str, object]) -> None:
+        self.column = column
+        self.shared = shared
+
+    @abstractmethod
+    def start(self, parameters: Sequence[Tensor]) -> State:
+        """Return the state before the first step for parameters `[E, ...]`."""
+
+    @abstractmethod
+    def move(self, parameters: Sequence[Tensor], directions: Sequence[Tensor], state: State) -> None:
+        """Move the parameters against their directions, in place; the directions may be overwritten."""
+
+
+class FirstOrder(Method):
+    """A method that computes one direction per parameter and moves along it by a rule."""
+
+    rule_class: ClassVar[type[Rule]]
+
+    def prepare(self) -> None:
+        self.rule = self.rule_class(self.column, self.shared)
+
+    def start(self, parameters: Sequence[Affine]) -> State:
+        return self.rule.start(models.tensors(parameters))
+
+    def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
+        """Return what stands for the gradient: that of the mini-batch's mean loss, as torch has it."""
+        return models.gradients(self.network, parameters, trace, delta / delta.shape[1])
+
+    def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
+        directions = self.directions(parameters, trace, delta)
+        self.rule.move(models.tensors(parameters), models.tensors(directions), state)
