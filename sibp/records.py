@@ -21,6 +21,8 @@ import pandas as pd
 import pyarrow
 import torch
 
+from sibp import __version__
+
 __all__ = ["COLUMNS", "STATUSES", "RecordError", "environment", "peak_memory", "read_run", "write_run", "written"]
 
 COLUMNS = ("exhibit", "method", "algorithm", "member", "seed", "epoch", "step", "samples", "seconds", "status")
@@ -87,7 +89,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": _git(),
         "versions": {
-            "sibp": _version("sibp"),
+            "sibp": __version__,
             "python": platform.python_version(),
             **{name: _version(name) for name in ("torch", "numpy", "pandas")},
             "cuda": torch.version.cuda if cuda else None,

@@ -1,0 +1,238 @@
+"""The command line: `sibp data`, `run`, `list`, `doctor` and `bench`.
+
+Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C. Whatever goes wrong
+is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import sibp
+
+if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` should not wait for them
+    from sibp.schema import Experiment
+
+__all__ = ["main"]
+
+EXPERIMENTS = Path("workflow/experiments")
+
+
+class UsageError(Exception):
+    """Bad input, said in one line; exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with the nearest right word."""
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            from sibp import wording
+
+            message += wording.suggest(found[1], re.findall(r"[\w.-]+", found[2]))
+        raise UsageError(f"{message} (see '{self.prog} --help')")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = _parser().parse_args(argv)
+        return arguments.command(arguments)
+    except SystemExit as done:  # --help and --version
+        return int(done.code or 0)
+    except KeyboardInterrupt:
+        print("sibp: interrupted", file=sys.stderr)
+        return 130
+    except Exception as fault:
+        if debug:
+            raise
+        code, line = _explain(fault)
+        print(f"sibp: error: {line}", file=sys.stderr)
+        return code
+
+
+def _explain(fault: Exception) -> tuple[int, str]:
+    """Return the exit code and the line for an exception."""
+    text = " ".join(str(fault).split())
+    if isinstance(fault, UsageError) or type(fault).__name__ == "SpecError":
+        return 2, text
+    if type(fault).__name__ in ("DataError", "RecordError"):
+        return 1, text
+    if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
+        return 1, f"out of memory: {text}; a smaller `training.ensemble` needs less"
+    return 1, f"{type(fault).__name__}: {text} (--debug shows where)"
+
+
+def _parser() -> Parser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+    parser = Parser("sibp", description="Semi-Implicit Back Propagation: train, compare, reproduce.", parents=[common])
+    parser.add_argument("--version", action="version", version=f"sibp {sibp.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[common])
+        added.set_defaults(command=command)
+        return added
+
+    data = add("data", _data, "Fetch, check and cache data sets.")
+    data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion-mnist, cifar10; all of them by default")
+    data.add_argument("--dir", metavar="D", help="the cache; by default the user's")
+
+    run = add("run", _run, "Train the methods of one experiment.")
+    run.add_argument("experiment", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
+    run.add_argument("--method", metavar="M", help="one label of the experiment; all of them by default")
+    run.add_argument("--out", metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet and .json")
+    run.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
+    _add_machine(run)
+
+    listed = add("list", _list, "Show what experiments would train.")
+    listed.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
+    _add_machine(listed)
+
+    doctor = add("doctor", _doctor, "Show what this machine has, and what a full workflow run would take.")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
+
+    bench = add("bench", _bench, "Measure the cost of steps side by side.")
+    bench.add_argument("--json", metavar="FILE", help="also write the measurements to a file")
+    _add_machine(bench, scale=False)
+    return parser
+
+
+def _add_machine(parser: argparse.ArgumentParser, scale: bool = True) -> None:
+    if scale:
+        parser.add_argument("--scale", default="auto", metavar="S", help="auto, full, laptop, smoke or a file (default: auto)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads; torch's choice by default")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, need a whole number >= 1")
+    return int(text)
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from sibp import data, wording
+
+    for name in arguments.names:
+        if name not in data.names():
+            raise UsageError(f"data set: {wording.need(name, data.names())}")
+    for name in arguments.names or data.names():
+        dataset = data.fetch(name, arguments.dir, report=lambda text: print(text, file=sys.stderr))
+        print(f"{name}: {len(dataset.train_images)} + {len(dataset.test_images)} images, from {dataset.source}")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from sibp import progress, trainer
+
+    device = _device(arguments.device)
+    experiment = _resolved(_path(arguments.experiment), arguments.scale, device)
+    labels = [arguments.method] if arguments.method else list(experiment.methods)
+    for label in labels:
+        experiment.method(label)
+    if not labels:
+        source = f"it is drawn from the runs of {experiment.runs}" if experiment.runs else "it is analytic"
+        print(f"{experiment.id}: nothing to train, {source}")
+        return 0
+    _check_data(experiment, arguments.data_dir)
+    _check_writable(Path(arguments.out) / experiment.id)
+    told = progress.for_stream(sys.stderr)
+    for label in labels:
+        trainer.run(experiment, label, device, arguments.threads, arguments.out, told, arguments.data_dir)
+        print(Path(arguments.out) / experiment.id / f"{label}.parquet")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from sibp import specs
+    from sibp.loop import total_steps
+
+    device = _device(arguments.device)
+    paths = [_path(arguments.experiment)] if arguments.experiment else sorted(EXPERIMENTS.glob("*.yaml"))
+    if not paths:
+        raise UsageError(f"{EXPERIMENTS}: holds no experiment files; run this in the repository's root or name a file")
+    for path in paths:
+        experiment = _resolved(path, arguments.scale, device)
+        source = f"  drawn from {experiment.runs}" if experiment.runs else "" if experiment.methods else "  trains nothing"
+        print(f"{experiment.id}  {experiment.title}  [{experiment.scale}]{source}")
+        for label in experiment.methods:
+            steps = total_steps(experiment.training_of(label), experiment.data.train)
+            print(f"  {label:16} {len(specs.members(experiment, label)):5} members x {steps} steps")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from sibp import doctor
+
+    report = doctor.examine(EXPERIMENTS, arguments.data_dir)
+    print(doctor.as_json(report) if arguments.json else doctor.as_text(report))
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from sibp import bench
+
+    return bench.main(device=_device(arguments.device), threads=arguments.threads, json=arguments.json)
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        built = "has no CUDA" if torch.version.cuda is None else f"for CUDA {torch.version.cuda} finds no usable device or driver"
+        raise UsageError(f"device: cuda asked for, but torch {torch.__version__} {built}; need cpu or auto")
+    return ("cuda" if there else "cpu") if asked == "auto" else asked
+
+
+def _path(text: str) -> Path:
+    """Return the file of an experiment given as a path or as an id."""
+    if text.endswith(".yaml"):
+        return Path(text)
+    from sibp import wording
+
+    known = sorted(file.stem for file in EXPERIMENTS.glob("*.yaml"))
+    if text not in known:
+        hint = wording.suggest(text, known)
+        raise UsageError(f"experiment: got {text!r}, need a .yaml file or an id of {EXPERIMENTS}{hint}")
+    return EXPERIMENTS / f"{text}.yaml"
+
+
+def _resolved(path: Path, scale: str, device: str) -> "Experiment":
+    """Return an experiment at a scale; scales are looked for beside its folder."""
+    from sibp import specs
+
+    experiment = specs.load_experiment(path)
+    name = scale if scale != "auto" else "full" if device == "cuda" else "laptop"
+    beside = path.resolve().parent.parent / "scales"
+    folder = beside if beside.is_dir() else EXPERIMENTS.parent / "scales"
+    return specs.resolve(experiment, specs.load_scale(name, folder))
+
+
+def _check_data(experiment: "Experiment", root: str | None) -> None:
+    from sibp import checks, data
+
+    if experiment.data.generated or experiment.data.name == checks.CHAIN:
+        return
+    try:
+        data.load(experiment.data.name, root)
+    except data.DataError as fault:
+        raise UsageError(str(fault)) from None
+
+
+def _check_writable(folder: Path) -> None:
+    """Make the output folder and try to write there, before hours are spent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        raise UsageError(f"out: cannot write to {folder}: {fault.strerror}") from None
