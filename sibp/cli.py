@@ -5,6 +5,7 @@ is said in one line; `--debug` adds the traceback. All checks come before anythi
 """
 
 import argparse
+import json
 import re
 import sys
 import tempfile
@@ -83,6 +84,7 @@ def _parser() -> Parser:
     data = add("data", _data, "Fetch, check and cache data sets.")
     data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion-mnist, cifar10; all of them by default")
     data.add_argument("--dir", metavar="D", help="the cache; by default the user's")
+    data.add_argument("--json", metavar="FILE", help="also write the SHA-256 of all arrays to a file")
 
     run = add("run", _run, "Train the methods of one experiment.")
     run.add_argument("experiment", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
@@ -124,9 +126,13 @@ def _data(arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         if name not in data.names():
             raise UsageError(f"data set: {wording.need(name, data.names())}")
+    hashes = {}
     for name in arguments.names or data.names():
         dataset = data.fetch(name, arguments.dir, report=lambda text: print(text, file=sys.stderr))
         print(f"{name}: {len(dataset.train_images)} + {len(dataset.test_images)} images, from {dataset.source}")
+        hashes[name] = dataset.hashes
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
