@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from sibp.data import generated, split
+
+
+@pytest.fixture
+def dataset():
+    return generated("mnist", train=60, test=20)
+
+
+def test_parts_are_cut_in_the_official_order_without_copying(dataset):
+    parts = split(dataset, train=40, validation=15, test=10)
+    np.testing.assert_array_equal(parts.x_train, dataset.train_images[:40])
+    np.testing.assert_array_equal(parts.x_validation, dataset.train_images[40:55])
+    np.testing.assert_array_equal(parts.y_validation, dataset.train_labels[40:55])
+    np.testing.assert_array_equal(parts.y_test, dataset.test_labels[:10])
+    assert all(np.shares_memory(part, dataset.train_images) for part in (parts.x_train, parts.x_validation))
+    assert (parts.x_train.dtype, parts.num_classes, parts.input_shape) == (np.uint8, 10, (1, 28, 28))
+
+
+def test_all_test_samples_are_taken_where_none_are_asked_for(dataset):
+    assert len(split(dataset, train=60).x_test) == 20
+    assert len(split(dataset, train=60, test=0).x_test) == 0
+
+
+@pytest.mark.parametrize("test", [None, 0, 20])
+def test_a_merged_validation_set_is_the_rest_and_the_test_set(dataset, test):
+    parts = split(dataset, train=55, validation=5, test=test, merge_test=True)
+    np.testing.assert_array_equal(parts.x_validation, np.concatenate([dataset.train_images[55:], dataset.test_images]))
+    np.testing.assert_array_equal(parts.y_validation, np.concatenate([dataset.train_labels[55:], dataset.test_labels]))
+    assert len(parts.x_test) == len(parts.y_test) == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"train": 61}, "train: 61 samples of 'mnist' asked for, allowed are 1 to 60"),
+        ({"train": 0}, "train: 0 samples of 'mnist' asked for, allowed are 1 to 60"),
+        ({"train": 50, "validation": 11}, "validation: 11 samples of 'mnist' asked for, allowed are 0 to 10"),
+        ({"train": 50, "validation": -1}, "validation: -1 samples of 'mnist' asked for, allowed are 0 to 10"),
+        ({"train": 50, "test": 21}, "test: 21 samples of 'mnist' asked for, allowed are 0 to 20"),
+        ({"train": 50, "test": 5, "merge_test": True}, "test: got 5, need 0, since merge_test makes"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_in_one_line(dataset, sizes, message):
+    with pytest.raises(ValueError) as caught:
+        split(dataset, **sizes)
+    assert str(caught.value).startswith(message)
