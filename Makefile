@@ -1,0 +1,47 @@
+# Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
+.DEFAULT_GOAL := paper
+.PHONY: help setup paper smoke notebooks bench test check readme reference lock clean
+
+BIN   := .venv/bin
+CORES := all# make CORES=4
+ARGS  := # more options for snakemake: make ARGS="--config scale=laptop"
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+setup: .venv/.ready ## make .venv with the locked environment
+
+.venv/.ready: envs/requirements.lock envs/setup.sh pyproject.toml
+	@sh envs/setup.sh .venv
+
+paper: setup ## data, training, every table and figure, the report (the default)
+	@$(BIN)/snakemake --cores $(CORES) $(ARGS)
+	@$(BIN)/python workflow/scripts/where.py
+
+smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, in about two minutes
+	@$(BIN)/snakemake --cores $(CORES) --configfile workflow/smoke.yaml $(ARGS)
+	@$(BIN)/python workflow/scripts/where.py --root .smoke
+
+notebooks: setup ## every exhibit as an executed notebook in results/notebooks/
+	@$(BIN)/snakemake --cores $(CORES) $(ARGS) notebooks
+
+bench: setup ## cost tables: a step of each method against a step of SGD
+	@$(BIN)/python -m sibp bench
+
+test: setup ## the whole test suite
+	@$(BIN)/python -m pytest
+
+check: setup ## formatting and lint
+	@$(BIN)/ruff check . && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint
+
+readme: setup ## refresh the results in README.md from results/reference/
+	@$(BIN)/python workflow/scripts/readme.py
+
+reference: setup ## copy this run's summaries, tables and pictures into results/reference/
+	@$(BIN)/python workflow/scripts/reference.py
+
+lock: setup ## resolve envs/requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra workflow --extra test pyproject.toml envs/requirements.in -o envs/requirements.lock
+
+clean: ## remove what the workflow wrote, not the data, the environment or results/reference/
+	@rm -rf .smoke .snakemake logs figures paper/tables paper/figures paper/exhibits paper/report.pdf results/runs results/summary results/data results/notebooks results/provenance.csv

@@ -1,0 +1,111 @@
+"""The step-size tables of J, A and I: the paper's accuracies and ours, setting by setting."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from exhibit import Exhibit
+from layout import MISSING, Cell, Table, Text, cell, decimal, number, spread
+from selection import select
+
+NEAR = 0.05  # both accuracies within this of a paper's count as the same result
+
+
+def long_form(exhibit: Exhibit) -> pd.DataFrame:
+    """Return one row per cell of the paper's table and metric: the paper's value, our mean, spread, n and diverged members."""
+    paper, rows = exhibit.paper, []
+    for row in paper["rows"]:
+        for column, values in zip(paper["columns"], row["values"], strict=True):
+            settings = {**row.get("fixed", {}), row["varies"]: column}
+            found = select(exhibit.final, row["algorithm"], **settings)
+            ours = found.iloc[0] if len(found) else None
+            for metric, value in zip(paper["metrics"], values, strict=True):
+                head = {"row": row["name"], "column": column, "algorithm": row["algorithm"], **settings}
+                rows.append(head | {"metric": metric, "paper": value} | _ours(ours, metric))
+    return pd.DataFrame(rows).assign(exhibit=exhibit.id, scale=exhibit.scale)
+
+
+def _ours(row: pd.Series | None, metric: str) -> dict[str, Any]:
+    if row is None:
+        return {"members": 0, "n": 0, "diverged": 0}
+    kept = {name: row[f"{metric}_{name}"] for name in ("mean", "std", "low", "high")}
+    return kept | {name: int(row[name]) for name in ("members", "n", "diverged")}
+
+
+def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
+    """Return the table in the paper's layout, three lines for each of its rows: the paper's, ours, our spread."""
+    metrics, columns = exhibit.paper["metrics"], exhibit.paper["columns"]
+    result = Table(head=["", "", *map(number, columns)], caption=caption)
+    for name, rows in data.groupby("row", sort=False):
+        cells = [{m: one for m, one in rows[rows["column"] == c].set_index("metric").iterrows()} for c in columns]
+        best = [_best(data, c, exhibit.paper["bold"]) for c in columns]
+        ours = [_mean(one, metrics, top) for one, top in zip(cells, best, strict=True)]
+        result.groups.append(
+            [
+                [
+                    cell(name),
+                    cell("paper"),
+                    *(cell(_pair([decimal(one[m]["paper"]) for m in metrics])) for one in cells),
+                ],
+                [cell(""), cell("ours"), *ours],
+                [cell(""), cell("s.d."), *(cell(_spread(one, metrics)) for one in cells)],
+            ]
+        )
+    return result
+
+
+def _pair(texts: list[str]) -> str:
+    return MISSING if set(texts) == {MISSING} else " / ".join(texts)
+
+
+def _best(data: pd.DataFrame, column: float, metrics: list[str]) -> dict[str, float]:
+    return {m: data[(data["column"] == column) & (data["metric"] == m)]["mean"].max() for m in metrics}
+
+
+def _mean(one: dict[str, pd.Series], metrics: list[str], best: dict[str, float]) -> Cell:
+    if not one[metrics[0]]["members"]:
+        return cell("not run")
+    if not one[metrics[0]]["n"]:
+        return cell(MISSING)
+    texts = [Text(decimal(one[m]["mean"]), bold=one[m]["mean"] == best.get(m)) for m in metrics]
+    return (texts[0], Text(" / "), *texts[1:])
+
+
+def _spread(one: dict[str, pd.Series], metrics: list[str]) -> str:
+    first = one[metrics[0]]
+    lost = f"{first['diverged']:.0f} of {first['members']:.0f} {MISSING}" if first["diverged"] else ""
+    spreads = " / ".join(filter(None, (spread(one[m]["std"]) for m in metrics)))
+    return ", ".join(filter(None, [spreads, lost]))
+
+
+def settle(exhibit: Exhibit) -> str:
+    """Return which of the papers' two contradicting cells the runs support, in a sentence that gives the rule and the numbers.
+
+    Seed by seed: a version is supported if both accuracies lie within 0.05 of its numbers. A diverged member counts for I,
+    whose numbers are those of a network that answers one class.
+    """
+    case, metrics = exhibit.paper["contradiction"], exhibit.paper["metrics"]
+    rows = select(exhibit.runs, case["algorithm"], eta=case["eta"])
+    last = rows.sort_values("step").groupby("member").tail(1)
+    votes = [_vote(row, case, metrics) for _, row in last.iterrows()]
+    means = _pair([decimal(value) for value in last[metrics].mean()])
+    if not votes:
+        verdict = "was not run, so nothing is settled"
+    elif len(set(votes)) > 1:
+        verdict = f"is undecided: of {len(votes)} seeds {votes.count('A')} support A, {votes.count('I')} support I"
+    else:
+        verdict = {"A": "supports A", "I": "supports I", "": "supports neither"}[votes[0]] + f" in all {len(votes)} seeds"
+    scale = "" if exhibit.scale == "full" else f" at {exhibit.scale} scale"
+    version = {v: _pair([decimal(value) for value in case[v]]) for v in "AI"}
+    return (
+        f"The versions contradict each other for SGD at step size {case['eta']}: A has {version['A']}, I has {version['I']}. "
+        f"Our run{scale} has {means} on average and {verdict} "
+        f"(supported: both accuracies within {NEAR} of it; a diverged seed counts for I, whose numbers are chance)."
+    )
+
+
+def _vote(row: pd.Series, case: dict[str, Any], metrics: list[str]) -> str:
+    if row["status"] == "diverged":
+        return "I"
+    near = [v for v in "AI" if np.all(np.abs(row[metrics].to_numpy(float) - case[v]) <= NEAR)]
+    return near[0] if near else ""

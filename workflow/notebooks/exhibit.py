@@ -1,0 +1,172 @@
+"""What every notebook of an exhibit needs: its settings, the papers' values, our runs and their summary, and one call that saves.
+
+    exhibit = Exhibit("j-table2")
+    exhibit.summary       one row per setting and evaluation, over the seeds
+    exhibit.save(caption="...", table=table, data=frame, figure=None)
+
+Paths lie below the repository, or below the folder that SIBP_ROOT names.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import style
+import yaml
+from layout import Table
+from matplotlib.figure import Figure
+
+WORKFLOW = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One table or figure of a paper and the runs that it is drawn from."""
+
+    id: str
+
+    @cached_property
+    def root(self) -> Path:
+        return WORKFLOW.parent / os.environ.get("SIBP_ROOT", ".")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The experiment file."""
+        return _yaml(WORKFLOW / "experiments" / f"{self.id}.yaml")
+
+    @cached_property
+    def source(self) -> dict[str, Any]:
+        """The experiment file of the runs: another exhibit's where this one says `runs`."""
+        return _yaml(WORKFLOW / "experiments" / f"{self.settings.get('runs', self.id)}.yaml")
+
+    @cached_property
+    def paper(self) -> dict[str, Any]:
+        """The paper's values, from workflow/papers.yaml."""
+        return _yaml(WORKFLOW / "papers.yaml")[self.id]
+
+    @cached_property
+    def _folder(self) -> Path:
+        return self.root / "results" / "runs" / self.source["id"]
+
+    @cached_property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """What each run says of itself, by label."""
+        labels = self.source.get("methods", {})
+        return {label: json.loads((self._folder / f"{label}.json").read_text(encoding="utf-8")) for label in labels}
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """All rows of all labels: one per member and evaluation."""
+        return pd.concat([pd.read_parquet(self._folder / f"{label}.parquet") for label in self.records], ignore_index=True)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The rows of results/summary: one per setting and evaluation."""
+        return pd.read_csv(self.root / "results" / "summary" / f"{self.source['id']}.csv")
+
+    @property
+    def hyperparameters(self) -> list[str]:
+        return list(self.summary.loc[:, :"epoch"].columns[3:-1])  # after exhibit, method, algorithm
+
+    @cached_property
+    def final(self) -> pd.DataFrame:
+        """The summary's last evaluation of each setting."""
+        setting = ["method", *self.hyperparameters]
+        return self.summary.sort_values("step", kind="stable").groupby(setting, dropna=False, sort=False).tail(1)
+
+    @property
+    def scale(self) -> str:
+        """The scale of the runs; `full` where nothing is trained."""
+        return next((record["scale"] for record in self.records.values()), "full")
+
+    @property
+    def reductions(self) -> str:
+        """What the runs leave out of the experiment file, in words: empty at full scale."""
+        parts = dict.fromkeys(part for label in self.records for part in self._reductions(label))
+        return f"{self.scale} scale: {', '.join(parts)}" if parts else ""
+
+    @property
+    def hardware(self) -> str:
+        """On what the runs were made."""
+        names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in self.records.values())
+        return "; ".join(dict.fromkeys(names))
+
+    @property
+    def seeds(self) -> int:
+        return self.runs["seed"].nunique()
+
+    def _reductions(self, label: str) -> list[str]:
+        record, file = self.records[label], self.source
+        ran, own = record["settings"], (file["methods"][label] or {}).get("training", {})
+        asked = file["training"] | own
+        pairs = [
+            *((ran["data"].get(key), file["data"].get(key), f"{split} samples") for key, split in SPLITS.items()),
+            *((record["training"].get(key), asked.get(key), key) for key in ("epochs", "steps")),
+            (ran["seeds"], file.get("seeds", 1), "seeds"),
+        ]
+        parts = ["generated data"] * bool(ran["data"].get("generated"))
+        parts += [f"{ours} of {theirs} {word}" for ours, theirs, word in pairs if theirs and ours is not None and ours < theirs]
+        widths, full = ran["network"].get("widths"), file["network"].get("widths")
+        if widths != full:
+            parts.append(f"widths {'-'.join(map(str, widths))} for {'-'.join(map(str, full))}")
+        return parts
+
+    def caption(self, text: str) -> str:
+        """Return a caption that also says which paper, scale, number of seeds and hardware it is about."""
+        facts = [f"After {self.paper['place']}."]
+        if self.records:
+            scale = self.reductions or "Full scale: the papers' settings"
+            facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self.seeds}. Trained on {self.hardware}.")
+        return " ".join([text, *facts, *filter(None, [self.settings.get("note")])]).replace("\n", " ").strip()
+
+    def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None) -> None:
+        """Write paper/tables/<id>.{tex,md,csv}, the figure in its three forms, and paper/exhibits/<id>.json for the report.
+
+        Args:
+            caption: of the exhibit, see `caption`.
+            table: the exhibit itself, or the numbers behind its figure.
+            data: the same numbers in long form, for the CSV file.
+            figure: None for a table.
+        """
+        paper, figures = self.root / "paper", self.root / "figures"
+        _write(paper / "tables" / f"{self.id}.tex", lambda path: path.write_text(table.latex(self.id), encoding="utf-8"))
+        _write(paper / "tables" / f"{self.id}.md", lambda path: path.write_text(table.markdown(), encoding="utf-8"))
+        _write(paper / "tables" / f"{self.id}.csv", lambda path: data.to_csv(path, index=False))
+        if figure is not None:
+            style.stamp(figure, self.reductions)
+            made = {"Date": None, "Creator": "sibp"}
+            _write(paper / "figures" / f"{self.id}.pdf", lambda p: figure.savefig(p, metadata={"CreationDate": None}))
+            _write(figures / f"{self.id}.svg", lambda p: figure.savefig(p, metadata=made))
+            _write(figures / f"{self.id}.png", lambda p: figure.savefig(p))
+        page = {
+            "id": self.id,
+            "title": self.settings["title"],
+            "paper": self.paper["place"],
+            "caption": caption,
+            "scale": self.scale,
+            "reductions": self.reductions,
+            "hardware": self.hardware,
+            "figure": figure is not None,
+            "table": table.structure(),
+        }
+        _write(paper / "exhibits" / f"{self.id}.json", lambda p: p.write_text(json.dumps(page, indent=1), encoding="utf-8"))
+
+
+SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path` that keeps its suffix, then move it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".part-{path.name}")
+    write(unfinished)
+    os.replace(unfinished, path)

@@ -1,0 +1,57 @@
+# %% [markdown]
+# # I, Figure 2: SIBP, ProxBP and SGD per epoch of MNIST
+# Training loss, training accuracy and validation accuracy. SIBP and ProxBP use the paper's η = 0.1; SGD's step size, which
+# the paper only calls smaller, is the one of the grid with the best mean validation accuracy after the last epoch.
+
+# %%
+import pandas as pd
+import style
+from exhibit import Exhibit
+from layout import MISSING, Table, cell, decimal, number, spread
+from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
+from selection import band, choose, members
+
+style.use()
+exhibit = Exhibit("i-fig2")
+chosen = {label: choose(exhibit.final, label, "validation_accuracy_mean") for label in exhibit.records}
+settings = {
+    label: ", ".join(f"{symbol} = {number(row[name])}" for name, symbol in (("eta", "η"), ("lam", "λ")) if pd.notna(row.get(name)))
+    for label, row in chosen.items()
+}
+settings
+
+# %% The figure
+shown = {"train_loss": "training loss", "train_accuracy": "training accuracy", "validation_accuracy": "validation accuracy"}
+figure, panels = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
+for ax, (metric, title) in zip(panels, shown.items(), strict=True):
+    for label, row in chosen.items():
+        curve = band(members(exhibit.runs, row, exhibit.hyperparameters), "epoch", metric)
+        look, algorithm = style.line(row["algorithm"]), row["algorithm"]
+        ax.plot(curve.index, curve["mean"], **look, label=f"{style.name(algorithm)}, {settings[label]}")
+        ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
+    ax.set(xlabel="epoch", ylabel=title.split()[1], title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+panels[0].set(yscale="log", ylabel="mean cross-entropy")
+style.letter(panels)
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+# %% The numbers behind it: where each curve ends
+rows = [{"method": label, "setting": settings[label]} | row.to_dict() for label, row in chosen.items()]
+data = pd.DataFrame(rows)
+group = [
+    [
+        cell(style.name(row["algorithm"])),
+        cell(settings[label]),
+        *(cell(f"{decimal(row[f'{metric}_mean'])} {spread(row[f'{metric}_std'])}".strip()) for metric in shown),
+        cell(f"{row['n']:.0f} of {row['members']:.0f}" if row["n"] else MISSING),
+    ]
+    for label, row in chosen.items()
+]
+caption = exhibit.caption(
+    "Training loss, training accuracy and validation accuracy per epoch. Lines: mean over the seeds that did not diverge; bands: "
+    "their smallest and largest value. SGD's step size is the one of its grid with the best mean validation accuracy at the end."
+)
+table = Table(["method", "setting", *shown.values(), "seeds"], "Where the curves end: mean ± standard deviation.", [group])
+exhibit.save(caption, table, data, figure)
+print(table.markdown())

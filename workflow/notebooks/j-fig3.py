@@ -1,0 +1,90 @@
+# %% [markdown]
+# # J, Figure 3: leaving the region where the gradient vanishes
+# A chain of seven scalar weights, started near 0.15, fitted to ten random points. Loss and change of the first weight per step,
+# with one random point a step (stochastic) and with all ten (full batch). The paper gives no step sizes. The rule here: of
+# each method's grid, the setting with the lowest mean loss after the last step, among those whose seeds diverged least often.
+
+# %%
+import numpy as np
+import pandas as pd
+import style
+from exhibit import Exhibit
+from layout import Table, cell, decimal, number
+from matplotlib import pyplot as plt
+from selection import band, choose, members
+
+style.use()
+exhibit = Exhibit("j-fig3")
+sampling = {label: "full batch" if r["training"]["batch_size"] == "full" else "stochastic" for label, r in exhibit.records.items()}
+chosen = {label: choose(exhibit.final, label, "train_loss_mean", largest=False) for label in exhibit.records}
+curves = {label: members(exhibit.runs, row, exhibit.hyperparameters) for label, row in chosen.items()}
+
+
+def setting(row):
+    """Return a label's chosen step sizes in words."""
+    return ", ".join(f"{s} = {number(row[n])}" for n, s in (("eta", "η"), ("lam", "λ")) if pd.notna(row.get(n)))
+
+
+pd.DataFrame({label: {"setting": setting(row), "loss": row["train_loss_mean"]} for label, row in chosen.items()}).T
+
+# %% The figure
+shown = {"train_loss": "loss", "first_weight_change": "$|w_1^{k+1} - w_1^k|$"}
+figure, panels = plt.subplots(2, 2, figsize=(style.WIDTH, 4.4), sharex=True, sharey="col")
+for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True):
+    for ax, (metric, title) in zip(row_of_panels, shown.items(), strict=True):
+        for label in (label for label in chosen if sampling[label] == kind):
+            curve = band(curves[label][curves[label]["step"] > 0], "step", metric)
+            look, algorithm = style.line(chosen[label]["algorithm"]), chosen[label]["algorithm"]
+            ax.plot(curve.index, curve["mean"], **look, label=f"{style.name(algorithm)}, {setting(chosen[label])}")
+            ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
+        ax.set(xscale="log", yscale="log", ylabel=title, title=kind)
+        ax.legend(fontsize="x-small")
+for ax in panels[1]:
+    ax.set_xlabel("step")
+style.letter(panels.ravel())
+
+# %% The numbers behind it: after how many steps the loss has fallen half of the way that it falls in all
+
+
+def steps_until_drop(rows):
+    """Return, seed by seed, the first evaluated step whose loss has made half of the way from the first to the least."""
+    steps = []
+    for _, seed in rows.sort_values("step").groupby("member"):
+        loss = seed["train_loss"].to_numpy()
+        half = (loss[0] + np.nanmin(loss)) / 2
+        steps.append(seed["step"].to_numpy()[np.argmax(loss <= half)])
+    return np.array(steps)
+
+
+claimed = exhibit.paper["steps_until_drop"]
+facts = []
+for label, row in chosen.items():
+    drops = steps_until_drop(curves[label])
+    paper = claimed.get(row["algorithm"]) if sampling[label] == "stochastic" else None
+    names = {"method": style.name(row["algorithm"]), "sampling": sampling[label], "setting": setting(row)}
+    found = {"median": np.median(drops), "least": drops.min(), "most": drops.max(), "paper": paper}
+    facts.append(names | found | {"final_loss": row["train_loss_mean"], "n": row["n"], "members": row["members"]})
+data = pd.DataFrame(facts).sort_values("sampling", ascending=False, kind="stable")
+groups = [
+    [
+        [
+            cell(fact["method"]),
+            cell(fact["sampling"]),
+            cell(fact["setting"]),
+            cell(f"{fact['median']:.0f} ({fact['least']:.0f} to {fact['most']:.0f})"),
+            cell("" if pd.isna(fact["paper"]) else f"about {fact['paper']:.0f}"),
+            cell(decimal(fact["final_loss"])),
+            cell(f"{fact['n']:.0f} of {fact['members']:.0f}"),
+        ]
+        for _, fact in rows.iterrows()
+    ]
+    for _, rows in data.groupby("sampling", sort=False)
+]
+caption = exhibit.caption(
+    "Loss over the ten points and change of the first weight per step. Lines: mean over the seeds; bands: their range. "
+    " Step sizes: of each method's grid the one with the lowest mean loss after the last step."
+)
+head = ["method", "sampling", "setting", "steps until the loss drops", "paper", "last loss", "seeds"]
+table = Table(head, "Steps until the loss has fallen half of the way that it falls in all: median and range of the seeds.", groups)
+exhibit.save(caption, table, data, figure)
+print(table.markdown())

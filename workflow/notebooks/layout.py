@@ -1,0 +1,92 @@
+"""A table once, in every form it is printed in: Markdown, LaTeX (booktabs) and the structure that the report typesets."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MISSING = "–"  # the papers' sign for a method that failed
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of a cell."""
+
+    text: str
+    bold: bool = False
+
+
+Cell = Sequence[Text]
+
+
+def cell(text: object, bold: bool = False) -> Cell:
+    return (Text(str(text), bold),)
+
+
+@dataclass
+class Table:
+    """A head, groups of lines that belong together (a rule is drawn between groups), and a caption."""
+
+    head: Sequence[str]
+    caption: str
+    groups: list[list[Sequence[Cell]]] = field(default_factory=list)
+
+    def structure(self) -> dict[str, object]:
+        """Return lists and strings only; a cell is a list of [text, is bold]."""
+        groups = [[[[[part.text, part.bold] for part in one] for one in line] for line in group] for group in self.groups]
+        return {"head": list(self.head), "groups": groups}
+
+    def markdown(self) -> str:
+        """Return the table as GitHub shows it, the caption above."""
+        lines = [self.head, ["---"] * len(self.head)]
+        for group in self.groups:
+            lines += [["".join(f"**{p.text}**" if p.bold else p.text for p in one) for one in line] for line in group]
+        return f"{self.caption}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def latex(self, label: str) -> str:
+        r"""Return a `table` environment; it needs \usepackage{booktabs} and nothing else."""
+        body = "\n\\midrule\n".join("\n".join(_latex_line(line) for line in group) for group in self.groups)
+        head = " & ".join(_escape(text) for text in self.head)
+        return (
+            f"\\begin{{table}}\n\\centering\n\\small\n\\begin{{tabular}}{{l{'c' * (len(self.head) - 1)}}}\n\\toprule\n{head} \\\\\n"
+            f"\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\caption{{{_escape(self.caption)}}}\n"
+            f"\\label{{tab:{label}}}\n\\end{{table}}\n"
+        )
+
+
+def decimal(value: float | None, digits: int = 4) -> str:
+    """Return a fraction as the papers print it, the dash where there is none."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def spread(value: float | None, digits: int = 4) -> str:
+    return "" if value is None or math.isnan(value) else f"± {value:.{digits}f}"
+
+
+def number(value: float) -> str:
+    """Return a hyper-parameter without needless zeros: 0.1, 10, 1e-05."""
+    return f"{value:g}"
+
+
+def _latex_line(line: Sequence[Cell]) -> str:
+    cells = ["".join(f"\\textbf{{{_escape(p.text)}}}" if p.bold else _escape(p.text) for p in one) for one in line]
+    return " & ".join(cells) + r" \\"
+
+
+def _escape(text: str) -> str:
+    signs = {
+        "–": "--",
+        "±": r"$\pm$",
+        "η": r"$\eta$",
+        "λ": r"$\lambda$",
+        "×": r"$\times$",
+        "≤": r"$\le$",
+        "≥": r"$\ge$",
+        "−": "$-$",
+    }
+    signs |= {character: f"\\{character}" for character in "&%#_$"} | {
+        "∞": r"$\infty$",
+        "²": "$^2$",
+        "⁷": "$^7$",
+        "′": "$'$",
+    }
+    return "".join(signs.get(character, character) for character in text)

@@ -1,0 +1,40 @@
+"""Picking settings and curves out of runs and summaries; each choice is a rule that a caption can state."""
+
+import numpy as np
+import pandas as pd
+
+
+def select(frame: pd.DataFrame, algorithm: str, **settings: float) -> pd.DataFrame:
+    """Return the rows of a method at these values of its hyper-parameters, whatever label they were trained under."""
+    mask = frame["algorithm"] == algorithm
+    for name, value in settings.items():
+        mask &= np.isclose(frame[name].astype(float), value) if name in frame else False
+    return frame[mask]
+
+
+def choose(final: pd.DataFrame, method: str, by: str, largest: bool = True) -> pd.Series:
+    """Return the row of the setting of one label with the best mean, among those whose seeds diverged least often.
+
+    Args:
+        final: a summary's last evaluations.
+        method: the label.
+        by: the column to compare, `..._mean`.
+        largest: False takes the smallest instead.
+    """
+    rows = final[final["method"] == method]
+    rows = rows[rows["diverged"] == rows["diverged"].min()]
+    return rows.sort_values(by, ascending=not largest, kind="stable", na_position="last").iloc[0]
+
+
+def members(runs: pd.DataFrame, chosen: pd.Series, names: list[str]) -> pd.DataFrame:
+    """Return the rows of all seeds of the chosen setting; `names` are its hyper-parameters."""
+    mask = runs["method"] == chosen["method"]
+    for name in names:
+        mask &= (runs[name] == chosen[name]) | (runs[name].isna() & pd.isna(chosen[name]))
+    return runs[mask]
+
+
+def band(rows: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
+    """Return mean, min and max over the seeds that have not diverged, one row per value of `axis`."""
+    alive = rows[rows["status"] != "diverged"]
+    return alive.groupby(axis)[metric].agg(["mean", "min", "max"]).dropna()

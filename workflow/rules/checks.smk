@@ -1,0 +1,13 @@
+rule provenance:
+    """What ran where, from which commit, at what cost: a row a training job."""
+    input:
+        records=[file for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") for file in runs(exhibit, "json")],
+        script="workflow/scripts/provenance.py",
+    output:
+        "<results>/provenance.csv",
+    log:
+        "<logs>/provenance.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python {input.script} {input.records} --output {output} > {log} 2>&1"

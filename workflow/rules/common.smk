@@ -1,0 +1,121 @@
+# What the rules share: the experiments at the chosen scale, read once. No torch, no maths, no network.
+import copy
+import os
+import shutil
+import subprocess
+import sys
+
+import yaml
+from snakemake.utils import update_config
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
+import fingerprint
+
+# the Python that runs Snakemake also runs the jobs; an environment that a rule activates still comes first
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+def has_cuda():
+    """Tell whether the driver lists a GPU; asking torch would take seconds."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
+        return False
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return listing.returncode == 0 and "GPU" in listing.stdout
+
+
+def one_of(key, allowed):
+    """Return config[key], or stop with one line that says what is allowed."""
+    if config[key] not in allowed:
+        raise WorkflowError(f"config {key}: got {config[key]!r}, need one of {', '.join(allowed)}")
+    return config[key]
+
+
+def load(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def at_scale(experiment, scale):
+    """Return an experiment file's content with the scale's keys for it merged in, its limits beside it."""
+    settings = copy.deepcopy(experiment)
+    update_config(settings, scale.get("experiments", {}).get(experiment["id"], {}))
+    return settings | {"limits": scale.get("limits", {}), "generated": scale.get("data") == "generated"}
+
+
+WORKFLOW = Path(workflow.basedir) / "workflow"
+SCALES = sorted(path.stem for path in (WORKFLOW / "scales").glob("*.yaml"))
+DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto", "cpu", "cuda"]), config["device"])
+SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
+SCALE_FILE = load(WORKFLOW / "scales" / f"{SCALE}.yaml")
+REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
+EXPERIMENTS = {path.stem: at_scale(load(path), SCALE_FILE) for path in sorted((WORKFLOW / "experiments").glob("*.yaml"))}
+config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
+EXHIBITS = [name for name in EXPERIMENTS if (WORKFLOW / "notebooks" / f"{name}.py").exists()]
+FIGURES = [name for name in EXHIBITS if "-fig" in name]
+TABLES = [name for name in EXHIBITS if name not in FIGURES]
+
+
+HELPERS = [f"workflow/notebooks/{name}.py" for name in ("comparison", "exhibit", "layout", "selection", "style")]
+SHARED = ["workflow/papers.yaml", *HELPERS]
+
+
+def source(exhibit):
+    """Return the id of the experiment whose runs an exhibit is drawn from."""
+    return EXPERIMENTS[exhibit].get("runs", exhibit)
+
+
+def labels(exhibit):
+    return list(EXPERIMENTS[source(exhibit)].get("methods", {}))
+
+
+def method(wildcards):
+    return EXPERIMENTS[wildcards.exhibit]["methods"][wildcards.label] or {}
+
+
+def settings(wildcards):
+    """Return all that decides one training job, and nothing else: a change here reruns the job, a touched file does not."""
+    experiment = EXPERIMENTS[wildcards.exhibit]
+    keys = ("id", "data", "network", "loss", "training", "seeds", "limits", "generated")
+    return {key: experiment.get(key) for key in keys} | {"method": method(wildcards)}
+
+
+def code(wildcards):
+    """Return the fingerprint of the modules that a label's method is made of."""
+    return fingerprint.of_method(method(wildcards).get("method", wildcards.label), Path(workflow.basedir) / "sibp")
+
+
+def training_data(wildcards):
+    experiment = EXPERIMENTS[wildcards.exhibit]
+    name = experiment["data"]["name"]
+    return [] if experiment["generated"] or name not in REAL else f"<results>/data/{name}.json"
+
+
+def is_timed(wildcards):
+    training = EXPERIMENTS[wildcards.exhibit]["training"] | method(wildcards).get("training", {})
+    return training.get("mode") == "timed"
+
+
+def runs(exhibit, suffix):
+    return [f"<results>/runs/{source(exhibit)}/{label}.{suffix}" for label in labels(exhibit)]
+
+
+def summaries(exhibit):
+    return [f"<results>/summary/{source(exhibit)}.csv"] if labels(exhibit) else []
+
+
+def tables(exhibit):
+    forms = [f"<paper>/tables/{exhibit}.{form}" for form in ("tex", "md", "csv")]
+    return forms if exhibit in FIGURES else [*forms[:2], in_report(forms[2], exhibit, "Tables")]
+
+
+def figures(exhibit):
+    if exhibit in TABLES:
+        return []
+    picture = in_report(f"<figures>/{exhibit}.svg", exhibit, "Figures")
+    return [f"<paper>/figures/{exhibit}.pdf", f"<figures>/{exhibit}.png", picture]
+
+
+def in_report(path, exhibit, category):
+    """Mark a file for `snakemake --report`, with its caption and labels."""
+    paper = EXPERIMENTS[exhibit]["paper"]
+    labels = {"exhibit": exhibit, "paper": f"{paper['source']}, {paper['exhibit']}", "scale": SCALE}
+    return report(path, caption=f"../report/{exhibit}.rst", category=category, labels=labels)

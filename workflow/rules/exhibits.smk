@@ -1,0 +1,53 @@
+# One rule for each exhibit, named by its id, so that `snakemake j-table2` makes just that one.
+for exhibit in EXHIBITS:
+
+    rule:
+        name:
+            exhibit
+        input:
+            runs=runs(exhibit, "parquet"),
+            records=runs(exhibit, "json"),
+            summary=summaries(exhibit),
+            notebook=f"workflow/notebooks/{exhibit}.py",
+            shared=SHARED,
+        output:
+            *tables(exhibit),
+            *figures(exhibit),
+            "<paper>/exhibits/" f"{exhibit}.json",
+        log:
+            "<logs>/exhibits/" f"{exhibit}.log",
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            root=config["root"],
+        shell:
+            "SIBP_ROOT={params.root} MPLBACKEND=agg python {input.notebook} > {log} 2>&1"
+
+
+rule notebook:
+    """An exhibit as an executed notebook."""
+    input:
+        lambda wildcards: [
+            *runs(wildcards.exhibit, "parquet"),
+            *runs(wildcards.exhibit, "json"),
+            *summaries(wildcards.exhibit),
+        ],
+        SHARED,
+        notebook="workflow/notebooks/{exhibit}.py",
+    output:
+        "<results>/notebooks/{exhibit}.ipynb",
+    log:
+        "<logs>/notebooks/{exhibit}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        root=config["root"],
+    shell:
+        "SIBP_ROOT={params.root} jupytext --to ipynb --set-kernel python3 --execute --run-path workflow/notebooks"
+        " --output {output} {input.notebook} > {log} 2>&1"
+
+
+rule notebooks:
+    input:
+        expand("<results>/notebooks/{exhibit}.ipynb", exhibit=EXHIBITS),
+    localrule: True

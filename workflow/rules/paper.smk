@@ -1,0 +1,35 @@
+EXHIBIT_FILES = expand("<paper>/exhibits/{exhibit}.json", exhibit=EXHIBITS)
+
+
+rule report:
+    """The report as PDF; all numbers in it come from files."""
+    input:
+        exhibits=EXHIBIT_FILES,
+        figures=expand("<paper>/figures/{exhibit}.pdf", exhibit=FIGURES),
+        provenance="<results>/provenance.csv",
+        source="paper/report.typ",
+        script="workflow/scripts/typeset.py",
+    output:
+        "<paper>/report.pdf",
+    log:
+        "<logs>/report.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python {input.script} {input.source} {output} --provenance {input.provenance} --exhibits {input.exhibits} > {log} 2>&1"
+
+
+rule gallery:
+    """All figures and tables on one page, for people who browse the folder."""
+    input:
+        exhibits=EXHIBIT_FILES,
+        figures=expand("<figures>/{exhibit}.png", exhibit=FIGURES),
+        script="workflow/scripts/gallery.py",
+    output:
+        "<figures>/README.md",
+    log:
+        "<logs>/gallery.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python {input.script} {input.exhibits} --output {output} > {log} 2>&1"

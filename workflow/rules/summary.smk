@@ -1,0 +1,13 @@
+rule summary:
+    """Mean, spread and 95 % interval over the seeds, and how many members diverged."""
+    input:
+        runs=lambda wildcards: runs(wildcards.exhibit, "parquet"),
+        script="workflow/scripts/summarise.py",
+    output:
+        "<results>/summary/{exhibit}.csv",
+    log:
+        "<logs>/summary/{exhibit}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python {input.script} {input.runs} --output {output} > {log} 2>&1"

@@ -1,0 +1,25 @@
+rule train:
+    """All members (seeds and hyper-parameters) of one method of one exhibit."""
+    input:
+        data=training_data,
+    output:
+        table="<results>/runs/{exhibit}/{label}.parquet",
+        record="<results>/runs/{exhibit}/{label}.json",
+    log:
+        "<logs>/train/{exhibit}/{label}.log",
+    conda:
+        "../../envs/environment.yaml"
+    # one thread each on a CPU, where two busy processes with two threads each would crawl; a timed run wants the machine to itself
+    threads: lambda wildcards: workflow.cores if is_timed(wildcards) else 1
+    resources:
+        gpu=int(DEVICE == "cuda"),
+        device=DEVICE,
+    params:
+        scale=SCALE,
+        settings=settings,
+        code=code,
+        experiment=lambda wildcards: f"workflow/experiments/{wildcards.exhibit}.yaml",
+        out=lambda wildcards, output: Path(output.table).parent.parent,
+    shell:
+        "python -m sibp run {params.experiment} --method {wildcards.label} --scale {params.scale} --device {resources.device}"
+        " --threads {threads} --out {params.out} > {log} 2>&1"

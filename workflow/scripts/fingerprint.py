@@ -1,0 +1,83 @@
+"""What code a training job runs, as one hash: an edit that can change its numbers changes the hash, others do not.
+
+The modules are the import closure of the trainer and of one method's module, read with `ast`: nothing is imported. Comments,
+docstrings and layout do not count; C++ sources beside a package's `__init__.py` count as they are.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ENTRY = "sibp.trainer"
+METHODS = "sibp.methods"
+# Packages whose own file only lists what is in them: neither hashed nor followed.
+LISTS = {"sibp", METHODS}
+# These name, check, report or fetch (what is fetched is decided by its hash): they can refuse a run, not change its numbers.
+INERT = {"sibp.wording", "sibp.checks", "sibp.progress", "sibp.data"} | {
+    f"sibp.data.{name}" for name in ("archives", "cache", "export", "formats", "packages", "registry", "sources")
+}
+
+
+@cache
+def of_method(method: str, package: Path) -> str:
+    """Return the SHA-256, in hex, of all modules of `package` (its folder) that training with a method runs."""
+    sha = hashlib.sha256()
+    for name in modules(method, package):
+        file = _file(name, package)
+        sha.update(f"{name}\n{normal_form(file.read_text(encoding='utf-8'))}\n".encode())
+        if file.name == "__init__.py":
+            for other in sorted(file.parent.glob("*.c*")):  # C++ or CUDA that the package builds: every byte counts
+                sha.update(other.read_bytes())
+    return sha.hexdigest()
+
+
+def modules(method: str, package: Path) -> list[str]:
+    """Return those modules' dotted names, sorted; other methods' modules are in only if the method's own imports them.
+
+    A method without a module of its own name might live in any of them, so it gets them all.
+    """
+    every = {f"{METHODS}.{file.stem}" for file in (package / "methods").glob("[!_]*.py")} - {f"{METHODS}.base"}
+    own = every & {f"{METHODS}.{method}"} or every
+    return sorted((_closure(own, package, LISTS) | _closure({ENTRY}, package, LISTS | every)) - INERT)
+
+
+def normal_form(source: str) -> str:
+    """Return a module's syntax tree as text, without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def _closure(start: set[str], package: Path, shut: set[str]) -> set[str]:
+    seen, waiting = set(), set(start)
+    while waiting:
+        name = waiting.pop()
+        file = _file(name, package)
+        if file is None or name in seen | shut:
+            continue
+        seen.add(name)
+        waiting |= set(_imports(file, name))
+    return seen
+
+
+def _imports(file: Path, name: str) -> Iterator[str]:
+    parts = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = parts[: len(parts) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _file(name: str, package: Path) -> Path | None:
+    if not f"{name}.".startswith("sibp."):
+        return None
+    path = package.joinpath(*name.split(".")[1:])
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
