@@ -34,8 +34,8 @@ class Rules:
     tolerance: float = 0.0
 
 
-def minimise(problem: Subproblem, iterations: int, rules: Rules, first_gamma: Tensor | None = None) -> Tensor:
-    """Run Fletcher-Reeves nonlinear conjugate gradient on f from displacement 0 and return its coordinates.
+def minimise(problem: Subproblem, iterations: int, rules: Rules, first_gamma: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Run Fletcher-Reeves nonlinear conjugate gradient on f from displacement 0.
 
     g = grad f,  beta = ||g||^2 / ||g_old||^2,  d = -g + beta d_old,  D += t d with t from `rules.search`.
 
@@ -46,7 +46,8 @@ def minimise(problem: Subproblem, iterations: int, rules: Rules, first_gamma: Te
         first_gamma: what to use for gamma `[E, R, O]` in the first gradient instead of the true one (a released program).
 
     Returns:
-        Coordinates of D in `problem.space`. Cost per iteration: one product in batch space, two in weight space.
+        Coordinates of D in `problem.space`, and the pre-activation there `[E, R, O]`. Cost per iteration: one product in batch space,
+        two in weight space.
     """
     space = problem.space
     Z = problem.Z
@@ -73,7 +74,7 @@ def minimise(problem: Subproblem, iterations: int, rules: Rules, first_gamma: Te
         Z = torch.where(moved, Z + t * image_d, Z)
         if k + 1 < iterations:
             g = problem.gradient(Z, P)
-    return P
+    return P, Z
 
 
 def _next_direction(

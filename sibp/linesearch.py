@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sibp.subproblem import Subproblem
 
-__all__ = ["Line", "armijo", "curvature", "released_armijo", "released_jump"]
+__all__ = ["Armijo", "Curvature", "Line", "released_armijo", "released_jump"]
 
 
 @dataclass(frozen=True)
@@ -64,33 +64,44 @@ def first_exponent(line: Line, sigma: float, shrink: float, first: Tensor, limit
     return found
 
 
-def armijo(line: Line, sigma: float = 0.1, shrink: float = 0.6, trials: int = 50) -> Tensor:
-    """Return the first t = shrink^m, m = 0, 1, ..., with f(t) < f(0) + sigma t <grad f, d>; 0 if no trial passes.
+@dataclass(frozen=True)
+class Armijo:
+    """The first t = shrink^m, m = 0, 1, ..., with f(t) < f(0) + sigma t <grad f, d>; 0 if no trial passes.
 
-    Source: the line search named in J 4.1's solver; sigma, shrink and the number of trials are the authors' program's.
+    The papers name no line search; sigma, shrink and the number of trials are the authors' program's.
     """
-    m = first_exponent(line, sigma, shrink, torch.zeros_like(line.slope), trials)
-    return torch.where(m.isfinite(), shrink**m, 0)
+
+    sigma: float = 0.1
+    shrink: float = 0.6
+    trials: int = 50
+
+    def __call__(self, line: Line) -> Tensor:
+        m = first_exponent(line, self.sigma, self.shrink, torch.zeros_like(line.slope), self.trials)
+        return torch.where(m.isfinite(), self.shrink**m, 0)
 
 
-def curvature(line: Line, halvings: int = 2) -> Tensor:
-    """Return t0 = -slope / (2 ||sigma'(Z) Z_d||^2 + <d, d>/lam), or t0/2, t0/4: the first that lowers f; else 0.
+@dataclass(frozen=True)
+class Curvature:
+    """t0 = -slope / (2 ||sigma'(Z) Z_d||^2 + <d, d>/lam), or t0/2, t0/4, ...: the first that lowers f; else 0.
 
     t0 minimises the Gauss-Newton model of f along d, exactly so where sigma is the identity. Our variant ``newton``.
     """
-    problem = line.problem
-    Z_d = line.Z_d
-    if problem.activation.name != "identity":
-        Z_d = Z_d * problem.activation.slope(line.Z, problem.activation.value(line.Z))
-    # a bias direction [E, 1, O] under the identity has not been spread over the rows yet
-    bend = 2 * problem.total(Z_d.square().expand_as(line.Z)) + line.dd / problem.lam
-    t = torch.where(bend > 0, -line.slope / bend, 0)
-    step = torch.zeros_like(t)
-    for _ in range(halvings + 1):
-        lower = (step == 0) & (t > 0) & (line.value(t) < line.start)
-        step = torch.where(lower, t, step)
-        t = t / 2
-    return step
+
+    halvings: int = 2
+
+    def __call__(self, line: Line) -> Tensor:
+        problem, Z_d = line.problem, line.Z_d
+        if problem.activation.name != "identity":
+            Z_d = Z_d * problem.activation.slope(line.Z, problem.activation.value(line.Z))
+        # a bias direction [E, 1, O] under the identity has not been spread over the rows yet
+        bend = 2 * problem.total(Z_d.square().expand_as(line.Z)) + line.dd / problem.lam
+        t = torch.where(bend > 0, -line.slope / bend, 0)
+        step = torch.zeros_like(t)
+        for _ in range(self.halvings + 1):
+            lower = (step == 0) & (t > 0) & (line.value(t) < line.start)
+            step = torch.where(lower, t, step)
+            t = t / 2
+        return step
 
 
 def released_armijo(line: Line, sigma: float, trials: int, shrink: float = 0.6) -> Tensor:

@@ -1,18 +1,18 @@
 """Semi-implicit back propagation (J 4.1-4.2, Algorithm 1), in the papers' form, the authors' programs' form and ours."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from torch import Tensor
 
-from sibp import activations, conjugate_gradient, layers, linesearch, models
+from sibp import activations, conjugate_gradient, fused, layers, linesearch, models
 from sibp.conjugate_gradient import Rules
 from sibp.layers import Affine
 from sibp.methods.base import Method, Options, Positive, State, Steps
 from sibp.models import Layer, LayerTrace, Trace
-from sibp.subproblem import BiasSpace, Space, Subproblem, choose_space
+from sibp.subproblem import BatchSpace, BiasSpace, Space, Subproblem, choose_space
 
 __all__ = ["SIBP", "SIBPOptions"]
 
@@ -47,8 +47,8 @@ class Variant:
     period_over_inputs: bool = False
 
 
-_armijo = Rules(linesearch.armijo)
-_newton = Rules(linesearch.curvature)
+_armijo = Rules(linesearch.Armijo())
+_newton = Rules(linesearch.Curvature())
 _rowwise = Rules(partial(linesearch.released_armijo, sigma=0.4, trials=100), tolerance=1e-4)
 
 VARIANTS = {
@@ -84,33 +84,47 @@ class SIBP(Method):
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
-            D = models.through_activation(layer, seen, delta)
-            self.update_layer(layer, seen, W, b, seen.F - self.column["eta"] * delta)
+            D = self.update_layer(layer, seen, W, b, delta)
             if i > 0:
                 delta = models.through_bridge(layer, seen, layers.adjoint(D, W))
 
-    def update_layer(self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, T: Tensor) -> None:
-        """Solve the layer's two subproblems (J 4.1) towards the target rows T `[E, R, O]`, W first, in place."""
+    def update_layer(self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, delta: Tensor) -> Tensor:
+        """Solve the layer's two subproblems (J 4.1), W first, in place, and return sigma'(Z) * delta `[E, R, O]` with the old Z."""
         X = seen.X.expand(W.shape[0], -1, -1)
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
-        P = self.solve(layer, space, seen.Z, T, offset=b, inputs=layer.fan_in)
+        rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
+        if isinstance(space, BatchSpace) and fused.applies(layer.activation, rules, self.variant.per_neuron, seen.Z):
+            return self.solve_fused(layer, space, rules, seen.Z, delta, W, b)
+        D = models.through_activation(layer, seen, delta)
+        T = seen.F - self.column["eta"] * delta
+        P, Z = self.solve(layer, space, rules, seen.Z, T, offset=b, inputs=layer.fan_in)
         space.move(W, b, P)
-        if b is None:
-            return
-        Z = seen.Z + space.image(P)
-        bias_space = BiasSpace()
-        p = self.solve(layer, bias_space, Z, T, offset=Z - b, inputs=1)
-        bias_space.move(W, b, p)
+        if b is not None:
+            p, _ = self.solve(layer, BiasSpace(), rules, Z, T, offset=Z - b, inputs=1)
+            b += p
+        return D
 
-    def solve(self, layer: Layer, space: Space, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int) -> Tensor:
-        """Return the displacement's coordinates; `offset` is the part of Z that the unknown does not make."""
+    def solve_fused(
+        self, layer: Layer, space: BatchSpace, rules: Rules, Z: Tensor, delta: Tensor, W: Tensor, b: Tensor | None
+    ) -> Tensor:
+        """Do what `update_layer` says through the kernels; Z is used up."""
+        steps, lam = self.shared["cg_steps"], self.column["lam"]
+        T, D = fused.targets(layer.activation, Z, delta, self.column["eta"])
+        space.move(W, b, fused.minimise(space, layer.activation, Z, T, lam, steps, rules))
+        if b is not None:
+            fused.minimise_bias(layer.activation, Z, T, lam, b, steps, rules)
+        return D
+
+    def solve(
+        self, layer: Layer, space: Space, rules: Rules, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the displacement's coordinates and the new Z; `offset` is the part of Z that the unknown does not make."""
         variant = self.variant
-        problem = Subproblem(space, activations.get(layer.activation), Z, T, self.column["lam"], per_neuron=variant.per_neuron)
-        linear = layer.activation == "identity"
-        rules = variant.last if linear else variant.hidden
+        sigma = activations.get(layer.activation)
+        problem = Subproblem(space, sigma, Z, T, self.column["lam"], per_neuron=variant.per_neuron)
         if variant.period_over_inputs:
-            rules = Rules(rules.search, period=inputs + 1, tolerance=rules.tolerance)
+            rules = replace(rules, period=inputs + 1)
         gamma = None
-        if linear and variant.first_gradient_without_offset and offset is not None:
+        if layer.activation == "identity" and variant.first_gradient_without_offset and offset is not None:
             gamma = problem.gamma(Z - offset)
         return conjugate_gradient.minimise(problem, self.shared["cg_steps"], rules, gamma)

@@ -1,0 +1,103 @@
+"""The fused CPU kernels: compiled once per machine, called through ctypes, never needed.
+
+`kernels.cpp` holds the passes over memory between two matrix products of `conjugate_gradient.minimise`. The first use compiles it with
+the system's C++ compiler (about two seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0, the eager code runs in
+its place, with the same result up to rounding, and `status()` says why. The compiled code uses torch's own threads.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["NUMBERS", "call", "status", "supports"]
+
+NUMBERS = 9  # doubles per member in kernels.cpp's Numbers
+LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}
+FLAGS = [
+    *("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden"),
+    # sums may be reordered into vector lanes; NaN and infinity keep their meaning
+    *("-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
+]
+SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
+
+
+def _cache_folder() -> Path:
+    named = os.environ.get("SIBP_CACHE")
+    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sibp"
+    return base / "native"
+
+
+def _fingerprint(source: bytes, compiler: str) -> str:
+    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=60, check=True).stdout
+    cpu = Path("/proc/cpuinfo")  # -march=native ties the library to this processor's instruction sets
+    flags = next((line for line in cpu.read_text().splitlines() if line.startswith(("flags", "Features"))), "") if cpu.exists() else ""
+    words = [source, version, flags.encode(), platform.platform().encode(), " ".join(FLAGS).encode()]
+    return hashlib.sha256(b"\0".join(words)).hexdigest()[:16]
+
+
+def _compile(source: bytes, compiler: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        (Path(folder) / "kernels.cpp").write_bytes(source)
+        built = Path(folder) / "kernels.so"
+        command = [compiler, *FLAGS, str(Path(folder) / "kernels.cpp"), "-o", str(built)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            raise OSError(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
+        os.replace(built, target)  # two processes may compile at once: the last one wins with the same code
+
+
+@cache
+def _library() -> tuple[ctypes.CDLL | None, str]:
+    if os.environ.get("SIBP_NATIVE", "1") == "0":
+        return None, "switched off by SIBP_NATIVE=0"
+    compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        return None, "no C++ compiler found"
+    try:
+        source = resources.files("sibp.native").joinpath("kernels.cpp").read_bytes()
+        target = _cache_folder() / f"kernels-{_fingerprint(source, compiler)}.so"
+        if not target.exists():
+            _compile(source, compiler, target)
+        return ctypes.CDLL(str(target)), "compiled"
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, f"not compiled: {error}"
+
+
+def status() -> str:
+    """Return `compiled`, or why the eager code runs instead; for a run's record."""
+    return _library()[1]
+
+
+def supports(activation: str, *tensors: Tensor) -> bool:
+    """Return whether the kernels can work on these tensors: CPU, float32 or float64, a piecewise linear activation."""
+    plain = all(t.device.type == "cpu" and t.dtype in SUFFIXES for t in tensors)
+    return plain and activation in LEAKS and _library()[0] is not None
+
+
+@cache
+def _function(name: str, dtype: torch.dtype) -> ctypes._CFuncPtr:
+    function = getattr(_library()[0], f"{name}_{SUFFIXES[dtype]}")
+    function.restype = None
+    return function
+
+
+def call(name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Tensor | int | float) -> None:
+    """Call a kernel on contiguous arrays: int becomes int64, float becomes double, a tensor its address."""
+    converted = [ctypes.c_int64(size) for size in shape]
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            converted.append(ctypes.c_void_p(argument.data_ptr()))
+        else:
+            converted.append(ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_double(argument))
+    _function(name, dtype)(*converted)
