@@ -10,9 +10,9 @@ for x, y in batches:
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sibp.optim import SIBP, ProxBP, mlp
+    from sibp.optim import BCD, SIBP, ProxBP, ProxProp, lenet, mlp
 
-__all__ = ["SIBP", "ProxBP", "mlp"]
+__all__ = ["BCD", "SIBP", "ProxBP", "ProxProp", "lenet", "mlp"]
 __version__ = "0.1.0"
 
 

@@ -1,20 +1,29 @@
-"""Networks as affine layers joined by bridges: building, initialising, running forward, and the plain gradient.
+"""The papers' networks and their initial laws. What a network is and how it runs is in `sibp.network`, also under these names."""
 
-Notation as in J (2.1): F_1 = X, G_{i+1} = F_i W_i^T + b_i, F_{i+1} = sigma(G_{i+1}), identity at the last layer. In code the
-layers are counted from 0; layer i holds its rows `X` (F_i after the bridge), `Z` (G_{i+1}) and `F` (F_{i+1}).
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import inspect
+import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sibp import activations, layers, seeding
-from sibp.layers import Affine, Step
-from sibp.losses import Loss
+from sibp.layers import Affine
+from sibp.network import (
+    Layer,
+    LayerTrace,
+    Network,
+    Trace,
+    backward,
+    forward,
+    gradients,
+    loss_gradients,
+    output,
+    tensors,
+    through_activation,
+    through_bridge,
+)
 
 __all__ = [
     "Layer",
@@ -23,78 +32,48 @@ __all__ = [
     "Trace",
     "backward",
     "build",
+    "cnn",
     "forward",
     "gradients",
     "initialise",
+    "lenet5",
     "loss_gradients",
+    "mlp",
     "output",
     "tensors",
+    "through_activation",
+    "through_bridge",
 ]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One affine map `[fan_in -> fan_out]`, the bridge that feeds it and the activation that follows it."""
-
-    fan_in: int
-    fan_out: int
-    activation: str = "identity"
-    bias: bool = True
-    bridge: tuple[Step, ...] = ()
-    weight_shape: tuple[int, ...] = ()  # torch's shape of W, [O, I] or [O, C, kh, kw]
-
-
-@dataclass(frozen=True)
-class Network:
-    """Affine layers in order; `input_shape` is one sample's, `(784,)` or `(3, 32, 32)`; `name` is what records show."""
-
-    layers: tuple[Layer, ...]
-    input_shape: tuple[int, ...]
-    name: str = field(default="", compare=False)
-
-    @property
-    def parameter_count(self) -> int:
-        """Number of weights and biases of one member."""
-        return sum(layer.fan_out * (layer.fan_in + layer.bias) for layer in self.layers)
-
-
-class LayerTrace(NamedTuple):
-    """What one layer saw in a forward pass: rows X `[E, R, I]`, Z `[E, R, O]`, F = sigma(Z), and the bridge's memory."""
-
-    X: Tensor
-    Z: Tensor
-    F: Tensor
-    kept: list[object]
-
-
-class Trace(NamedTuple):
-    """All layers of one forward pass; `output` is F_N `[E, B, K]`."""
-
-    layers: list[LayerTrace]
-
-    @property
-    def output(self) -> Tensor:
-        return self.layers[-1].F
 
 
 def build(kind: str = "mlp", **settings: object) -> Network:
     """Return the network that an experiment file describes.
 
     Args:
-        kind: ``mlp`` (widths, activation, bias).
-        settings: the kind's own keys.
+        kind: ``mlp``, ``cnn`` (J Fig. 9, P Fig. 3) or ``lenet5``.
+        settings: arguments of the function of that name.
 
     Raises:
-        ValueError: for an unknown kind.
+        ValueError: for an unknown kind or a setting that it cannot have.
     """
-    if kind != "mlp":
-        raise ValueError(f"network.kind: got {kind!r}, need mlp")
-    return mlp(**settings)
+    if kind not in KINDS:
+        raise ValueError(f"kind: got {kind!r}, need one of {', '.join(KINDS)}")
+    allowed = inspect.signature(KINDS[kind]).parameters
+    for name in settings:
+        if name not in allowed:
+            raise ValueError(f"{name}: is no setting of kind {kind}, need one of {', '.join(allowed)}")
+    return KINDS[kind](**settings)
 
 
 def mlp(widths: Sequence[int], activation: str = "relu", bias: bool = True) -> Network:
-    """Return a multi-layer perceptron; the activation follows every layer but the last."""
+    """Return a multi-layer perceptron; the activation follows every layer but the last.
+
+    Raises:
+        ValueError: for fewer than two widths, or one below 1.
+    """
     activations.get(activation)
+    if len(widths) < 2 or any(width < 1 for width in widths):
+        raise ValueError(f"widths: got {list(widths)}, need at least two numbers >= 1")
     last = len(widths) - 2
     stack = tuple(
         Layer(fan_in, fan_out, activation if i < last else "identity", bias, weight_shape=(fan_out, fan_in))
@@ -103,117 +82,144 @@ def mlp(widths: Sequence[int], activation: str = "relu", bias: bool = True) -> N
     return Network(stack, (widths[0],), name="-".join(map(str, widths)))
 
 
+def cnn(
+    input_shape: Sequence[int] = (3, 32, 32),
+    channels: Sequence[int] = (16, 20, 20),
+    pools: int = 3,
+    classes: int = 10,
+    activation: str = "relu",
+    bias: bool = True,
+) -> Network:
+    """Return the network of J Fig. 9 and P Fig. 3: 5x5 convolutions that keep the size, each with an activation and 2x2 max
+    pooling, then one dense layer.
+
+    Args:
+        input_shape: one sample's channels, height and width.
+        channels: of the convolutions.
+        pools: how many convolutions, from the first, are pooled; 3 in the papers' text, 2 in P's program.
+        classes: outputs.
+        activation: after every convolution.
+        bias: whether layers have one.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+    """
+    if not 0 <= pools <= len(channels):
+        raise ValueError(f"pools: got {pools}, need 0..{len(channels)}, the number of convolutions")
+    convolutions = [(count, 2, i < pools) for i, count in enumerate(channels)]
+    return _convolutional("cnn", input_shape, convolutions, [classes], activation, bias)
+
+
+def lenet5(
+    input_shape: Sequence[int] = (1, 28, 28), classes: int = 10, activation: str = "relu", bias: bool = True
+) -> Network:
+    """Return LeNet-5 (LeCun et al. 1998) with one activation and max pooling: conv5x5 6 (padding 2) - pool - conv5x5 16 - pool
+    - 120 - 84 - classes.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+    """
+    return _convolutional("lenet5", input_shape, [(6, 2, True), (16, 0, True)], [120, 84, classes], activation, bias)
+
+
+KINDS = {"mlp": mlp, "cnn": cnn, "lenet5": lenet5}
+
+
+def _convolutional(
+    name: str,
+    input_shape: Sequence[int],
+    convolutions: Sequence[tuple[int, int, bool]],
+    widths: Sequence[int],
+    activation: str,
+    bias: bool,
+) -> Network:
+    """Return 5x5 convolutions (channels, padding, whether pooled), each with an activation, and dense layers after them."""
+    activations.get(activation)
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape: got {list(input_shape)}, need channels, height and width")
+    (channels, *size), stack, bridge = input_shape, [], []
+    for count, padding, pooled in convolutions:
+        shape = (count, channels, 5, 5)
+        unfold = layers.Unfold((5, 5), padding=(padding, padding))
+        stack.append(Layer(25 * channels, count, activation, bias, (*bridge, unfold), shape))
+        size = [length + 2 * padding - 4 for length in size]
+        bridge = [layers.Image(tuple(size))]
+        if pooled:
+            bridge.append(layers.MaxPool((2, 2), (2, 2)))
+            size = [length // 2 for length in size]
+        if min(size) < 1:
+            raise ValueError(f"input_shape: got {list(input_shape)}, too small for {name}")
+        channels = count
+    bridge.append(layers.Flatten())
+    fan_in = channels * math.prod(size)
+    for i, width in enumerate(widths):
+        last = i + 1 == len(widths)
+        stack.append(Layer(fan_in, width, "identity" if last else activation, bias, tuple(bridge), (width, fan_in)))
+        fan_in, bridge = width, []
+    return Network(tuple(stack), tuple(input_shape), name=name)
+
+
 def initialise(
     network: Network,
     seeds: Sequence[int],
     mean: float = 0.0,
     std: float = 0.01,
+    law: str = "normal",
+    bias: float | None = None,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> list[Affine]:
-    """Draw weights and biases ~ N(mean, std^2), member e from `seeds[e]` alone.
+    """Draw weights and biases, member e from `seeds[e]` alone.
 
     Drawn in float64 on the CPU and then cast, so that a seed gives the same net in every ensemble, precision and device.
-    `std` is a standard deviation (A/I: "N(0, 0.01)" and J 5.2: "N(0, 0.025)" are read as such; docs/deviations.md).
-    """
-
-    def draw(purpose: str, layer: int, *shape: int) -> Tensor:
-        members = []
-        for seed in seeds:
-            generator = seeding.generator("init", purpose, seed, layer)
-            members.append(torch.randn(*shape, generator=generator, dtype=torch.float64))
-        return (mean + std * torch.stack(members)).to(device=device, dtype=dtype)
-
-    return [
-        Affine(
-            draw("weight", i, layer.fan_out, layer.fan_in),
-            draw("bias", i, 1, layer.fan_out) if layer.bias else None,
-        )
-        for i, layer in enumerate(network.layers)
-    ]
-
-
-def forward(network: Network, parameters: Sequence[Affine], x: Tensor) -> Trace:
-    """Run x `[E or 1, B, *input_shape]` forward and keep every layer's rows (J 2.1). Cost: one product per layer."""
-    traces = []
-    for layer, (W, b) in zip(network.layers, parameters, strict=True):
-        kept = []
-        for step in layer.bridge:
-            x, memory = step.forward(x)
-            kept.append(memory)
-        Z = layers.affine(x, W, b)
-        F = activations.get(layer.activation).value(Z) if layer.activation != "identity" else Z
-        traces.append(LayerTrace(x, Z, F, kept))
-        x = F
-    return Trace(traces)
-
-
-def output(network: Network, parameters: Sequence[Affine], x: Tensor) -> Tensor:
-    """Return F_N `[E, B, K]` for x `[E or 1, B, *input_shape]`, keeping nothing."""
-    for layer, (W, b) in zip(network.layers, parameters, strict=True):
-        for step in layer.bridge:
-            x, _ = step.forward(x)
-        x = activations.get(layer.activation).value(layers.affine(x, W, b))
-    return x
-
-
-def through_activation(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
-    """Return sigma'(Z) * delta, `[E, R, O]`: the error at the pre-activation."""
-    if layer.activation == "identity":
-        return delta
-    return delta * activations.get(layer.activation).slope(seen.Z, seen.F)
-
-
-def through_bridge(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
-    """Send an error on this layer's rows `[E, R, I]` back through its bridge to the rows of the layer before."""
-    for step, memory in zip(reversed(layer.bridge), reversed(seen.kept), strict=True):
-        delta = step.adjoint(delta, memory)
-    return delta
-
-
-def backward(
-    network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield (i, X, D) from the last layer to the first: its rows and D = dL/dZ by back propagation (J 3.1).
-
-    The error goes back through the weights as they were before the layer is yielded, so the caller may change that layer's
-    parameters in place and the layers before still get the gradient of the old network.
 
     Args:
-        network: the network.
-        parameters: its parameters.
-        trace: a forward pass of them.
-        delta: dL/dF_N `[E, B, K]`; its scale (sum or mean over the batch) is that of D.
+        network: what to draw for.
+        seeds: one per member.
+        mean, std: of the law ``normal``, for weights and biases; std is a standard deviation (A/I's "N(0, 0.01)" and J 5.2's
+            "N(0, 0.025)" are read as such; docs/deviations.md).
+        law: ``normal`` N(mean, std^2); ``torch`` U(-1/sqrt(I), 1/sqrt(I)) for weights and biases, torch's default (P);
+            ``he`` N(0, 2/I) for weights and 0 for biases (He et al. 2015).
+        bias: a constant for all biases in place of the law's.
+        dtype: of the parameters.
+        device: where they live.
 
-    Yields:
-        The layer's number, X `[E, R, I]` and D `[E, R, O]`. Cost: one product per layer but the first.
+    Raises:
+        ValueError: for an unknown law.
     """
-    for i in reversed(range(len(network.layers))):
-        layer, seen, W = network.layers[i], trace.layers[i], parameters[i].W
-        D = through_activation(layer, seen, delta)
-        if i > 0:
-            delta = through_bridge(layer, seen, layers.adjoint(D, W))
-        yield i, seen.X.expand(W.shape[0], -1, -1), D
+    if law not in LAWS:
+        raise ValueError(f"init.law: got {law!r}, need one of {', '.join(LAWS)}")
+
+    def draw(purpose: str, i: int, fan_in: int, shape: tuple[int, ...]) -> Tensor:
+        members = []
+        for seed in seeds:
+            generator = seeding.generator("init", purpose, seed, i)
+            members.append(LAWS[law](purpose, shape, fan_in, mean, std, generator))
+        return torch.stack(members).to(device=device, dtype=dtype)
+
+    def constant(shape: tuple[int, ...]) -> Tensor:
+        return torch.full((len(seeds), *shape), bias, dtype=dtype, device=device)
+
+    parameters = []
+    for i, layer in enumerate(network.layers):
+        W, b = draw("weight", i, layer.fan_in, (layer.fan_out, layer.fan_in)), None
+        if layer.bias:
+            shape = (1, layer.fan_out)
+            b = draw("bias", i, layer.fan_in, shape) if bias is None else constant(shape)
+        parameters.append(Affine(W, b))
+    return parameters
 
 
-def gradients(network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
-    """Return the gradients of the loss, each shaped as its parameter (J 3.1, 3.2), for delta as in `backward`.
-
-    Cost: two products per layer, one for the first.
-    """
-    result = [
-        Affine(layers.cross(D, X), None if parameters[i].b is None else D.sum(1, keepdim=True))
-        for i, X, D in backward(network, parameters, trace, delta)
-    ]
-    return result[::-1]
+def _normal(purpose: str, shape: tuple[int, ...], fan_in: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
+    return mean + std * torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def loss_gradients(network: Network, parameters: Sequence[Affine], loss: Loss, x: Tensor, y: Tensor) -> list[Affine]:
-    """Return the gradients of the mini-batch's mean loss, each shaped as its parameter."""
-    trace = forward(network, parameters, x)
-    return gradients(network, parameters, trace, loss.delta(trace.output, y) / trace.output.shape[1])
+def _torch(purpose: str, shape: tuple[int, ...], fan_in: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
+    return (2 * torch.rand(*shape, generator=generator, dtype=torch.float64) - 1) / math.sqrt(fan_in)
 
 
-def tensors(parameters: Sequence[Affine]) -> list[Tensor]:
-    """Return all weights and biases in one list: W and b of the first layer, of the second, and so on."""
-    return [tensor for layer in parameters for tensor in layer if tensor is not None]
+def _he(purpose: str, shape: tuple[int, ...], fan_in: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
+    return _normal(purpose, shape, fan_in, 0.0, 0.0 if purpose == "bias" else math.sqrt(2 / fan_in), generator)
+
+
+LAWS = {"normal": _normal, "torch": _torch, "he": _he}

@@ -5,11 +5,10 @@
     for x, y in batches:
         loss = opt.step(x, y)
 
-The methods need the forward pass, not its gradient, so a step takes the batch and there is no `backward()`. The module's parameters are
-changed in place and shared with whoever else holds them.
+The methods need the forward pass, not its gradient, so a step takes the batch and there is no `backward()`. The module's
+parameters are changed in place and shared with whoever else holds them. All that can be wrong is checked before any change.
 """
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -17,78 +16,45 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from sibp import losses, methods, models
-from sibp.convert import network_of, parameters_of, to_module
-from sibp.methods.base import Method
+from sibp import losses, methods, wording
+from sibp.convert import check_parameters, network_of, parameters_of
+from sibp.layers import Affine
+from sibp.methods.base import Method, Options
+from sibp.methods.proxprop import OracleOptions
+from sibp.zoo import lenet, mlp
 
-__all__ = ["SIBP", "ProxBP", "mlp"]
-
-
-def mlp(
-    widths: list[int],
-    std: float = 0.01,
-    seed: int = 0,
-    activation: str = "relu",
-    bias: bool = True,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> nn.Sequential:
-    """Return an `nn.Sequential` of `nn.Linear` and activations, weights and biases ~ N(0, std^2) from `seed`.
-
-    Args:
-        widths: layer sizes, input first, e.g. ``[784, 500, 10]``; at least two.
-        std: standard deviation, > 0 or 0.
-        seed: the numbers are those of member `seed` in the experiments.
-        activation: after every layer but the last; one of `sibp.activations.ACTIVATIONS`.
-        bias: whether layers have one.
-        dtype: float32 or float64.
-        device: where the parameters live.
-
-    Raises:
-        ValueError: for fewer than two widths, a width below 1, or a negative std.
-    """
-    if len(widths) < 2 or any(width < 1 for width in widths):
-        raise ValueError(f"widths: got {widths}, need at least two numbers >= 1")
-    if not 0 <= std < math.inf:
-        raise ValueError(f"std: got {std}, need a number >= 0")
-    return to_module(models.mlp(widths, activation, bias), seed=seed, std=std, dtype=dtype, device=device)
+__all__ = ["BCD", "SIBP", "ProxBP", "ProxProp", "lenet", "mlp"]
 
 
-class Optimizer:
-    """A method on one module: checks at the door, then `step`. Not for direct use; see `SIBP` and `ProxBP`."""
+class Front:
+    """A method of the engine on one module: options, and checks at the door. Not for direct use."""
 
     method: ClassVar[str]
 
     def __init__(self, model: nn.Sequential, loss: str = "cross-entropy", **options: object) -> None:
-        try:
-            self.options = methods.options(self.method)(**options)
-        except ValidationError as error:
-            raise ValueError(f"{type(self).__name__}: {one_line(error)}") from None
+        if loss not in losses.LOSSES:
+            raise ValueError(f"{type(self).__name__}: loss: {wording.need(loss, losses.LOSSES)}")
+        self.options = self._options(options)
         self.model = model
         self.loss = losses.get(loss)
-        self.state: dict[str, list[Tensor]] | None = None
         self._engine: Method | None = None
         self._seen: tuple[object, ...] = ()
         network_of(model, None)  # refuse an unsupported layer now, not at the first step
+        check_parameters(model)
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """Make one step on a mini-batch and return its mean loss before the step, a scalar on the model's device.
+    def _accepts(self) -> type[Options]:
+        """Return the class of the options that this front takes."""
+        return methods.options(self.method)
 
-        Args:
-            x: inputs `[B, *input_shape]`, of the parameters' dtype and on their device, B >= 1.
-            y: class indices `[B]`, or values `[B, K]` for squared loss.
-
-        Raises:
-            ValueError: if x or y does not fit the model; the model is left untouched.
-        """
-        engine = self._prepare(x, y)
-        parameters = parameters_of(self.model)
-        if self.state is None:
-            self.state = engine.start(parameters)
-        return engine.step(parameters, self.state, x.detach().unsqueeze(0), y.detach().unsqueeze(0))[0]
+    def _options(self, given: Mapping[str, object]) -> Options:
+        try:
+            return self._accepts()(**given)
+        except ValidationError as error:
+            raise ValueError(f"{type(self).__name__}: {wording.explain(error, self._accepts())}") from None
 
     def _prepare(self, x: Tensor, y: Tensor) -> Method:
-        weight = next(self.model.parameters())
+        """Return the engine for this batch, after everything about the model and the batch has been checked."""
+        weight = check_parameters(self.model)
         for name, tensor in (("x", x), ("y", y)):
             if not isinstance(tensor, Tensor):
                 raise ValueError(f"{name}: got {type(tensor).__name__}, need a torch.Tensor")
@@ -98,13 +64,20 @@ class Optimizer:
             raise ValueError(f"x: got {x.dtype}, need the model's {weight.dtype}")
         if x.ndim < 2 or x.shape[0] < 1:
             raise ValueError(f"x: got shape {tuple(x.shape)}, need [B, ...] with B >= 1")
-        seen = (x.shape[1:], weight.dtype, weight.device)
-        if seen != self._seen:
-            network = network_of(self.model, tuple(x.shape[1:]))
-            self._engine = methods.build(self.method, network, self.loss, [self.options], dtype=weight.dtype, device=weight.device)
-            self._seen = seen
+        seen = (x.shape[1:], weight.dtype, weight.device, *map(id, self.model.modules()))
+        if seen != self._seen:  # also when a module was exchanged
+            self._engine, self._seen = self._build(tuple(x.shape[1:]), weight), seen
         self._check_target(x, y, self._engine.network.layers[-1].fan_out)
+        for name, tensor in (("x", x), ("y", y)):
+            # on CUDA a look at the values would make the host wait for the device at every step
+            if tensor.device.type == "cpu" and not tensor.isfinite().all():
+                raise ValueError(f"{name}: holds NaN or infinity, need finite numbers")
         return self._engine
+
+    def _build(self, input_shape: tuple[int, ...], weight: Tensor) -> Method:
+        network = network_of(self.model, input_shape)
+        members = [methods.options(self.method)(**self.options.model_dump())]
+        return methods.build(self.method, network, self.loss, members, dtype=weight.dtype, device=weight.device)
 
     def _check_target(self, x: Tensor, y: Tensor, classes: int) -> None:
         B = x.shape[0]
@@ -117,8 +90,15 @@ class Optimizer:
         if y.dtype != torch.int64 or y.shape != (B,):
             raise ValueError(f"y: got {y.dtype} {tuple(y.shape)}, need class indices torch.int64 [{B}]")
         if y.device.type == "cpu" and not 0 <= int(y.min()) <= int(y.max()) < classes:
-            # on CUDA this look would wait for the device at every step
             raise ValueError(f"y: classes {int(y.min())}..{int(y.max())}, need 0..{classes - 1}")
+
+
+class Stateful(Front):
+    """A front that steps by itself and can be saved and resumed."""
+
+    def __init__(self, model: nn.Sequential, loss: str = "cross-entropy", **options: object) -> None:
+        super().__init__(model, loss, **options)
+        self.state: methods.State | None = None
 
     def state_dict(self) -> dict[str, object]:
         """Return the options and the state, in plain types and tensors, for `torch.save`; the weights are the model's."""
@@ -132,25 +112,42 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         """Take back what `state_dict` returned; going on gives the same bits as never having stopped.
 
+        The state goes to the model's device.
+
         Raises:
-            ValueError: if it is not this method's.
+            ValueError: if it is not this method's, or is damaged; nothing is changed then.
         """
-        if state_dict.get("method") != self.method:
-            raise ValueError(f"state_dict: is of method {state_dict.get('method')!r}, need {self.method!r}")
-        self.options = methods.options(self.method)(**state_dict["options"])
-        self.loss = losses.get(state_dict["loss"])
-        state = state_dict["state"]
-        self.state = None if state is None else {k: [t.clone() for t in v] for k, v in state.items()}
-        self._seen = ()
+        missing = {"method", "loss", "options", "state"} - set(state_dict)
+        if missing:
+            raise ValueError(f"state_dict: has no {', '.join(sorted(missing))}")
+        if state_dict["method"] != self.method:
+            raise ValueError(f"state_dict: is of method {state_dict['method']!r}, need {self.method!r}")
+        options, loss, state = self._options(state_dict["options"]), losses.get(state_dict["loss"]), state_dict["state"]
+        device = check_parameters(self.model).device
+        if state is not None:
+            state = {k: [t.to(device, copy=True) for t in v] for k, v in state.items()}
+        self.options, self.loss, self.state, self._seen = options, loss, state, ()
 
 
-def one_line(error: ValidationError) -> str:
-    """Return the first complaint of a validation as `field: got value, message`."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{place}: unknown option"
-    return f"{place}: got {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}"
+class Optimizer(Stateful):
+    """A front that steps on mini-batches."""
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """Make one step on a mini-batch and return its mean loss before the step, a scalar on the model's device.
+
+        Args:
+            x: inputs `[B, *input_shape]`, of the parameters' dtype and on their device, B >= 1.
+            y: class indices `[B]`, or values `[B, K]` for squared loss.
+
+        Raises:
+            ValueError: if x or y does not fit the model, or (on the CPU) holds a number that is not finite or a class out of
+                range; the model is left untouched.
+        """
+        engine = self._prepare(x, y)
+        parameters = parameters_of(self.model)
+        if self.state is None:
+            self.state = engine.start(parameters)
+        return engine.step(parameters, self.state, x.detach().unsqueeze(0), y.detach().unsqueeze(0))[0]
 
 
 class SIBP(Optimizer):
@@ -181,3 +178,97 @@ class ProxBP(Optimizer):
     """
 
     method = "proxbp"
+
+
+class ProxProp(Front):
+    """ProxProp as a first-order oracle (P 5.3): fills the gradients, any torch optimizer steps; see `sibp.methods.proxprop`.
+
+        oracle = sibp.ProxProp(model, tau_prox=1.0, cg_steps=3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for x, y in batches:
+            loss = oracle.backward(x, y)
+            optimizer.step()
+
+    Args:
+        model: as for `SIBP`.
+        loss: ``cross-entropy`` or ``squared``.
+        options: ``tau_prox``, ``solver``, ``cg_steps``, ``variant``, ``tolerance``, ``reduction``, ``space``; see
+            `sibp.methods.proxprop.OracleOptions`.
+
+    Raises:
+        ValueError: for a model or an option that is not supported, naming it and what is.
+    """
+
+    method = "proxprop"
+
+    def _accepts(self) -> type[Options]:
+        return OracleOptions
+
+    @torch.no_grad()
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Write theta_k - theta+ into every parameter's `grad` (the last layer's is the gradient) and return the loss.
+
+        Gradients are set, not added to, so no `zero_grad` is needed. The loss is the mean or sum over the mini-batch, as
+        `reduction` says.
+
+        Args:
+            x: inputs `[B, *input_shape]`, of the parameters' dtype and on their device, B >= 1.
+            y: class indices `[B]`, or values `[B, K]` for squared loss.
+
+        Raises:
+            ValueError: as `SIBP.step`; the gradients are left untouched.
+        """
+        engine = self._prepare(x, y)
+        loss, directions = engine.loss_and_directions(parameters_of(self.model), x.detach().unsqueeze(0), y.detach().unsqueeze(0))
+        for parameter, direction in zip(self.model.parameters(), directions, strict=True):
+            parameter.grad = direction.reshape(parameter.shape)
+        return loss[0]
+
+
+class BCD(Stateful):
+    """Block coordinate descent on a ReLU MLP and a whole data set (J 3.3); see `sibp.methods.bcd.BCD` for the formulas.
+
+    Args:
+        model: an `nn.Sequential` of Linear and ReLU, or Flatten first.
+        x: all inputs `[B, *input_shape]`; kept, not copied.
+        y: class indices `[B]`, or values `[B, K]`.
+        options: ``alpha``, ``rho``, ``gamma``; see `sibp.methods.bcd.BCDOptions`.
+
+    Raises:
+        ValueError: for a model, an option or data that is not supported, naming it and what is.
+        MemoryError: if the 2 B sum(O) numbers of its state do not fit, before any is allocated.
+    """
+
+    method = "bcd"
+
+    def __init__(self, model: nn.Sequential, x: Tensor, y: Tensor, **options: object) -> None:
+        super().__init__(model, "squared", **options)
+        self._prepare(x, y).check_memory(len(x))
+        self.data = x.detach(), y.detach()
+
+    def step(self) -> Tensor:
+        """Make one full sweep and return the objective after it, a scalar: `objective()`.
+
+        Raises:
+            ValueError: if the model or the data no longer fit; the model is left untouched.
+        """
+        engine, parameters, x, y = self._ready()
+        engine.sweep(parameters, self.state, x, y)
+        return engine.objective(parameters, self.state, x, y)[0]
+
+    def objective(self, full: bool = False) -> Tensor:
+        """Return 1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2, which the authors' program prints.
+
+        Args:
+            full: add sum_n gamma/2 ||V_n - sigma_n(U_n)||^2, the rest of what the sweep minimises.
+        """
+        engine, parameters, x, y = self._ready()
+        return engine.objective(parameters, self.state, x, y, full)[0]
+
+    def _ready(self) -> tuple[Method, list[Affine], Tensor, Tensor]:
+        engine = self._prepare(*self.data)
+        parameters = parameters_of(self.model)
+        x, y = (tensor.unsqueeze(0) for tensor in self.data)
+        self.state = self.state or {}
+        engine.begin(parameters, self.state, x)
+        return engine, parameters, x, y

@@ -6,16 +6,18 @@ import torch
 
 from sibp.losses import Loss
 from sibp.methods.adam import Adam
-from sibp.methods.base import Method, Options
+from sibp.methods.base import Method, Options, State
+from sibp.methods.bcd import BCD
 from sibp.methods.proxbp import ProxBP
+from sibp.methods.proxprop import ProxProp
 from sibp.methods.rmsprop import RMSprop
 from sibp.methods.sgd import SGD
 from sibp.methods.sibp import SIBP
 from sibp.models import Network
 
-__all__ = ["METHODS", "Method", "Options", "build", "options"]
+__all__ = ["METHODS", "Method", "Options", "State", "build", "options"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (SGD, Adam, RMSprop, ProxBP, SIBP)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (SGD, Adam, RMSprop, ProxProp, ProxBP, BCD, SIBP)}
 
 
 def get(name: str) -> type[Method]:

@@ -1,0 +1,257 @@
+"""Block coordinate descent (J 3.3; Zeng, Lau, Lin & Yao 2019): the papers' full-batch rival, without a chain rule.
+
+Letters: B sample, n layer 1..N, I fan-in, O fan-out. Every pre-activation U_n and activation V_n `[B, O]` is a variable; V_0 = x.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sibp import layers, losses, models
+from sibp.layers import Affine
+from sibp.methods.base import Method, Options, Positive, State
+from sibp.models import Trace
+
+__all__ = ["BCD", "BCDOptions", "relu_prox"]
+
+CHUNK = 8192  # rows per product: all temporaries are of this size, and U and V are the only large arrays
+PROBES = 64  # rows of x kept to notice that the samples changed
+
+
+class BCDOptions(Options):
+    """Hyper-parameters of BCD, the names and defaults of the authors' program.
+
+    alpha: weight of the proximal terms of W, b, U_n (n < N) and V_N, > 0.
+    rho: weight of ||V_{n-1} W_n^T + b_n - U_n||^2, > 0.
+    gamma: weight of ||V_n - sigma(U_n)||^2, > 0.
+    """
+
+    alpha: Positive = 1.0
+    rho: Positive = 1.0
+    gamma: Positive = 1.0
+
+
+def relu_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
+    """Return argmin_u 1/2 (relu(u) - a)^2 + g/2 (u - b)^2, elementwise, for g > 0.
+
+    For u >= 0 the best is (a + g b)/(1 + g), worth g/(2 (1 + g)) (a - b)^2 if it is there; for u <= 0 it is min(b, 0). With b < 0
+    < a the first wins where g b >= a (g - sqrt(g (g + 1))); a tie goes to b, as in the authors' program.
+    """
+    inside = a + g * b
+    keep = (inside >= 0) & (b < 0) & (g * b <= a * (g - (g * (g + 1)).sqrt()))
+    return torch.where(inside < 0, b.clamp(max=0), torch.where(keep, b, inside / (1 + g)))
+
+
+class Member(NamedTuple):
+    """One member's views: W `[O, I]`, b `[1, O]` or None, U and V `[B, O]`, x `[B, I]`, Y `[B, K]`, and its three weights."""
+
+    W: list[Tensor]
+    b: list[Tensor | None]
+    U: list[Tensor]
+    V: list[Tensor]
+    x: Tensor
+    Y: Tensor
+    alpha: Tensor
+    rho: Tensor
+    gamma: Tensor
+
+    def below(self, n: int) -> Tensor:
+        """Return V_{n-1}, the input of layer n (counted from 0 here)."""
+        return self.V[n - 1] if n else self.x
+
+    def affine(self, n: int, rows: slice) -> Tensor:
+        """Return V_{n-1} W_n^T + b_n of some rows."""
+        Z = self.below(n)[rows] @ self.W[n].mT
+        return Z if self.b[n] is None else Z.add_(self.b[n])
+
+
+class BCD(Method):
+    """One sweep of block coordinate descent per step, on all samples at once, for an MLP with ReLU; minimises
+        1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2 + sum_n gamma/2 ||V_n - sigma_n(U_n)||^2
+    over one block after another, from the last layer to the first, some with a proximal term alpha/2 ||. - old||^2:
+        V_N = (Y + gamma U_N + alpha V_N) / (1 + gamma + alpha),     U_N = (gamma V_N + rho (V_{N-1} W_N^T + b_N)) / (gamma + rho),
+        for n = N..1:  W_n = (alpha W_n + rho (U_n - b_n)^T V_{n-1}) (alpha I + rho V_{n-1}^T V_{n-1})^-1,
+                       b_n = (alpha b_n + rho sum_rows(U_n - V_{n-1} W_n^T)) / (alpha + rho B) with the **old** W_n,
+                       V_{n-1} = (rho (U_n - b_n) W_n + gamma relu(U_{n-1})) (rho W_n^T W_n + gamma I)^-1,
+                       U_{n-1} = `relu_prox` of V_{n-1} at (rho (V_{n-2} W_{n-1}^T + b_{n-1}) + alpha U_{n-1}) / (rho + alpha).
+    U_N and V_n (n < N) have no alpha term, as in the authors' program. Inverses are Cholesky solves.
+
+    Every step must see the same samples in the same order. The loss is ||V_N - Y||^2/2 on one-hot targets whatever the experiment's
+    loss is; that one is only reported. Memory: U and V, 2 B sum(O) numbers per member, plus chunks of 8192 rows.
+    Cost per layer: about six products of B I O, and solves of I^3.
+    """
+
+    name = "bcd"
+    options = BCDOptions
+
+    def prepare(self) -> None:
+        first, *others = self.network.layers
+        hidden = self.network.layers[:-1]
+        flat = all(isinstance(step, layers.Flatten) for step in first.bridge) and not any(layer.bridge for layer in others)
+        if not flat or any(layer.activation != "relu" for layer in hidden):
+            raise ValueError(f"bcd: got {self.network.name}, need dense layers with relu between them")
+
+    def bytes_needed(self, samples: int) -> int:
+        """Return the bytes of U and V for so many samples and all members."""
+        size = self.column["alpha"].element_size()
+        return 2 * self.size * samples * size * sum(layer.fan_out for layer in self.network.layers)
+
+    def check_memory(self, samples: int) -> None:
+        """Refuse what cannot fit.
+
+        Raises:
+            MemoryError: if U and V need more than is free.
+        """
+        need, free = self.bytes_needed(samples), free_bytes(self.column["alpha"].device)
+        if free is not None and need > free:
+            gib = 2**30
+            raise MemoryError(f"bcd: U and V of {samples} samples need {need / gib:.1f} GiB, {free / gib:.1f} GiB are free")
+
+    @torch.no_grad()
+    def step(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> Tensor:
+        """Make one sweep, in place, and return the network's mean losses `[E]` before it, as `Method.step`.
+
+        Raises:
+            ValueError: if the samples are not those of the first step.
+            MemoryError: before the first step, if U and V do not fit.
+        """
+        self.begin(parameters, state, x)
+        losses = self.mean_loss(parameters, x, y)
+        self.sweep(parameters, state, x, y)
+        return losses
+
+    def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
+        raise NotImplementedError("bcd has no update from back propagation, only step")
+
+    def begin(self, parameters: Sequence[Affine], state: State, x: Tensor) -> None:
+        """Fill U and V from a forward pass if the state is empty, else check that x is what they belong to."""
+        probe = x[:, :: max(1, x.shape[1] // PROBES)]
+        if state:
+            if state["U"][0].shape[1] != x.shape[1] or not torch.equal(state["probe"][0], probe):
+                raise ValueError("bcd: the samples changed, need the same ones in the same order: batch_size full, permutation")
+            return
+        B = x.shape[1]
+        self.check_memory(B)
+        state["U"] = [x.new_empty(self.size, B, layer.fan_out) for layer in self.network.layers]
+        state["V"] = [torch.empty_like(U) for U in state["U"]]
+        state["probe"] = [probe.clone()]
+        for member in self.members(parameters, state, x, None):
+            for n, (U, V) in enumerate(zip(member.U, member.V, strict=True)):
+                for rows in chunks(B):
+                    U[rows] = member.affine(n, rows)
+                V.copy_(U) if n + 1 == len(member.U) else torch.clamp(U, min=0, out=V)
+
+    def members(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor | None) -> Iterator[Member]:
+        """Yield each member's views."""
+        for step in self.network.layers[0].bridge:
+            x, _ = step.forward(x)
+        output = state["U"][-1]
+        Y = output if y is None else losses.one_hot(output, y.expand(self.size, *y.shape[1:]))
+        for e in range(self.size):
+            yield Member(
+                [W[e] for W, _ in parameters],
+                [None if b is None else b[e] for _, b in parameters],
+                [U[e] for U in state["U"]],
+                [V[e] for V in state["V"]],
+                x[e % x.shape[0]],
+                Y[e],
+                *(self.column[name][e] for name in ("alpha", "rho", "gamma")),
+            )
+
+    def mean_loss(self, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> Tensor:
+        """Return the network's mean losses `[E]`, a chunk of samples at a time."""
+        total = x.new_zeros(self.size)
+        for rows in chunks(x.shape[1]):
+            part = x[:, rows]
+            total += self.loss.value(models.output(self.network, parameters, part), y[:, rows]) * part.shape[1]
+        return total / x.shape[1]
+
+    @torch.no_grad()
+    def sweep(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> None:
+        """Update every block of every member once, in place."""
+        for member in self.members(parameters, state, x, y):
+            sweep_member(member)
+
+    @torch.no_grad()
+    def objective(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor, full: bool = False) -> Tensor:
+        """Return 1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2 `[E]`, as the authors' program prints it.
+
+        With `full`, also sum_n gamma/2 ||V_n - sigma_n(U_n)||^2, which the sweep minimises as well.
+        """
+        return torch.stack([objective_of(member, full) for member in self.members(parameters, state, x, y)])
+
+
+def sweep_member(member: Member) -> None:
+    """Update every block once, from the last layer to the first, in place."""
+    W, b, U, V, x, Y, alpha, rho, gamma = member
+    V[-1].copy_((Y + gamma * U[-1] + alpha * V[-1]) / (1 + gamma + alpha))
+    for rows in chunks(len(x)):
+        U[-1][rows] = (gamma * V[-1][rows] + rho * member.affine(len(W) - 1, rows)) / (gamma + rho)
+    for n in reversed(range(len(W))):
+        update_parameters(member, n)
+        if n == 0:
+            break
+        A = rho * W[n].mT @ W[n]
+        factor = cholesky(A.double(), gamma).to(A.dtype)
+        for rows in chunks(len(x)):
+            D = U[n][rows] if b[n] is None else U[n][rows] - b[n]
+            right = rho * (D @ W[n]) + gamma * U[n - 1][rows].clamp(min=0)
+            V[n - 1][rows] = torch.cholesky_solve(right.mT, factor).mT
+            at = (rho * member.affine(n - 1, rows) + alpha * U[n - 1][rows]) / (rho + alpha)
+            U[n - 1][rows] = relu_prox(V[n - 1][rows], at, (rho + alpha) / gamma)
+
+
+def update_parameters(member: Member, n: int) -> None:
+    """Update W_n and b_n by their ridge problems; sums over samples are kept in float64, where rho V^T V swamps alpha."""
+    W, b, U, X = member.W[n], member.b[n], member.U[n], member.below(n)
+    O, I = W.shape
+    A, C, s = (W.new_zeros(*shape, dtype=torch.float64) for shape in ((I, I), (O, I), (1, I + O)))
+    for rows in chunks(len(X)):
+        Xc, Uc = X[rows], U[rows]
+        A += Xc.mT @ Xc
+        C += (Uc if b is None else Uc - b).mT @ Xc
+        s[:, :I] += Xc.sum(0)
+        s[:, I:] += Uc.sum(0)
+    alpha, rho = member.alpha.double(), member.rho.double()
+    rest = s[:, I:] - s[:, :I] @ W.double().mT  # with the old W
+    W.copy_(torch.cholesky_solve((alpha * W + rho * C).mT, cholesky(rho * A, alpha)).mT)
+    if b is not None:
+        b.copy_((alpha * b + rho * rest) / (alpha + rho * len(X)))
+
+
+def objective_of(member: Member, full: bool) -> Tensor:
+    """Return one member's objective, a scalar; see `BCD.objective`."""
+    total = (member.V[-1] - member.Y).square().sum() / 2
+    last = len(member.W) - 1
+    for n, (U, V) in enumerate(zip(member.U, member.V, strict=True)):
+        for rows in chunks(len(U)):
+            total += member.rho.squeeze() / 2 * (member.affine(n, rows) - U[rows]).square().sum()
+            if full:
+                F = U[rows] if n == last else U[rows].clamp(min=0)
+                total += member.gamma.squeeze() / 2 * (V[rows] - F).square().sum()
+    return total
+
+
+def cholesky(A: Tensor, ridge: Tensor) -> Tensor:
+    """Return the Cholesky factor of A + ridge I, for A positive semi-definite; A is used up."""
+    A.diagonal().add_(ridge.squeeze())
+    return torch.linalg.cholesky_ex(A)[0]
+
+
+def chunks(rows: int) -> Iterator[slice]:
+    """Yield slices of at most `CHUNK` rows."""
+    return (slice(start, start + CHUNK) for start in range(0, rows, CHUNK))
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return the memory that is free on a device, or None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    table = Path("/proc/meminfo")
+    if device.type != "cpu" or not table.exists():
+        return None
+    lines = dict(line.split(":") for line in table.read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024

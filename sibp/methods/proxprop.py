@@ -1,0 +1,186 @@
+"""ProxProp (P, Frerix et al. 2018): proximal steps on the hidden layers as directions for any first-order optimizer."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from sibp import conjugate_gradient, layers, models
+from sibp.layers import Affine
+from sibp.methods.adam import AdamRule
+from sibp.methods.base import NonNegative, Options, Positive, Steps
+from sibp.methods.first_order import FirstOrder, Rule
+from sibp.methods.rmsprop import RMSpropRule
+from sibp.methods.sgd import Momentum, Share
+from sibp.models import Layer, Trace
+from sibp.subproblem import Space, choose_space
+
+__all__ = ["OracleOptions", "ProxProp", "ProxPropOptions", "released_conjugate_gradient"]
+
+RULES: dict[str, type[Rule]] = {"sgd": Momentum, "adam": AdamRule, "rmsprop": RMSpropRule}
+
+
+class OracleOptions(Options):
+    """What decides a ProxProp direction.
+
+    tau_prox: weight of the proximal term 1/(2 tau_prox), > 0 (P's tau_theta).
+    solver: ``cg`` runs `cg_steps` conjugate gradient iterations, ``exact`` solves by Cholesky, ``gradient`` takes one explicit
+        step on the data term, which is back propagation.
+    cg_steps: 3, 5 or 10 in P.
+    variant: ``paper`` is a correct conjugate gradient; ``released`` the one of the authors' program, faults included.
+    tolerance: ``paper`` stops a neuron whose relative residual is below it; P names none.
+    reduction: ``mean`` or ``sum`` of the loss over the mini-batch; P's program has the mean.
+    space: where the conjugate gradient works, see `sibp.subproblem`.
+    """
+
+    tau_prox: Positive = 1.0
+    solver: Literal["cg", "exact", "gradient"] = "cg"
+    cg_steps: Steps = 3
+    variant: Literal["paper", "released"] = "paper"
+    tolerance: NonNegative = 0.0
+    reduction: Literal["mean", "sum"] = "mean"
+    space: Literal["auto", "batch", "weight"] = "auto"
+
+
+class ProxPropOptions(OracleOptions):
+    """Hyper-parameters of ProxProp with an optimizer (P 5.1, 5.3).
+
+    optimizer: ``sgd``, ``adam`` or ``rmsprop``, fed with the directions.
+    eta: its step size (P's tau), > 0; P uses 1 with ``sgd`` and 1e-3 with ``adam``, the defaults.
+    momentum, nesterov: of ``sgd``, 0.95 and true in P; momentum also of ``rmsprop``.
+    beta1, beta2: of ``adam``.  alpha: of ``rmsprop``.  eps: of both.
+    """
+
+    optimizer: Literal["sgd", "adam", "rmsprop"] = "sgd"
+    eta: Positive = 1.0
+    momentum: Share = 0.95
+    nesterov: bool = True
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    alpha: Share = 0.99
+    eps: Positive = 1e-8
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, given: Any) -> Any:
+        """Fill in the defaults that depend on the optimizer."""
+        if not isinstance(given, dict):
+            return given
+        own = {} if given.get("optimizer", "sgd") == "sgd" else {"eta": 1e-3, "momentum": 0.0, "nesterov": False}
+        return own | given
+
+    @model_validator(mode="after")
+    def _nesterov(self) -> "ProxPropOptions":
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError(f"nesterov: got true, need optimizer sgd with a momentum > 0, got {self.optimizer}")
+        return self
+
+
+class ProxProp(FirstOrder):
+    """For the hidden layers, with g = dJ/dZ by back propagation through the **old** weights (P Algorithm 2, eq. 11):
+        theta+ = argmin 1/2 ||X W^T + b - (Z - g)||^2 + 1/(2 tau_prox) ||theta - theta_k||^2,   direction = theta_k - theta+;
+    for the last layer, the gradient (P eq. 12). Directions go to `optimizer` as gradients would.
+
+    The data term sums over the mini-batch (and positions); J is the mean or sum as `reduction` says. Twice the objective is the
+    problem of J 3.2 with lam = tau_prox / 2. The bias is one more input that is always 1 and is proximal too.
+
+    Cost per hidden layer: as SGD, plus R^2 (I + cg_steps O) in batch space, or a Cholesky factor of min(R, I)^3 / 3.
+    """
+
+    name = "proxprop"
+    options = ProxPropOptions
+
+    def prepare(self) -> None:
+        self.rule = RULES[self.shared["optimizer"]](self.column, self.shared)
+
+    @classmethod
+    def group_key(cls, options: ProxPropOptions) -> tuple[tuple[str, object], ...]:
+        return (*super().group_key(options), ("momentum > 0", options.momentum > 0))
+
+    @torch.no_grad()
+    def loss_and_directions(self, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the losses `[E]` in the scale of `reduction`, and the directions in the order of `models.tensors`."""
+        trace = models.forward(self.network, parameters, x)
+        loss = self.loss.value(trace.output, y)
+        if self.shared["reduction"] == "sum":
+            loss = loss * trace.output.shape[1]
+        return loss, models.tensors(self.directions(parameters, trace, self.loss.delta(trace.output, y)))
+
+    def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
+        """Return theta_k - theta+ for the hidden layers and the gradient for the last, for delta of the batch's sum."""
+        if self.shared["reduction"] == "mean":
+            delta = delta / delta.shape[1]
+        last = len(self.network.layers) - 1
+        result = []
+        for i, X, g in models.backward(self.network, parameters, trace, delta):
+            if i == last or self.shared["solver"] == "gradient":
+                b = None if parameters[i].b is None else g.sum(1, keepdim=True)
+                result.append(Affine(layers.cross(g, X), b))
+            else:
+                result.append(self.proximal_direction(self.network.layers[i], X, g))
+        return result[::-1]
+
+    def proximal_direction(self, layer: Layer, X: Tensor, g: Tensor) -> Affine:
+        """Return theta_k - theta+ of one hidden layer from its rows X `[E, R, I]` and g `[E, R, O]` (P eq. 11)."""
+        tau, joint = self.column["tau_prox"], layer.bias
+        if self.shared["solver"] == "exact":
+            D = conjugate_gradient.solve_exactly(X, g, tau / 2, joint)
+            return Affine(-D[:, : layer.fan_in].mT, -D[:, -1:] if joint else None)
+        steps = self.shared["cg_steps"]
+        space = choose_space(self.shared["space"], X, layer.fan_out, steps, joint)
+        if self.shared["variant"] == "released":
+            P = released_conjugate_gradient(space, g, tau, steps, one_problem=layer.is_convolution)
+        else:
+            P = conjugate_gradient.solve_linear(space, g, tau / 2, steps, self.column["tolerance"])
+        W = X.new_zeros(X.shape[0], layer.fan_out, layer.fan_in)
+        b = X.new_zeros(X.shape[0], 1, layer.fan_out) if joint else None
+        space.move(W, b, -P)
+        return Affine(W, b)
+
+
+def released_conjugate_gradient(space: Space, g: Tensor, tau: Tensor, iterations: int, one_problem: bool) -> Tensor:
+    """Minimise 1/2 ||image(D) + g||^2 + 1/(2 tau) ||D||^2 from D = 0 as the authors' program does.
+
+    Its first pass keeps residual and direction in one array, so the second direction is (1 + beta) r instead of r + beta d; 1e-6
+    is added to <d, A d> and to the denominator of beta; it stops all columns at once, when the largest ||r||^2 is below 1e-4
+    of the first ones' mean, tested after D has moved (docs/deviations.md).
+
+    Args:
+        space: where D lives.
+        g: residual at D = 0, `[E, R, O]`.
+        tau: proximal weight, > 0, `[E, 1, 1]`.
+        iterations: how many at most, >= 1.
+        one_problem: all of D is one column, as for a convolution, instead of one column per neuron.
+
+    Returns:
+        Coordinates of D. Cost per iteration: one product in batch space, two in weight space.
+    """
+    axes = (-2, -1) if one_problem else (-2,)
+
+    def square(P: Tensor, image_P: Tensor) -> Tensor:
+        return space.inner(P, image_P, P, image_P).sum(axes, keepdim=True).clamp(min=0)
+
+    r = -space.coordinates(g)
+    image_r = space.image(r)
+    d, image_d, D = r, image_r, torch.zeros_like(r)
+    rr = square(r, image_r)
+    enough = 1e-4 * rr.mean(-1, keepdim=True)
+    going = torch.ones_like(enough, dtype=torch.bool)
+    for k in range(iterations):
+        bend = image_d.square().sum(axes, keepdim=True) + square(d, image_d) / tau
+        t = torch.where(going, rr / (bend + 1e-6), 0)
+        D = D + t * d
+        if k + 1 == iterations:
+            break
+        r = r - t * (space.coordinates(image_d) + d / tau)
+        image_r = space.image(r)
+        rr_old, rr = rr, square(r, image_r)
+        going = going & (rr.amax(-1, keepdim=True) >= enough)
+        beta = rr / (rr_old + 1e-6)
+        if k == 0:
+            d, image_d = (1 + beta) * r, (1 + beta) * image_r
+        else:
+            d, image_d = r + beta * d, image_r + beta * image_d
+    return D
