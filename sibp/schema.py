@@ -86,10 +86,12 @@ class Data(Strict):
 
 
 class Init(Strict):
-    """Weights and biases ~ N(mean, std^2)."""
+    """The initial law, as `sibp.models.initialise` takes it; N(mean, std^2) unless said otherwise."""
 
     mean: float = 0.0
     std: Annotated[float, Field(ge=0)] = 0.01
+    law: Literal["normal", "torch", "he"] = "normal"
+    bias: float | None = None
 
 
 class Network(Strict):
@@ -97,6 +99,10 @@ class Network(Strict):
 
     kind: str = "mlp"
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)] | None = None
+    input_shape: Annotated[tuple[PositiveInt, ...], Field(min_length=3, max_length=3)] | None = None
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
+    pools: Count | None = None
+    classes: PositiveInt | None = None
     activation: str | None = None
     bias: bool | None = None
     init: Init = Init()
