@@ -1,6 +1,5 @@
 """The data sets this package knows, what a decoded data set looks like, and the check that it is the right one."""
 
-import difflib
 import hashlib
 import math
 import re
@@ -11,6 +10,8 @@ from importlib.resources import files
 
 import numpy as np
 import yaml
+
+from sibp import wording
 
 __all__ = ["ArraySpec", "DataError", "Dataset", "Entry", "Package", "digest", "find", "names", "parse"]
 
@@ -132,9 +133,7 @@ def find(name: str) -> Entry:
     spellings = {_plain(known): known for known in names()}
     if (known := spellings.get(_plain(name))) is not None:
         return _registry()[known]
-    near = difflib.get_close_matches(_plain(name), spellings, n=1)
-    hint = f"did you mean '{spellings[near[0]]}'? " if near else ""
-    raise ValueError(f"unknown data set '{name}': {hint}known are {', '.join(names())}")
+    raise ValueError(f"data set: {wording.need(name, names())}")
 
 
 def _plain(name: str) -> str:

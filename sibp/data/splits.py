@@ -47,8 +47,8 @@ def split(
         train: training samples, >= 1.
         validation: samples of the official training set after those.
         test: the first so many of the official test set; None takes all.
-        merge_test: append the official test set to the validation set and leave the test set empty, as A and I do
-            (MNIST: 55000 for training, 5000 + 10000 for validation); `test` must then be None or 0.
+        merge_test: append those test samples to the validation set and leave the test set empty, as A and I do
+            (MNIST: 55000 for training, 5000 + 10000 for validation).
 
     Raises:
         ValueError: a size is negative, or the parts are larger than the data set.
@@ -58,15 +58,12 @@ def split(
     _check(dataset.name, "train", train, 1, available)
     _check(dataset.name, "validation", validation, 0, available - train)
     _check(dataset.name, "test", test, 0, tests)
-    if merge_test and test not in (0, tests):
-        raise ValueError(f"test: got {test}, need 0, since merge_test makes the test set part of the validation set")
     x_validation = dataset.train_images[train : train + validation]
     y_validation = dataset.train_labels[train : train + validation]
-    if merge_test:
-        test = 0
-        x_validation = np.concatenate([x_validation, dataset.test_images])
-        y_validation = np.concatenate([y_validation, dataset.test_labels])
     x_test, y_test = dataset.test_images[:test], dataset.test_labels[:test]
+    if merge_test:
+        x_validation, y_validation = np.concatenate([x_validation, x_test]), np.concatenate([y_validation, y_test])
+        x_test, y_test = x_test[:0], y_test[:0]
     x_train, y_train = dataset.train_images[:train], dataset.train_labels[:train]
     return Split(dataset, x_train, y_train, x_validation, y_validation, x_test, y_test)
 

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -21,7 +24,7 @@ def test_capitals_and_hyphens_of_a_name_do_not_matter(spelling):
 
 
 def test_a_misspelt_name_is_told_with_the_nearest_right_one():
-    with pytest.raises(ValueError, match=r"^unknown data set 'minst': .*'mnist'.*fashion-mnist.*cifar10$"):
+    with pytest.raises(ValueError, match=r"^data set: got 'minst', need mnist, fashion-mnist or cifar10; did you mean 'mnist'\?$"):
         find("minst")
 
 
@@ -38,3 +41,8 @@ def test_a_changed_pixel_a_wrong_shape_and_a_wrong_type_are_refused(tiny):
         entry.check(good | {"train_labels": good["train_labels"][:9]})
     with pytest.raises(DataError, match="train_labels: int64"):
         entry.check(good | {"train_labels": good["train_labels"].astype(np.int64)})
+
+
+def test_the_page_on_data_lists_the_hashes_of_the_registry():
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert re.findall(r"[0-9a-f]{64}", page) == [digest for name in names() for digest in find(name).hashes.values()]

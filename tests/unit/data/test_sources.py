@@ -254,7 +254,12 @@ def test_reasons_of_clients_are_told(tiny, client, scratch, monkeypatch):
 
 def test_a_client_is_given_no_input_to_wait_for(client, scratch):
     client("npm", "read answer || exit 0; exit 1")
-    run_client(["npm"], scratch, 5)
+    terminal, (silence, _) = os.dup(0), os.pipe()
+    os.dup2(silence, 0)
+    try:
+        run_client(["npm"], scratch, 5)
+    finally:
+        os.dup2(terminal, 0)
 
 
 def test_sources_are_the_folder_the_servers_and_the_package_in_this_order(tiny, monkeypatch):

@@ -24,11 +24,13 @@ def test_all_test_samples_are_taken_where_none_are_asked_for(dataset):
     assert len(split(dataset, train=60, test=0).x_test) == 0
 
 
-@pytest.mark.parametrize("test", [None, 0, 20])
-def test_a_merged_validation_set_is_the_rest_and_the_test_set(dataset, test):
+@pytest.mark.parametrize(("test", "added"), [(None, 20), (20, 20), (7, 7)])
+def test_a_merged_validation_set_has_the_test_samples_at_its_end(dataset, test, added):
     parts = split(dataset, train=55, validation=5, test=test, merge_test=True)
-    np.testing.assert_array_equal(parts.x_validation, np.concatenate([dataset.train_images[55:], dataset.test_images]))
-    np.testing.assert_array_equal(parts.y_validation, np.concatenate([dataset.train_labels[55:], dataset.test_labels]))
+    images = [dataset.train_images[55:], dataset.test_images[:added]]
+    labels = [dataset.train_labels[55:], dataset.test_labels[:added]]
+    np.testing.assert_array_equal(parts.x_validation, np.concatenate(images))
+    np.testing.assert_array_equal(parts.y_validation, np.concatenate(labels))
     assert len(parts.x_test) == len(parts.y_test) == 0
 
 
@@ -40,7 +42,6 @@ def test_a_merged_validation_set_is_the_rest_and_the_test_set(dataset, test):
         ({"train": 50, "validation": 11}, "validation: 11 samples of 'mnist' asked for, allowed are 0 to 10"),
         ({"train": 50, "validation": -1}, "validation: -1 samples of 'mnist' asked for, allowed are 0 to 10"),
         ({"train": 50, "test": 21}, "test: 21 samples of 'mnist' asked for, allowed are 0 to 20"),
-        ({"train": 50, "test": 5, "merge_test": True}, "test: got 5, need 0, since merge_test makes"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_in_one_line(dataset, sizes, message):
