@@ -37,7 +37,7 @@ ACTIVATIONS = {
         Activation(
             "leaky_relu",
             lambda Z: torch.where(Z > 0, Z, LEAK * Z),
-            lambda Z, F: torch.where(Z > 0, 1.0, LEAK).to(Z.dtype),
+            lambda Z, F: torch.full_like(Z, LEAK).masked_fill_(Z > 0, 1.0),
             piecewise_linear=True,
         ),
         Activation("sigmoid", torch.sigmoid, lambda Z, F: F * (1 - F)),

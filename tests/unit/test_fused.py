@@ -1,0 +1,135 @@
+"""The fused kernels against the eager solvers they stand in for."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sibp import activations, conjugate_gradient, fused, native
+from sibp.conjugate_gradient import Rules
+from sibp.linesearch import Armijo, Curvature
+from sibp.subproblem import BatchSpace, BiasSpace, Subproblem
+
+needs_compiler = pytest.mark.skipif(native.status() != "compiled", reason=native.status())
+SEARCHES = [Armijo(), Curvature(), Curvature(halvings=0)]
+NAMES = list(native.LEAKS)
+SIZES = [(1, 1, 1, 1), (1, 7, 9, 3), (3, 20, 30, 17), (2, 33, 10, 70), (1, 100, 20, 400)]
+
+
+def case(name, size, dtype=torch.float64, lam=0.5, seed=0):
+    E, R, I, O = size
+    g = torch.Generator().manual_seed(seed)
+    randn = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype)  # noqa: E731
+    X, W, b = randn(E, R, I), randn(E, O, I) / I**0.5, randn(E, 1, O)
+    Z = X @ W.mT + b
+    T = activations.get(name).value(Z) - 0.3 * randn(E, R, O)
+    return X, b, Z, T, torch.linspace(lam, 2 * lam, E, dtype=dtype).reshape(E, 1, 1)
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_minimise_equals_the_eager_solver(search, name, size):
+    X, _, Z, T, lam = case(name, size)
+    space = BatchSpace(X)
+    S, Z_end = conjugate_gradient.minimise(Subproblem(space, activations.get(name), Z, T, lam), 5, Rules(search))
+    Z_mine = Z.clone()
+    mine = fused.minimise(space, name, Z_mine, T, lam, 5, Rules(search))
+    torch.testing.assert_close(mine, S, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(Z_mine, Z_end, rtol=1e-8, atol=1e-10)
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_bias_equals_the_eager_solver(search, name, size):
+    _, b, Z, T, lam = case(name, size)
+    p, _ = conjugate_gradient.minimise(Subproblem(BiasSpace(), activations.get(name), Z, T, lam), 5, Rules(search))
+    mine = b.clone()
+    fused.minimise_bias(name, Z, T, lam, mine, 5, Rules(search))
+    torch.testing.assert_close(mine, b + p, rtol=1e-8, atol=1e-10)
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("tolerance", [0.0, 0.3])
+def test_linear_cg_equals_the_eager_solver(size, tolerance):
+    X, _, Z, T, lam = case("identity", size)
+    space = BatchSpace(X, joint=True)
+    expected = conjugate_gradient.solve_linear(space, Z - T, lam, 5, tolerance)
+    torch.testing.assert_close(fused.solve_linear(space, Z - T, lam, 5, tolerance), expected, rtol=1e-8, atol=1e-10)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NAMES)
+def test_targets_are_sigma_minus_the_step_and_the_error_before_sigma(name, randn):
+    Z, delta, eta = randn(2, 5, 7), randn(2, 5, 7), torch.tensor([0.1, 2.0], dtype=torch.float64).reshape(2, 1, 1)
+    sigma = activations.get(name)
+    T, D = fused.targets(name, Z, delta, eta)
+    torch.testing.assert_close(T, sigma.value(Z) - eta * delta)
+    torch.testing.assert_close(D, delta * sigma.slope(Z, sigma.value(Z)))
+
+
+@needs_compiler
+def test_float32_follows_float64():
+    X, _, Z, T, lam = case("relu", (2, 20, 30, 17))
+    wide = fused.minimise(BatchSpace(X), "relu", Z.clone(), T, lam, 5, Rules(Curvature()))
+    X, Z, T, lam = (a.float() for a in (X, Z, T, lam))
+    narrow = fused.minimise(BatchSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
+    torch.testing.assert_close(narrow.double(), wide, rtol=1e-3, atol=1e-5)
+
+
+@needs_compiler
+def test_the_number_of_threads_does_not_change_a_bit():
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        X, _, Z, T, lam = case("relu", (2, 100, 20, 400), torch.float32)
+        K = BatchSpace(X)
+        P = torch.zeros_like(Z)
+        numbers = torch.zeros(2, native.NUMBERS, dtype=torch.float64)
+        numbers[:, 0] = lam.flatten()
+        g, d, image_d = (torch.empty_like(Z) for _ in range(3))
+        native.call("begin", Z.shape, Z.dtype, Z, T, 0.0, g, numbers)
+        native.call("direction", Z.shape, Z.dtype, 0, g, g * K.K.mean(), P, Z, 0.0, d, image_d, numbers)
+        native.call("advance", Z.shape, Z.dtype, 1, 0.1, 0.6, 50, 0, d, image_d, T, 0.0, P, Z, g, numbers)
+        results.append((P, Z, g, numbers))
+    torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@needs_compiler
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_member_that_is_nan_touches_nobody(search):
+    X, b, Z, T, lam = case("relu", (3, 20, 30, 17))
+    clean = fused.minimise(BatchSpace(X), "relu", Z.clone(), T, lam, 5, Rules(search))
+    Z[1] = torch.nan
+    mine = fused.minimise(BatchSpace(X), "relu", Z.clone(), T, lam, 5, Rules(search))
+    assert torch.equal(mine[[0, 2]], clean[[0, 2]])
+    fused.minimise_bias("relu", Z, T, lam, b, 5, Rules(search))
+    assert b[[0, 2]].isfinite().all()
+
+
+def test_without_kernels_the_eager_code_runs_and_says_why():
+    code = (
+        "import torch, sibp; from sibp import native; m = sibp.mlp([4, 3, 2], std=.5);"
+        "l = sibp.SIBP(m).step(torch.ones(5, 4), torch.zeros(5, dtype=torch.int64)); print(native.status(), bool(l.isfinite()))"
+    )
+    environment = {**os.environ, "SIBP_NATIVE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "switched off by SIBP_NATIVE=0 True"
+
+
+def test_a_compiler_that_fails_is_told_and_leaves_nothing(tmp_path):
+    fake = tmp_path / "c++"
+    fake.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho 'no space left' >&2; exit 1\n")
+    fake.chmod(0o755)
+    environment = {**os.environ, "CXX": str(fake), "SIBP_CACHE": str(tmp_path / "cache")}
+    code = "from sibp import native; print(native.status())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("not compiled:") and "no space left" in done.stdout
+    assert not any((tmp_path / "cache").rglob("*.so"))
