@@ -67,15 +67,15 @@ def _mean(one: dict[str, pd.Series], metrics: list[str], best: dict[str, float])
         return cell("not run")
     if not one[metrics[0]]["n"]:
         return cell(MISSING)
-    texts = [Text(decimal(one[m]["mean"]), bold=one[m]["mean"] == best.get(m)) for m in metrics]
+    texts = [Text(decimal(one[m]["mean"]), bold=bool(one[m]["mean"] == best.get(m))) for m in metrics]
     return (texts[0], Text(" / "), *texts[1:])
 
 
 def _spread(one: dict[str, pd.Series], metrics: list[str]) -> str:
     first = one[metrics[0]]
     lost = f"{first['diverged']:.0f} of {first['members']:.0f} {MISSING}" if first["diverged"] else ""
-    spreads = " / ".join(filter(None, (spread(one[m]["std"]) for m in metrics)))
-    return ", ".join(filter(None, [spreads, lost]))
+    spreads = [spread(one[metrics[0]]["std"]), *(decimal(one[m]["std"]) for m in metrics[1:])] if first["n"] > 1 else []
+    return ", ".join(filter(None, [" / ".join(spreads), lost]))
 
 
 def settle(exhibit: Exhibit) -> str:

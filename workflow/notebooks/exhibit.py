@@ -109,7 +109,7 @@ class Exhibit:
             *((record["training"].get(key), asked.get(key), key) for key in ("epochs", "steps")),
             (ran["seeds"], file.get("seeds", 1), "seeds"),
         ]
-        parts = ["generated data"] * bool(ran["data"].get("generated"))
+        parts = ["generated data"] * (ran["data"].get("generated", False) and file["data"]["name"] != "chain")  # which always is
         parts += [f"{ours} of {theirs} {word}" for ours, theirs, word in pairs if theirs and ours is not None and ours < theirs]
         widths, full = ran["network"].get("widths"), file["network"].get("widths")
         if widths != full:

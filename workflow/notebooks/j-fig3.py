@@ -28,7 +28,7 @@ def setting(row):
 pd.DataFrame({label: {"setting": setting(row), "loss": row["train_loss_mean"]} for label, row in chosen.items()}).T
 
 # %% The figure
-shown = {"train_loss": "loss", "first_weight_change": "$|w_1^{k+1} - w_1^k|$"}
+shown = {"train_loss": "mean loss", "first_weight_change": "$|w_1^{k+1} - w_1^k|$"}
 figure, panels = plt.subplots(2, 2, figsize=(style.WIDTH, 4.4), sharex=True, sharey="col")
 for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True):
     for ax, (metric, title) in zip(row_of_panels, shown.items(), strict=True):
@@ -38,31 +38,35 @@ for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True
             ax.plot(curve.index, curve["mean"], **look, label=f"{style.name(algorithm)}, {setting(chosen[label])}")
             ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
         ax.set(xscale="log", yscale="log", ylabel=title, title=kind)
+        ax.tick_params(which="minor", left=False, bottom=False)
         ax.legend(fontsize="x-small")
 for ax in panels[1]:
     ax.set_xlabel("step")
 style.letter(panels.ravel())
 
-# %% The numbers behind it: after how many steps the loss has fallen half of the way that it falls in all
+# %% The numbers behind it: after how many steps the loss has halved
 
 
-def steps_until_drop(rows):
-    """Return, seed by seed, the first evaluated step whose loss has made half of the way from the first to the least."""
+def steps_to_half(rows):
+    """Return, seed by seed, the first evaluated step whose loss is at most half of the loss at the start; inf if there is none."""
     steps = []
     for _, seed in rows.sort_values("step").groupby("member"):
-        loss = seed["train_loss"].to_numpy()
-        half = (loss[0] + np.nanmin(loss)) / 2
-        steps.append(seed["step"].to_numpy()[np.argmax(loss <= half)])
+        below = seed["step"][seed["train_loss"] <= seed["train_loss"].iloc[0] / 2]
+        steps.append(below.min() if len(below) else np.inf)
     return np.array(steps)
+
+
+def count(steps):
+    return "never" if np.isinf(steps) else f"{steps:.0f}"
 
 
 claimed = exhibit.paper["steps_until_drop"]
 facts = []
 for label, row in chosen.items():
-    drops = steps_until_drop(curves[label])
+    steps = steps_to_half(curves[label])
     paper = claimed.get(row["algorithm"]) if sampling[label] == "stochastic" else None
     names = {"method": style.name(row["algorithm"]), "sampling": sampling[label], "setting": setting(row)}
-    found = {"median": np.median(drops), "least": drops.min(), "most": drops.max(), "paper": paper}
+    found = {"median": np.median(steps), "least": steps.min(), "most": steps.max(), "paper": paper}
     facts.append(names | found | {"final_loss": row["train_loss_mean"], "n": row["n"], "members": row["members"]})
 data = pd.DataFrame(facts).sort_values("sampling", ascending=False, kind="stable")
 groups = [
@@ -71,7 +75,7 @@ groups = [
             cell(fact["method"]),
             cell(fact["sampling"]),
             cell(fact["setting"]),
-            cell(f"{fact['median']:.0f} ({fact['least']:.0f} to {fact['most']:.0f})"),
+            cell(f"{count(fact['median'])} ({count(fact['least'])} to {count(fact['most'])})"),
             cell("" if pd.isna(fact["paper"]) else f"about {fact['paper']:.0f}"),
             cell(decimal(fact["final_loss"])),
             cell(f"{fact['n']:.0f} of {fact['members']:.0f}"),
@@ -81,10 +85,10 @@ groups = [
     for _, rows in data.groupby("sampling", sort=False)
 ]
 caption = exhibit.caption(
-    "Loss over the ten points and change of the first weight per step. Lines: mean over the seeds; bands: their range. "
-    " Step sizes: of each method's grid the one with the lowest mean loss after the last step."
+    "Mean loss over the ten points and change of the first weight per step. Lines: mean over the seeds; bands: their range. "
+    "Step sizes: of each method's grid the one with the lowest mean loss after the last step."
 )
-head = ["method", "sampling", "setting", "steps until the loss drops", "paper", "last loss", "seeds"]
-table = Table(head, "Steps until the loss has fallen half of the way that it falls in all: median and range of the seeds.", groups)
+head = ["method", "sampling", "setting", "steps until the loss has halved", "paper: drops after", "last loss", "seeds"]
+table = Table(head, "Steps until the loss has halved: median and range of the seeds.", groups)
 exhibit.save(caption, table, data, figure)
 print(table.markdown())
