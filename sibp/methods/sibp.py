@@ -7,12 +7,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from sibp import activations, conjugate_gradient, fused, layers, linesearch, models
+from sibp import activations, conjugate_gradient, fused, layers, linesearch, models, proximal_gradient
 from sibp.conjugate_gradient import Rules
 from sibp.layers import Affine
-from sibp.methods.base import Method, Options, Positive, State, Steps
+from sibp.methods.base import Method, NonNegative, Options, Positive, State, Steps
 from sibp.models import Layer, LayerTrace, Trace
-from sibp.subproblem import BatchSpace, BiasSpace, Space, Subproblem, choose_space
+from sibp.subproblem import BatchSpace, BiasSpace, Space, Subproblem, WeightSpace, choose_space
 
 __all__ = ["SIBP", "SIBPOptions"]
 
@@ -26,6 +26,8 @@ class SIBPOptions(Options):
     variant: ``newton`` takes a curvature step along each direction (ours); ``armijo`` backtracks as the papers say;
         ``released`` and ``released-rowwise`` follow the authors' later and first program to the last quirk.
     space: where the conjugate gradient works, see `sibp.subproblem`; ``auto`` takes the cheaper one.
+    l1: weight gamma of an l1 term in every subproblem (J Remark 4.1, 5.5), >= 0. Above 0 the subproblems are solved by `cg_steps`
+        iterations of proximal gradient in weight space, whatever the variant; at 0 nothing changes, to the bit.
     """
 
     eta: Positive = 0.1
@@ -33,6 +35,7 @@ class SIBPOptions(Options):
     cg_steps: Steps = 5
     variant: Literal["newton", "armijo", "released", "released-rowwise"] = "newton"
     space: Literal["auto", "batch", "weight"] = "auto"
+    l1: NonNegative = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class SIBP(Method):
 
     def prepare(self) -> None:
         self.variant = VARIANTS[self.shared["variant"]]
+        self.sparse = bool((self.column["l1"] > 0).any())
+
+    @classmethod
+    def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
+        return (*super().group_key(options), ("sparse", options.l1 > 0))
 
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
@@ -91,6 +99,8 @@ class SIBP(Method):
     def update_layer(self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, delta: Tensor) -> Tensor:
         """Solve the layer's two subproblems (J 4.1), W first, in place, and return sigma'(Z) * delta `[E, R, O]` with the old Z."""
         X = seen.X.expand(W.shape[0], -1, -1)
+        if self.sparse:
+            return self.solve_sparse(layer, seen, X, W, b, delta)
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
         rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
         if isinstance(space, BatchSpace) and fused.applies(layer.activation, rules, self.variant.per_neuron, seen.Z):
@@ -114,6 +124,20 @@ class SIBP(Method):
         if b is not None:
             fused.minimise_bias(layer.activation, Z, T, lam, b, steps, rules)
         return D
+
+    def solve_sparse(
+        self, layer: Layer, seen: LayerTrace, X: Tensor, W: Tensor, b: Tensor | None, delta: Tensor
+    ) -> Tensor:
+        """Do what `update_layer` says with the l1 term in both subproblems."""
+        steps, gamma, sigma = self.shared["cg_steps"], self.column["l1"], activations.get(layer.activation)
+        T = seen.F - self.column["eta"] * delta
+        problem = Subproblem(WeightSpace(X), sigma, seen.Z, T, self.column["lam"])
+        D, Z = proximal_gradient.minimise_l1(problem, W.mT, gamma, steps)
+        # an entry that was thresholded to zero is V + (0 - V): exactly zero again
+        W += D.mT
+        if b is not None:
+            b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps)[0]
+        return models.through_activation(layer, seen, delta)
 
     def solve(
         self, layer: Layer, space: Space, rules: Rules, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int
