@@ -71,7 +71,7 @@ def options(experiment: Experiment, label: str, point: dict[str, Any]) -> BaseMo
         fault = wording.need(algorithm, methods.METHODS)
         hint = "" if experiment.methods[label].method else ", or a key `method` under this label"
         raise SpecError(f"methods.{label}: {fault}{hint}")
-    return parse(methods.options(algorithm), point, f"methods.{label}")
+    return parse(methods.options(algorithm), point, "", f"methods.{label}")
 
 
 def _check_data(experiment: Experiment) -> None:
@@ -93,7 +93,9 @@ def _check_network(experiment: Experiment) -> None:
         raise SpecError(f"loss: got {experiment.loss!r}, need squared, since {experiment.data.name} has no classes")
     try:
         network = models.build(**experiment.network.settings())
-    except (ValueError, TypeError) as fault:
+    except ValueError as fault:
+        raise SpecError(f"network.{str(fault).removeprefix('network.')}") from None
+    except TypeError as fault:  # a key that this kind of network does not take
         raise SpecError(f"network: {fault}") from None
     name, pixels, outputs = experiment.data.name, math.prod(known.shape), known.classes or 1
     if (inputs := math.prod(network.input_shape)) != pixels:

@@ -58,11 +58,8 @@ def read_run(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         RecordError: in one line, if either file is missing, cut short or not what `write_run` writes.
     """
     path = Path(path)
-    try:
-        rows = pd.read_parquet(path, engine="pyarrow")
-        provenance = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, pyarrow.ArrowException, ValueError) as fault:
-        raise RecordError(f"{path}: {str(fault).splitlines()[0]}") from None
+    rows = _read(path, lambda file: pd.read_parquet(file, engine="pyarrow"))
+    provenance = _read(path.with_suffix(".json"), lambda file: json.loads(file.read_text(encoding="utf-8")))
     _check(rows, str(path))
     return rows, provenance
 
@@ -107,6 +104,15 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except OSError as fault:  # pyarrow's complaints about a file's content are OSErrors, too
+        raise RecordError(f"{path}: {fault.strerror or str(fault).splitlines()[0]}") from None
+    except (pyarrow.ArrowException, ValueError) as fault:
+        raise RecordError(f"{path}: {str(fault).splitlines()[0]}") from None
 
 
 def _check(rows: pd.DataFrame, where: str) -> None:

@@ -28,16 +28,23 @@ Count = Annotated[int, Field(ge=0)]
 Measure = Literal["train", "validation", "test", "first_weight_change", "first_gradient_norm"]
 
 
-def parse(model: type[Model], mapping: Mapping[str, Any], where: str) -> Model:
+def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str = "") -> Model:
     """Validate a mapping strictly; as JSON, whose lists may stand for tuples.
 
+    Args:
+        model: its schema.
+        mapping: what to validate.
+        where: the file or what else a fault is in.
+        place: the mapping's path inside it.
+
     Raises:
-        SpecError: ``where: path: fault`` in one line.
+        SpecError: ``where: place.path: fault`` in one line.
     """
     try:
         return model.model_validate_json(json.dumps(mapping, default=str), strict=True)
     except ValidationError as error:
-        raise SpecError(f"{where}: {wording.explain(error, model)}") from None
+        fault = wording.explain(error, model, place)
+        raise SpecError(f"{where}: {fault}" if where else fault) from None
 
 
 def _batch_size(value: Any) -> int | str:
@@ -217,7 +224,7 @@ class Experiment(Strict):
         for one, other in (("epochs", "steps"), ("steps", "epochs")):
             if one in own and other not in own:
                 base.pop(other, None)
-        return parse(Training, base | own, f"methods.{label}.training")
+        return parse(Training, base | own, "", f"methods.{label}.training")
 
 
 class Limits(Strict):

@@ -23,17 +23,17 @@ def need(value: object, allowed: Iterable[str]) -> str:
     return f"got {value!r}, need {choice}{suggest(value, names)}"
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first fault of a pydantic error as one line ``path: fault``, and how many more there are."""
+def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
+    """Return the first fault of a pydantic error as one line ``place.path: fault``, and how many more there are."""
     faults = error.errors()
-    path = _path(faults[0]["loc"])
+    path = _path(place, faults[0]["loc"])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return (f"{path}: " if path else "") + _fault(faults[0], model) + more
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
+def _path(place: str, loc: tuple[int | str, ...]) -> str:
     """Join a location as ``methods.sibp.grid.eta[2]``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    return (place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)).lstrip(".")
 
 
 def _fault(fault: dict[str, Any], model: type[BaseModel]) -> str:

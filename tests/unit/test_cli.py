@@ -1,0 +1,153 @@
+"""The command line: exit codes, one-line errors, and that nothing is written before all is checked."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sibp import cli, records, trainer
+from tests.unit.experiments import mapping, write
+
+
+@pytest.fixture
+def sibp(tmp_path, monkeypatch, capsys):
+    """Run a command in a folder with the tiny experiment and return its exit code, output and error lines."""
+    write(tmp_path, mapping(methods={"sgd": {}, "sibp": {"lam": 1, "variant": "armijo"}}), "workflow/experiments/tiny.yaml")
+    write(tmp_path, {"name": "full"}, "workflow/scales/full.yaml")
+    write(tmp_path, {"name": "laptop", "limits": {"seeds": 1}}, "workflow/scales/laptop.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIBP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def call(*arguments):
+        code = cli.main(arguments)
+        said = capsys.readouterr()
+        return code, said.out, said.err.splitlines()
+
+    return call
+
+
+def test_run_trains_all_methods_and_says_where_the_results_are(sibp, tmp_path):
+    code, out, _ = sibp("run", "tiny", "--scale", "full", "--out", "results")
+    assert code == 0
+    assert out.splitlines() == ["results/tiny/sgd.parquet", "results/tiny/sibp.parquet"]
+    rows, about = records.read_run(tmp_path / "results/tiny/sibp.parquet")
+    assert rows["status"].iloc[-1] == "done"
+    assert (about["scale"], about["device_kind"], about["seeds"]) == ("full", "cpu", [0, 1])
+
+
+def test_run_can_train_one_method_of_a_file_with_given_threads(sibp, tmp_path):
+    path = "workflow/experiments/tiny.yaml"
+    assert sibp("run", path, "--method", "sgd", "--threads", "1", "--out", "r")[0] == 0
+    assert sorted(file.name for file in (tmp_path / "r/tiny").iterdir()) == ["sgd.json", "sgd.parquet"]
+    assert json.loads((tmp_path / "r/tiny/sgd.json").read_text())["threads"] == 1
+
+
+def test_scale_auto_is_laptop_without_cuda(sibp, tmp_path):
+    assert sibp("run", "tiny", "--method", "sgd", "--out", "r")[0] == 0
+    assert records.read_run(tmp_path / "r/tiny/sgd.parquet")[1]["scale"] == "laptop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["rum"], "did you mean 'run'?"),
+        ([], "the following arguments are required: COMMAND"),
+        (["run", "tiny"], "the following arguments are required: --out"),
+        (["run", "tinny", "--out", "r"], "got 'tinny', need a .yaml file or an id of workflow/experiments; did you mean 'tiny'?"),
+        (["run", "no.yaml", "--out", "r"], "no.yaml: No such file or directory"),
+        (["run", "tiny", "--out", "r", "--scale", "fulll"], "scale: got 'fulll', need full or laptop; did you mean 'full'?"),
+        (["run", "tiny", "--out", "r", "--method", "sgdd"], "methods: got 'sgdd', need sgd or sibp; did you mean 'sgd'?"),
+        (["run", "tiny", "--out", "r", "--device", "gpu"], "argument --device: invalid choice: 'gpu'"),
+        (["run", "tiny", "--out", "r", "--device", "cuda"], "device: cuda asked for, but torch"),
+        (["run", "tiny", "--out", "r", "--threads", "0"], "argument --threads: got '0', need a whole number >= 1"),
+        (["run", "tiny", "--out", "workflow/scales/full.yaml"], "out: cannot write to workflow/scales/full.yaml/tiny"),
+        (["run", "tiny", "--outt", "r"], "--out"),
+        (["list", "tinny"], "did you mean 'tiny'?"),
+        (["data", "mnst"], "data set: got 'mnst', need mnist, fashion-mnist or cifar10; did you mean 'mnist'?"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(sibp, tmp_path, arguments, line):
+    code, out, errors = sibp(*arguments)
+    assert (code, out, len(errors)) == (2, "", 1)
+    assert errors[0].startswith("sibp: error: ")
+    assert line in errors[0]
+    assert not (tmp_path / "r").exists()
+
+
+def test_data_that_is_missing_is_found_before_training(sibp, tmp_path):
+    write(tmp_path, mapping(data__generated=False), "workflow/experiments/tiny.yaml")
+    code, _, errors = sibp("run", "tiny", "--out", "r")
+    assert code == 2
+    assert "data set 'mnist' is not in the cache" in errors[0]
+    assert "sibp data mnist" in errors[0]
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "line"),
+    [
+        (records.RecordError("r/tiny: No space left"), 1, "sibp: error: r/tiny: No space left"),
+        (MemoryError("25 members\nneed more"), 1, "sibp: error: out of memory: 25 members need more; a smaller"),
+        (RuntimeError("two\nlines"), 1, "sibp: error: RuntimeError: two lines (--debug shows where)"),
+        (KeyboardInterrupt(), 130, "sibp: interrupted"),
+    ],
+)
+def test_what_fails_while_training_is_one_line(sibp, monkeypatch, fault, code, line):
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(trainer, "run", fail)
+    found, _, errors = sibp("run", "tiny", "--out", "r")
+    assert found == code
+    assert len(errors) == 1
+    assert errors[0].startswith(line)
+
+
+def test_debug_shows_the_traceback(sibp):
+    from sibp.specs import SpecError
+
+    with pytest.raises(SpecError):
+        sibp("run", "no.yaml", "--out", "r", "--debug")
+
+
+def test_exhibits_that_train_nothing_say_so(sibp, tmp_path):
+    drawn = {"id": "drawn", "title": "x", "runs": "tiny"}
+    write(tmp_path, drawn, "workflow/experiments/drawn.yaml")
+    write(tmp_path, {"id": "plain", "title": "x", "methods": {}}, "workflow/experiments/plain.yaml")
+    assert sibp("run", "drawn", "--out", "r")[:2] == (0, "drawn: nothing to train, it is drawn from the runs of tiny\n")
+    assert sibp("run", "plain", "--out", "r")[:2] == (0, "plain: nothing to train, it is analytic\n")
+    assert not (tmp_path / "r").exists()
+
+
+def test_list_shows_labels_members_and_steps(sibp):
+    _, out, _ = sibp("list", "--scale", "full")
+    assert [line.split() for line in out.splitlines()] == [
+        ["tiny", "A", "tiny", "experiment", "[full]"],
+        ["sgd", "2", "members", "x", "6", "steps"],
+        ["sibp", "2", "members", "x", "6", "steps"],
+    ]
+
+
+def test_list_without_experiments_says_where_they_should_be(sibp, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    code, _, errors = sibp("list")
+    assert (code, len(errors)) == (2, 1)
+    assert "workflow/experiments: holds no experiment files" in errors[0]
+
+
+def test_lines_not_a_bar_are_shown_where_there_is_no_terminal(sibp):
+    _, _, errors = sibp("run", "tiny", "--method", "sgd", "--out", "r")
+    assert len(errors) == 1
+    assert errors[0].startswith("tiny sgd: step 6/6")
+    assert "test accuracy" in errors[0]
+
+
+def test_help_and_version_do_not_wait_for_torch():
+    program = "import sys; from sibp.cli import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules)"
+    for option in ("--help", "--version"):
+        done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "0 False"
