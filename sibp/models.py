@@ -54,7 +54,7 @@ def build(kind: str = "mlp", **settings: object) -> Network:
         settings: arguments of the function of that name.
 
     Raises:
-        ValueError: for an unknown kind or a setting that it cannot have.
+        ValueError: for an unknown kind, or a setting that it cannot have or lacks.
     """
     if kind not in KINDS:
         raise ValueError(f"kind: got {kind!r}, need one of {', '.join(KINDS)}")
@@ -62,6 +62,9 @@ def build(kind: str = "mlp", **settings: object) -> Network:
     for name in settings:
         if name not in allowed:
             raise ValueError(f"{name}: is no setting of kind {kind}, need one of {', '.join(allowed)}")
+    for name, parameter in allowed.items():
+        if parameter.default is parameter.empty and name not in settings:
+            raise ValueError(f"{name}: is missing, kind {kind} needs it")
     return KINDS[kind](**settings)
 
 
