@@ -78,8 +78,7 @@ class _Reading:
         elif kind is nn.MaxPool2d:
             step = _pool(name, module)
             self.bridge.append(step)
-            channels = None if self.shape is None else self.shape[0]
-            self.shape = _window(name, self.shape, channels, channels, step)
+            self.shape = _window(name, self.shape, step)
         elif kind is nn.Flatten:
             if (module.start_dim, module.end_dim) != (1, -1):
                 raise ValueError(f"model.{name}: got {module}, need Flatten(1, -1)")
@@ -98,7 +97,7 @@ class _Reading:
         step = _unfold(name, module)
         self.bridge.append(step)
         self.push(module)
-        self.shape = _window(name, self.shape, module.in_channels, module.out_channels, step)
+        self.shape = _window(name, self.shape, step, (module.in_channels, module.out_channels))
         self.image = (0, 0) if self.shape is None else self.shape[1:]
 
     def push(self, module: nn.Linear | nn.Conv2d) -> None:
@@ -151,22 +150,23 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 def _window(
     name: str,
     shape: tuple[int, ...] | None,
-    channels_in: int | None,
-    channels_out: int | None,
     step: layers.Unfold | layers.MaxPool,
+    channels: tuple[int, int] | None = None,
 ) -> tuple[int, ...] | None:
-    """Return the shape after a sliding window, or None if it is not known."""
+    """Return the shape after a sliding window, or None if it is not known; `channels` are those it takes and gives."""
     if shape is None:
         return None
-    if len(shape) != 3 or shape[0] != channels_in:
-        raise ValueError(f"model.{name}: takes images of {channels_in or 'C'} channels, got samples of shape {shape}")
+    takes, gives = channels or (shape[0], shape[0])
+    if len(shape) != 3 or shape[0] != takes:
+        images = f"images of {takes} channels" if channels else "images"
+        raise ValueError(f"model.{name}: takes {images}, got samples of shape {shape}")
     size = tuple(
         (length + 2 * padding - kernel) // stride + 1
         for length, kernel, stride, padding in zip(shape[1:], step.kernel, step.stride, step.padding, strict=True)
     )
     if min(size) < 1:
         raise ValueError(f"model.{name}: a window of {step.kernel} does not fit samples of shape {shape}")
-    return (channels_out, *size)
+    return (gives, *size)
 
 
 def check_parameters(model: nn.Sequential) -> Tensor:
