@@ -120,10 +120,11 @@ def proxprop(model, x, y, tau, mode, reduction="mean"):
 
 
 def proxbp(model, x, y, eta, lam, iterations):
-    """One step of J 3.2 on all dense layers with the bias folded in; `iterations` None solves exactly."""
+    """One step of J 3.2 on all layers with the bias folded in; `iterations` None solves exactly."""
     for module, a, g in errors(model, x, y, "sum"):
         A, Z = matrix(module, a), columns(module, module.weight.detach(), module.bias.detach())
-        Y, mu = phi(module, Z, a) - eta * g, 1 / (2 * lam)
+        z, mu = phi(module, Z, a), 1 / (2 * lam)
+        Y = z - eta * g.reshape(z.shape)
         X = exact(A, Y, Z, mu) if iterations is None else linear_cg(A, Y, Z, mu, iterations)
         W, b = uncolumns(module, X)
         with torch.no_grad():
