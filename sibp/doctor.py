@@ -4,22 +4,33 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from sibp import data, models, records, specs
+from sibp import data, ensemble, models, records, specs
 from sibp.loop import evaluation_points, total_steps
 from sibp.schema import Experiment
 
-__all__ = ["as_json", "as_text", "examine", "experiment_flops", "matmul_rate"]
+__all__ = ["Cost", "as_json", "as_text", "cost", "examine", "rates"]
 
-# Products of a step, in forward passes: a gradient step makes 3; the others were counted on 784-500-10 at batch size 100, where
-# elementwise work is included at the price of products. Good for an order of magnitude.
-PASSES = {"sgd": 3, "adam": 4, "rmsprop": 4, "proxbp": 5, "sibp": 8}
-OTHER_PASSES = 10
+# Of one step, for each method: products in forward passes, and operations launched per layer. Counted on 784-500-10 and on a
+# chain of seven scalars; good for an order of magnitude.
+STEP = {"sgd": (2.5, 5), "adam": (3.5, 15), "rmsprop": (3.5, 12), "proxprop": (5, 60), "proxbp": (4, 60), "sibp": (5, 80)}
+OTHER = (10, 60)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work of an experiment: floating-point operations, and operations that are launched one after another."""
+
+    flops: float
+    launches: float
 
 
 def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
@@ -33,7 +44,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
     scale = "full" if device.type == "cuda" else "laptop"
     about = records.environment(device)
     cache = data.cache_folder(root)
-    rate = matmul_rate(device)
+    flops, launches = rates(device)
     report = {
         **about["versions"],
         "platform": about["platform"],
@@ -48,40 +59,49 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
         "cache": str(cache),
         "data": {name: _present(name, root) for name in data.names()},
         "scale": scale,
-        "gflop_per_second": round(rate / 1e9, 1),
+        "gflop_per_second": round(flops / 1e9, 1),
+        "launches_per_second": round(launches),
     }
-    return report | _estimate(experiments, scale, rate)
+    return report | _estimate(experiments, scale, Cost(flops, launches))
 
 
-def matmul_rate(device: torch.device, seconds: float = 0.3) -> float:
-    """Return measured floating-point operations per second of batched float32 products of the size that training uses."""
+def rates(device: torch.device, seconds: float = 0.3) -> tuple[float, float]:
+    """Return measured operations per second of batched float32 products as in training, and launches per second."""
     A, B = torch.rand(25, 100, 784, device=device), torch.rand(25, 784, 500, device=device)
-    flops = 2 * math.prod(A.shape) * B.shape[-1]
-    (A @ B).sum().item()
-    begin, done = perf_counter(), 0
-    while perf_counter() - begin < seconds:
-        C = A @ B
-        done += 1
-        C[0, 0, 0].item()
-    return done * flops / (perf_counter() - begin)
+    tiny = torch.zeros(25, 1, 1, device=device)
+
+    def per_second(work: Callable[[], Tensor]) -> float:
+        work().sum().item()
+        begin, done = perf_counter(), 0
+        while perf_counter() - begin < seconds:
+            for _ in range(10):
+                result = work()
+            result.sum().item()
+            done += 10
+        return done / (perf_counter() - begin)
+
+    return 2 * A.numel() * B.shape[-1] * per_second(lambda: A @ B), per_second(lambda: tiny + 1)
 
 
-def experiment_flops(experiment: Experiment) -> float:
-    """Return about how many floating-point operations an experiment takes: training steps and evaluations."""
+def cost(experiment: Experiment) -> Cost:
+    """Return about how much work an experiment is: training steps of all ensembles, and evaluations."""
     if not experiment.methods:
-        return 0.0
-    network = models.build(**experiment.network.settings())
+        return Cost(0, 0)
+    network, sizes = models.build(**experiment.network.settings()), experiment.data.sizes()
     forward = 2 * network.parameter_count * math.prod(network.input_shape[1:])  # of one sample; a bound for convolutions
-    sizes, total = experiment.data.sizes(), 0.0
+    flops = launches = 0.0
     for label in experiment.methods:
-        training, members = experiment.training_of(label), len(specs.members(experiment, label))
+        training, algorithm = experiment.training_of(label), experiment.algorithm(label)
+        options = [member.options for member in specs.members(experiment, label)]
+        size = 1 if training.mode == "timed" else training.ensemble
+        passes, operations = STEP.get(algorithm, OTHER)
         batch = sizes["train"] if training.batch_size == "full" else training.batch_size
         steps = total_steps(training, sizes["train"])
-        points = evaluation_points(training.evaluate_every, steps, -(-sizes["train"] // batch))
-        trained = steps * batch * PASSES.get(experiment.algorithm(label), OTHER_PASSES)
-        evaluated = len(points) * sum(sizes.get(name, 0) for name in training.measure)
-        total += members * forward * (trained + evaluated)
-    return total
+        points = len(evaluation_points(training.evaluate_every, steps, -(-sizes["train"] // batch)))
+        evaluated = points * sum(sizes.get(name, 0) for name in training.measure)
+        flops += len(options) * forward * (passes * steps * batch + evaluated)
+        launches += len(ensemble.groups(algorithm, options, size)) * steps * len(network.layers) * operations
+    return Cost(flops, launches)
 
 
 def as_json(report: dict[str, Any]) -> str:
@@ -102,15 +122,19 @@ def _words(value: Any) -> str:
     return str(value)
 
 
-def _estimate(folder: Path, scale: str, rate: float) -> dict[str, Any]:
+def _estimate(folder: Path, scale: str, per_second: Cost) -> dict[str, Any]:
     """Return the minutes that each experiment of a folder should take at a scale."""
     paths = sorted(folder.glob("*.yaml"))
     if not paths:
         return {"minutes": {}, "minutes_in_all": None}
     limits = specs.load_scale(scale, folder.parent / "scales")
-    experiments = [specs.resolve(specs.load_experiment(path), limits) for path in paths]
-    minutes = {e.id: round(experiment_flops(e) / rate / 60, 1) for e in experiments if e.methods}
-    return {"minutes": minutes, "minutes_in_all": round(sum(minutes.values()))}
+    minutes = {}
+    for path in paths:
+        experiment = specs.resolve(specs.load_experiment(path), limits)
+        if experiment.methods:
+            work = cost(experiment)
+            minutes[path.stem] = round((work.flops / per_second.flops + work.launches / per_second.launches) / 60, 1)
+    return {"minutes": minutes, "minutes_in_all": round(sum(minutes.values()), 1)}
 
 
 def _present(name: str, root: str | None) -> str:

@@ -143,6 +143,7 @@ class Training(Strict):
     evaluate_every: Every = Every(epochs=1)
     measure: tuple[Measure, ...] = ("train", "test")
     mode: Literal["ensemble", "timed"] = "ensemble"
+    device: Literal["any", "cpu"] = "any"
     ensemble: PositiveInt = 25
     max_seconds: Annotated[float, Field(gt=0)] | None = None
 

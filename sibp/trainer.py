@@ -29,7 +29,7 @@ def run(
     Args:
         experiment: resolved at a scale, see `sibp.specs`.
         label: one of its methods.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu`` or ``cuda``; an experiment of tiny products may insist on ``cpu``.
         threads: CPU threads; None leaves torch's choice.
         out: where to write ``<id>/<label>.parquet`` and ``.json``, at the end and whole; None writes nothing.
         progress: what to tell while training.
@@ -41,8 +41,9 @@ def run(
         RecordError: if the results cannot be written.
         MemoryError: if an ensemble cannot fit on the device.
     """
-    target, members = torch.device(device), specs.members(experiment, label)
-    applied, clock = precision.configure(threads), Clock(torch.device(device))
+    target = torch.device("cpu" if experiment.training_of(label).device == "cpu" else device)
+    members, clock = specs.members(experiment, label), Clock(target)
+    applied = precision.configure(threads)
     about = records.environment(target)
     if target.type == "cuda":
         torch.cuda.reset_peak_memory_stats(target)

@@ -97,6 +97,11 @@ def test_a_timed_run_trains_one_member_at_a_time_after_a_warm_up():
     assert "warm-up" not in run()[1]["seconds"]
 
 
+def test_an_experiment_of_tiny_products_may_insist_on_the_cpu():
+    _, about = trainer.run(experiment(training__device="cpu"), "sgd", device="cuda")
+    assert about["device_kind"] == "cpu"
+
+
 def test_chunks_of_a_split_add_up_to_the_whole(monkeypatch):
     made, at_start = start(**DOUBLE)
     test = made.problem.splits["test"]

@@ -1,0 +1,75 @@
+"""The doctor's report and its count of work."""
+
+import json
+
+import pytest
+import torch
+
+from sibp import cli, doctor
+from sibp.doctor import Cost
+from tests.unit.experiments import experiment, mapping, write
+
+FORWARD = 2 * (784 * 6 + 6 + 6 * 10 + 10)  # floating-point operations of TINY's network for one sample
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    write(tmp_path, mapping(), "workflow/experiments/tiny.yaml")
+    for name in ("full", "laptop"):
+        write(tmp_path, {"name": name}, f"workflow/scales/{name}.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIBP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor, "rates", lambda device: (1e6, 1e3))
+    return tmp_path / "workflow/experiments"
+
+
+def test_work_is_counted_over_members_steps_and_evaluations():
+    passes, operations = doctor.STEP["sgd"]
+    found = doctor.cost(experiment())
+    trained, evaluated = passes * 6 * 20, 3 * (60 + 20)
+    assert found.flops == 4 * FORWARD * (trained + evaluated)
+    assert found.launches == 6 * 2 * operations
+
+
+def test_a_timed_run_launches_every_member_s_operations_apart():
+    assert doctor.cost(experiment(training__mode="timed")).launches == 4 * doctor.cost(experiment()).launches
+
+
+def test_an_exhibit_that_trains_nothing_is_no_work():
+    assert doctor.cost(experiment(methods={})) == Cost(0, 0)
+
+
+def test_the_report_says_what_is_there_and_what_auto_would_choose(folder):
+    report = doctor.examine(folder)
+    assert (report["torch"], report["cuda_usable"], report["scale"]) == (torch.__version__.split("+")[0], False, "laptop")
+    assert report["data"] == {"mnist": "missing", "fashion-mnist": "missing", "cifar10": "missing"}
+    assert report["memory_gib"] > 0
+    work = doctor.cost(experiment())
+    assert report["minutes"] == {"tiny": round((work.flops / 1e6 + work.launches / 1e3) / 60, 1)}
+    assert report["minutes"]["tiny"] > 0
+
+
+def test_without_experiments_no_time_is_estimated(folder, tmp_path):
+    report = doctor.examine(tmp_path / "nowhere")
+    assert (report["minutes"], report["minutes_in_all"]) == ({}, None)
+
+
+def test_a_damaged_data_set_is_told_from_a_missing_one(folder, tmp_path):
+    (tmp_path / "cache" / "mnist").mkdir(parents=True)
+    assert doctor.examine(folder)["data"]["mnist"] == "damaged"
+
+
+def test_the_command_prints_lines_or_json(folder, capsys):
+    assert cli.main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["cuda", "usable", "no"] for line in lines)
+    assert any(line.split() == ["threads", str(torch.get_num_threads())] for line in lines)
+    assert cli.main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scale"] == "laptop"
+
+
+def test_measured_rates_are_positive():
+    flops, launches = doctor.rates(torch.device("cpu"), seconds=0.01)
+    assert flops > 1e6
+    assert launches > 100
