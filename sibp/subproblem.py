@@ -118,14 +118,15 @@ class BiasSpace:
         b += P
 
 
-THIN = 4  # see choose_space
+THIN, MINI_BATCH = 4, 128  # see choose_space
 
 
 def choose_space(name: str, X: Tensor, fan_out: int, products: int, joint: bool = False) -> Space:
     """Return the space that `name` asks for; ``auto`` takes the one with fewer multiply-adds.
 
     Over a solve with n products each way, weight space costs 2 n R I O multiply-adds and batch space R^2 I + n R^2 O + R I O. Batch
-    space is taken up to THIN times the multiply-adds of weight space, whose products with few neurons run far below the full rate.
+    space is taken up to THIN times the multiply-adds of weight space, whose products with few neurons run far below the full rate, and
+    always up to MINI_BATCH rows, where K is too small to matter.
 
     Args:
         name: ``auto``, ``batch`` or ``weight``.
@@ -137,7 +138,7 @@ def choose_space(name: str, X: Tensor, fan_out: int, products: int, joint: bool 
     if name == "auto":
         _, R, I = X.shape
         batch = R * I + products * R * fan_out + I * fan_out
-        name = "batch" if batch <= THIN * 2 * products * I * fan_out else "weight"
+        name = "batch" if R <= MINI_BATCH or batch <= THIN * 2 * products * I * fan_out else "weight"
     return BatchSpace(X, joint) if name == "batch" else WeightSpace(X, joint)
 
 

@@ -56,7 +56,7 @@ def test_bias_space_is_weight_space_over_a_column_of_ones(randn):
 
 @pytest.mark.parametrize(
     ("rows", "inputs", "outputs", "expected"),
-    [(100, 784, 500, BatchSpace), (100, 500, 10, BatchSpace), (60000, 784, 500, WeightSpace), (102400, 75, 16, WeightSpace)],
+    [(100, 784, 500, BatchSpace), (100, 500, 10, BatchSpace), (10, 1, 1, BatchSpace), (60000, 784, 500, WeightSpace), (102400, 75, 16, WeightSpace)],
 )
 def test_auto_takes_batch_space_for_mini_batches_and_weight_space_for_many_rows(rows, inputs, outputs, expected):
     X = torch.empty(0, rows, inputs)  # no memory is touched: E = 0
