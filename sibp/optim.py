@@ -229,7 +229,7 @@ class BCD(Stateful):
     """Block coordinate descent on a ReLU MLP and a whole data set (J 3.3); see `sibp.methods.bcd.BCD` for the formulas.
 
     Args:
-        model: an `nn.Sequential` of Linear and ReLU, or Flatten first.
+        model: an `nn.Sequential` of Linear and ReLU (or no activation), or Flatten first.
         x: all inputs `[B, *input_shape]`; kept, not copied.
         y: class indices `[B]`, or values `[B, K]`.
         options: ``alpha``, ``rho``, ``gamma``; see `sibp.methods.bcd.BCDOptions`.

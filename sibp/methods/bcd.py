@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sibp import layers, losses, models
+from sibp import activations, layers, losses, models
 from sibp.layers import Affine
 from sibp.methods.base import Method, Options, Positive, State
 from sibp.models import Trace
@@ -45,9 +45,18 @@ def relu_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
     return torch.where(inside < 0, b.clamp(max=0), torch.where(keep, b, inside / (1 + g)))
 
 
+def identity_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
+    """Return argmin_u 1/2 (u - a)^2 + g/2 (u - b)^2, elementwise."""
+    return (a + g * b) / (1 + g)
+
+
+PROXES = {"relu": relu_prox, "identity": identity_prox}
+
+
 class Member(NamedTuple):
     """One member's views: W `[O, I]`, b `[1, O]` or None, U and V `[B, O]`, x `[B, I]`, Y `[B, K]`, and its three weights."""
 
+    activations: list[str]
     W: list[Tensor]
     b: list[Tensor | None]
     U: list[Tensor]
@@ -67,15 +76,19 @@ class Member(NamedTuple):
         Z = self.below(n)[rows] @ self.W[n].mT
         return Z if self.b[n] is None else Z.add_(self.b[n])
 
+    def activated(self, n: int, rows: slice) -> Tensor:
+        """Return sigma_n(U_n) of some rows."""
+        return activations.get(self.activations[n]).value(self.U[n][rows])
+
 
 class BCD(Method):
-    """One sweep of block coordinate descent per step, on all samples at once, for an MLP with ReLU; minimises
+    """One sweep of block coordinate descent per step, on all samples at once, for an MLP with ReLU (or none); minimises
         1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2 + sum_n gamma/2 ||V_n - sigma_n(U_n)||^2
     over one block after another, from the last layer to the first, some with a proximal term alpha/2 ||. - old||^2:
         V_N = (Y + gamma U_N + alpha V_N) / (1 + gamma + alpha),     U_N = (gamma V_N + rho (V_{N-1} W_N^T + b_N)) / (gamma + rho),
         for n = N..1:  W_n = (alpha W_n + rho (U_n - b_n)^T V_{n-1}) (alpha I + rho V_{n-1}^T V_{n-1})^-1,
                        b_n = (alpha b_n + rho sum_rows(U_n - V_{n-1} W_n^T)) / (alpha + rho B) with the **old** W_n,
-                       V_{n-1} = (rho (U_n - b_n) W_n + gamma relu(U_{n-1})) (rho W_n^T W_n + gamma I)^-1,
+                       V_{n-1} = (rho (U_n - b_n) W_n + gamma sigma(U_{n-1})) (rho W_n^T W_n + gamma I)^-1,
                        U_{n-1} = `relu_prox` of V_{n-1} at (rho (V_{n-2} W_{n-1}^T + b_{n-1}) + alpha U_{n-1}) / (rho + alpha).
     U_N and V_n (n < N) have no alpha term, as in the authors' program. Inverses are Cholesky solves.
 
@@ -91,8 +104,8 @@ class BCD(Method):
         first, *others = self.network.layers
         hidden = self.network.layers[:-1]
         flat = all(isinstance(step, layers.Flatten) for step in first.bridge) and not any(layer.bridge for layer in others)
-        if not flat or any(layer.activation != "relu" for layer in hidden):
-            raise ValueError(f"bcd: got {self.network.name}, need dense layers with relu between them")
+        if not flat or any(layer.activation not in PROXES for layer in hidden):
+            raise ValueError(f"bcd: got {self.network.name}, need dense layers with {' or '.join(PROXES)} between them")
 
     def bytes_needed(self, samples: int) -> int:
         """Return the bytes of U and V for so many samples and all members."""
@@ -142,7 +155,7 @@ class BCD(Method):
             for n, (U, V) in enumerate(zip(member.U, member.V, strict=True)):
                 for rows in chunks(B):
                     U[rows] = member.affine(n, rows)
-                V.copy_(U) if n + 1 == len(member.U) else torch.clamp(U, min=0, out=V)
+                    V[rows] = member.activated(n, rows)
 
     def members(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor | None) -> Iterator[Member]:
         """Yield each member's views."""
@@ -152,6 +165,7 @@ class BCD(Method):
         Y = output if y is None else losses.one_hot(output, y.expand(self.size, *y.shape[1:]))
         for e in range(self.size):
             yield Member(
+                [layer.activation for layer in self.network.layers],
                 [W[e] for W, _ in parameters],
                 [None if b is None else b[e] for _, b in parameters],
                 [U[e] for U in state["U"]],
@@ -186,7 +200,7 @@ class BCD(Method):
 
 def sweep_member(member: Member) -> None:
     """Update every block once, from the last layer to the first, in place."""
-    W, b, U, V, x, Y, alpha, rho, gamma = member
+    _, W, b, U, V, x, Y, alpha, rho, gamma = member
     V[-1].copy_((Y + gamma * U[-1] + alpha * V[-1]) / (1 + gamma + alpha))
     for rows in chunks(len(x)):
         U[-1][rows] = (gamma * V[-1][rows] + rho * member.affine(len(W) - 1, rows)) / (gamma + rho)
@@ -194,14 +208,14 @@ def sweep_member(member: Member) -> None:
         update_parameters(member, n)
         if n == 0:
             break
-        A = rho * W[n].mT @ W[n]
+        A, prox = rho * W[n].mT @ W[n], PROXES[member.activations[n - 1]]
         factor = cholesky(A.double(), gamma).to(A.dtype)
         for rows in chunks(len(x)):
             D = U[n][rows] if b[n] is None else U[n][rows] - b[n]
-            right = rho * (D @ W[n]) + gamma * U[n - 1][rows].clamp(min=0)
+            right = rho * (D @ W[n]) + gamma * member.activated(n - 1, rows)
             V[n - 1][rows] = torch.cholesky_solve(right.mT, factor).mT
             at = (rho * member.affine(n - 1, rows) + alpha * U[n - 1][rows]) / (rho + alpha)
-            U[n - 1][rows] = relu_prox(V[n - 1][rows], at, (rho + alpha) / gamma)
+            U[n - 1][rows] = prox(V[n - 1][rows], at, (rho + alpha) / gamma)
 
 
 def update_parameters(member: Member, n: int) -> None:
@@ -225,13 +239,11 @@ def update_parameters(member: Member, n: int) -> None:
 def objective_of(member: Member, full: bool) -> Tensor:
     """Return one member's objective, a scalar; see `BCD.objective`."""
     total = (member.V[-1] - member.Y).square().sum() / 2
-    last = len(member.W) - 1
     for n, (U, V) in enumerate(zip(member.U, member.V, strict=True)):
         for rows in chunks(len(U)):
             total += member.rho.squeeze() / 2 * (member.affine(n, rows) - U[rows]).square().sum()
             if full:
-                F = U[rows] if n == last else U[rows].clamp(min=0)
-                total += member.gamma.squeeze() / 2 * (V[rows] - F).square().sum()
+                total += member.gamma.squeeze() / 2 * (V[rows] - member.activated(n, rows)).square().sum()
     return total
 
 

@@ -91,5 +91,5 @@ def test_the_deep_net_of_the_papers_needs_the_memory_that_the_docstring_says():
 
 def test_other_networks_are_refused():
     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2))
-    with pytest.raises(ValueError, match="bcd: got Sequential, need dense layers with relu between them"):
+    with pytest.raises(ValueError, match="bcd: got Sequential, need dense layers with relu or identity between them"):
         sibp.BCD(model, torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64))
