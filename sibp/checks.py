@@ -50,7 +50,8 @@ def check_experiment(experiment: Experiment, where: str) -> None:
         return
     try:
         _check_data(experiment)
-        _check_network(experiment)
+        for label in experiment.methods:
+            _check_network(experiment, label)
         for label, method in experiment.methods.items():
             _check_training(experiment, label, experiment.training_of(label))
             _check_grid(label, method.grid, method.options)
@@ -85,14 +86,14 @@ def _check_data(experiment: Experiment) -> None:
         raise SpecError(f"data.test: got {asked.test}, need at most {known.test} for {asked.name}")
 
 
-def _check_network(experiment: Experiment) -> None:
+def _check_network(experiment: Experiment, label: str) -> None:
     known = facts(experiment.data.name)
     if experiment.loss not in losses.LOSSES:
         raise SpecError(f"loss: {wording.need(experiment.loss, losses.LOSSES)}")
     if known.classes is None and experiment.loss != "squared":
         raise SpecError(f"loss: got {experiment.loss!r}, need squared, since {experiment.data.name} has no classes")
     try:
-        network = models.build(**experiment.network.settings())
+        network = models.build(**experiment.network_of(label).settings())
     except ValueError as fault:
         raise SpecError(f"network.{str(fault).removeprefix('network.')}") from None
     except TypeError as fault:  # a key that this kind of network does not take

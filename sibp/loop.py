@@ -173,6 +173,8 @@ class Trainer:
                     problem.network, problem.loss, run.parameters, problem.splits[name], problem.dtype
                 )
                 metrics |= {f"{name}_{key}": values for key, values in split.items()}
+            elif name == "sparsity":
+                metrics[name] = evaluation.sparsity(run.parameters)
             elif name == "first_weight_change":
                 unknown = torch.full((len(self.seeds),), math.nan)
                 metrics[name] = unknown if run.first_weight_change is None else run.first_weight_change

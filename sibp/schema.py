@@ -25,7 +25,8 @@ class SpecError(ValueError):
 
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=0)]
-Measure = Literal["train", "validation", "test", "first_weight_change", "first_gradient_norm"]
+Measure = Literal["train", "validation", "test", "first_weight_change", "first_gradient_norm", "sparsity"]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str = "") -> Model:
@@ -133,7 +134,10 @@ class Every(Strict):
 
 
 class Training(Strict):
-    """How a method is trained: length, mini-batches, evaluation, and how many members share one set of products."""
+    """How a method is trained: length, mini-batches, evaluation, and how many members share one set of products.
+
+    `prune` lists shares of the weights; after training, that share of the smallest is set to zero and the result measured.
+    """
 
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
@@ -146,6 +150,7 @@ class Training(Strict):
     device: Literal["any", "cpu"] = "any"
     ensemble: PositiveInt = 25
     max_seconds: Annotated[float, Field(gt=0)] | None = None
+    prune: tuple[Fraction, ...] = ()
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -154,12 +159,17 @@ class Training(Strict):
 
 
 class Method(BaseModel):
-    """One label of an exhibit: algorithm, options (all other keys), lists of options to cross, own training keys."""
+    """One label of an exhibit: algorithm, options (all other keys), lists of options to cross, own training and network keys.
+
+    `selected` names the search whose choice for this label joins the options, see `sibp.specs.load_experiment`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
     method: str | None = None
     grid: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = {}
     training: dict[str, JsonValue] = {}
+    network: dict[str, JsonValue] = {}
+    selected: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -173,7 +183,7 @@ class Method(BaseModel):
 
 
 class Experiment(Strict):
-    """One exhibit: it trains methods, or is drawn from another's `runs`, or trains nothing (`methods: {}`).
+    """One exhibit: it trains methods, or is drawn from the `runs` of others, or trains nothing (`methods: {}`).
 
     `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set by `specs.resolve`.
     """
@@ -183,12 +193,13 @@ class Experiment(Strict):
     paper: Paper | None = None
     note: str | None = None
     scale: str | None = None
-    runs: str | None = None
+    runs: str | tuple[str, ...] | None = None
     data: Data | None = None
     network: Network | None = None
     loss: str | None = None
     training: Training | None = None
     seeds: PositiveInt = 1
+    first_seed: Count = 0
     methods: dict[str, Method] = {}
 
     @model_validator(mode="after")
@@ -226,6 +237,13 @@ class Experiment(Strict):
             if one in own and other not in own:
                 base.pop(other, None)
         return parse(Training, base | own, "", f"methods.{label}.training")
+
+    def network_of(self, label: str) -> Network:
+        """Return the network of a label: the experiment's, with the label's own keys over it, those of `init` one by one."""
+        own = self.method(label).network
+        base = self.network.model_dump(mode="json", exclude_unset=True)
+        init = base.get("init", {}) | (own.get("init") or {})
+        return parse(Network, base | own | {"init": init}, "", f"methods.{label}.network")
 
 
 class Limits(Strict):

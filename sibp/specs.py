@@ -45,11 +45,14 @@ class Member:
 def load_experiment(path: str | Path) -> Experiment:
     """Read and check an experiment file.
 
+    Where a label has `selected: NAME`, the options that the search NAME chose for the label are taken from `chosen.yaml`, in the
+    folder `selection` beside the file's own folder; the file's own options must not repeat them.
+
     Raises:
         SpecError: if anything in it is wrong, or it cannot be read.
     """
     path = Path(path)
-    experiment = parse(Experiment, _read(path), str(path))
+    experiment = parse(Experiment, _with_choices(_read(path), path), str(path))
     if experiment.id != path.stem:
         raise SpecError(f"{path}: id: got {experiment.id!r}, need {path.stem!r}, the file's name")
     checks.check_experiment(experiment, str(path))
@@ -71,7 +74,7 @@ def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales")
     scale = parse(Scale, _read(path), str(path))
     if scale.name != path.stem:
         raise SpecError(f"{path}: name: got {scale.name!r}, need {path.stem!r}, the file's name")
-    known = [file.stem for file in (path.parent.parent / "experiments").glob("*.yaml")]
+    known = [file.stem for kind in ("experiments", "selection") for file in (path.parent.parent / kind).glob("*.yaml")]
     for name in scale.experiments:
         if known and name not in known:
             raise SpecError(f"{path}: experiments: unknown experiment {name!r}{wording.suggest(name, known)}")
@@ -97,7 +100,8 @@ def resolve(experiment: Experiment, scale: Scale) -> Experiment:
 def members(experiment: Experiment, label: str) -> list[Member]:
     """Return the members of a label: seed by seed, and within a seed the grid, whose last key varies fastest."""
     points = [checks.options(experiment, label, point) for point in experiment.method(label).points()]
-    pairs = itertools.product(range(experiment.seeds), points)
+    seeds = range(experiment.first_seed, experiment.first_seed + experiment.seeds)
+    pairs = itertools.product(seeds, points)
     return [Member(number, seed, options) for number, (seed, options) in enumerate(pairs)]
 
 
@@ -142,6 +146,27 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise SpecError(f"{path}: got {type(content).__name__}, need a mapping of names")
     return content
+
+
+def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the content of an experiment file with the options of its `selected` labels filled in."""
+    methods = mapping.get("methods")
+    asked = {k: m["selected"] for k, m in (methods if isinstance(methods, dict) else {}).items() if isinstance(m, dict) and "selected" in m}
+    if not asked:
+        return mapping
+    chosen = _read(path.parent.parent / "selection" / "chosen.yaml")
+    filled = dict(methods)
+    for label, name in asked.items():
+        place = f"{path}: methods.{label}"
+        if name not in chosen:
+            raise SpecError(f"{place}.selected: {wording.need(str(name), chosen)}")
+        choice = (chosen[name].get("chosen") or {}).get(label)
+        if choice is None:
+            raise SpecError(f"{place}.selected: the search {name!r} chose nothing for this label")
+        if repeated := choice.keys() & methods[label].keys():
+            raise SpecError(f"{place}.{min(repeated)}: is given here and chosen by {name!r}, need one of the two")
+        filled[label] = methods[label] | choice
+    return mapping | {"methods": filled}
 
 
 def _cap(mapping: dict[str, Any], scale: Scale) -> dict[str, Any]:

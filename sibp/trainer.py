@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sibp import ensemble, losses, models, precision, records, sampling, specs
+from sibp import ensemble, evaluation, losses, models, precision, records, sampling, specs
 from sibp.loop import Problem, Trainer, total_steps
 from sibp.progress import Clock, Progress
 from sibp.schema import Experiment
@@ -63,10 +63,11 @@ def _problem(
     experiment: Experiment, label: str, device: torch.device, root: str | None
 ) -> tuple[Problem, dict[str, Any]]:
     splits, about = sampling.load(experiment.data, root)
-    network = models.build(**experiment.network.settings())
+    asked = experiment.network_of(label)
+    network = models.build(**asked.settings())
     loss, training = losses.get(experiment.loss), experiment.training_of(label)
     placed = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
-    return Problem(network, loss, experiment.network.init, training, placed, device), about
+    return Problem(network, loss, asked.init, training, placed, device), about
 
 
 def _train(
@@ -78,12 +79,13 @@ def _train(
     groups = ensemble.groups(algorithm, [member.options for member in members], size)
     _check_memory(problem, max(map(len, groups)))
     steps = total_steps(training, len(problem.splits["train"]))
-    rows, diverged = [], []
+    rows, diverged, pruned = [], [], []
     progress.start(f"{experiment.id} {label}", steps * len(groups))
     try:
         for group in groups:
             trained = Trainer(problem, algorithm, [members[i] for i in group], clock, progress).train()
             rows += trained.rows
+            pruned += evaluation.pruned(problem, trained.parameters, group, training.prune)
             ends = zip(group, trained.diverged_at.tolist(), strict=True)
             diverged += [{"member": number, "step": step} for number, step in ends if step >= 0]
     finally:
@@ -91,7 +93,7 @@ def _train(
     table = pd.DataFrame(rows).sort_values(["member", "step"], ignore_index=True)
     for position, column in enumerate({"exhibit": experiment.id, "method": label, "algorithm": algorithm}.items()):
         table.insert(position, *column)
-    return table, {"ensembles": groups, "diverged": diverged}
+    return table, {"ensembles": groups, "diverged": diverged, "pruned": pruned}
 
 
 def _settings(experiment: Experiment, label: str, problem: Problem, members: list[Member]) -> dict[str, Any]:

@@ -206,3 +206,45 @@ def test_the_digest_is_of_the_settings_alone():
 def test_evaluation_points_are_given_in_exactly_one_way():
     with pytest.raises(ValueError, match="got epochs and steps, need exactly one of epochs, steps, log_points"):
         Every(epochs=1, steps=1)
+
+
+def chosen(folder, **choices):
+    return write(folder, {"search": {"chosen": choices}}, "selection/chosen.yaml")
+
+
+def test_a_selected_label_takes_the_options_that_the_search_chose(tmp_path):
+    chosen(tmp_path, sgd={"eta": 0.25})
+    loaded = specs.load_experiment(write(tmp_path, mapping(methods__sgd={"selected": "search", "momentum": 0.5})))
+    assert [member.options.eta for member in specs.members(loaded, "sgd")] == [0.25, 0.25]
+    assert specs.members(loaded, "sgd")[0].options.momentum == 0.5
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        ({"selected": "serach"}, "methods.sgd.selected: got 'serach', need one of search"),
+        ({"selected": "search", "eta": 0.1}, "methods.sgd.eta: is given here and chosen by 'search', need one of the two"),
+    ],
+)
+def test_a_wrong_selection_gets_one_line(tmp_path, method, line):
+    chosen(tmp_path, sgd={"eta": 0.25})
+    with pytest.raises(SpecError, match=f"tiny.yaml: {line}"):
+        specs.load_experiment(write(tmp_path, mapping(methods__sgd=method)))
+
+
+def test_a_search_without_this_label_gets_one_line(tmp_path):
+    chosen(tmp_path, adam={"eta": 0.001})
+    with pytest.raises(SpecError, match="the search 'search' chose nothing for this label"):
+        specs.load_experiment(write(tmp_path, mapping(methods__sgd={"selected": "search"})))
+
+
+def test_seeds_may_start_elsewhere():
+    loaded = experiment(first_seed=1000)
+    assert {member.seed for member in specs.members(loaded, "sgd")} == {1000, 1001}
+
+
+def test_a_label_s_network_keys_go_over_the_experiment_s_those_of_init_one_by_one():
+    loaded = experiment(methods__sgd={"network": {"activation": "tanh", "init": {"law": "he"}}})
+    assert loaded.network.activation == "relu"
+    assert loaded.network_of("sgd").activation == "tanh"
+    assert (loaded.network_of("sgd").init.law, loaded.network_of("sgd").init.std) == ("he", 0.05)
