@@ -1,6 +1,6 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke notebooks bench test check readme reference lock clean
+.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean
 
 BIN   := .venv/bin
 CORES := all# make CORES=4
@@ -24,6 +24,10 @@ smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, i
 
 notebooks: setup ## every exhibit as an executed notebook in results/notebooks/
 	@$(BIN)/snakemake --cores $(CORES) $(ARGS) notebooks
+
+selection: setup ## search what the papers leave unsaid, on validation images, and keep the choices
+	@$(BIN)/snakemake --cores $(CORES) $(ARGS) selection
+	@cp results/selection.yaml workflow/selection/chosen.yaml
 
 bench: setup ## cost tables: a step of each method against a step of SGD
 	@$(BIN)/python -m sibp bench

@@ -25,7 +25,7 @@ pathvars:
 
 
 wildcard_constraints:
-    exhibit=r"[a-z]+-[a-z]+[0-9]*",
+    exhibit=r"[a-z0-9-]+",
     label=r"[A-Za-z0-9_.-]+",
     data=r"[a-z0-9-]+",
 

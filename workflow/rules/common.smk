@@ -47,7 +47,10 @@ DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto",
 SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
 SCALE_FILE = load(WORKFLOW / "scales" / f"{SCALE}.yaml")
 REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
-EXPERIMENTS = {path.stem: at_scale(load(path), SCALE_FILE) for path in sorted((WORKFLOW / "experiments").glob("*.yaml"))}
+CHOSEN = load(WORKFLOW / "selection/chosen.yaml")  # what `selected` stands for in an experiment file
+SEARCHES = sorted(path.stem for path in (WORKFLOW / "selection").glob("*.yaml") if path.stem != "chosen")
+FILES = sorted([*(WORKFLOW / "experiments").glob("*.yaml"), *(WORKFLOW / f"selection/{name}.yaml" for name in SEARCHES)])
+EXPERIMENTS = {path.stem: at_scale(load(path), SCALE_FILE) for path in FILES}
 config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
 EXHIBITS = [name for name in EXPERIMENTS if (WORKFLOW / "notebooks" / f"{name}.py").exists()]
 FIGURES = [name for name in EXHIBITS if "-fig" in name]
@@ -58,23 +61,31 @@ HELPERS = [f"workflow/notebooks/{name}.py" for name in ("comparison", "exhibit",
 SHARED = ["workflow/papers.yaml", *HELPERS]
 
 
-def source(exhibit):
-    """Return the id of the experiment whose runs an exhibit is drawn from."""
-    return EXPERIMENTS[exhibit].get("runs", exhibit)
+def sources(exhibit):
+    """Return the ids of the experiments whose runs an exhibit is drawn from."""
+    named = EXPERIMENTS[exhibit].get("runs", exhibit)
+    return [named] if isinstance(named, str) else named
 
 
 def labels(exhibit):
-    return list(EXPERIMENTS[source(exhibit)].get("methods", {}))
+    return list(EXPERIMENTS[exhibit].get("methods", {}))
 
 
 def method(wildcards):
-    return EXPERIMENTS[wildcards.exhibit]["methods"][wildcards.label] or {}
+    """Return a label's settings, with what a search chose for it."""
+    asked = EXPERIMENTS[wildcards.exhibit]["methods"][wildcards.label] or {}
+    return asked | CHOSEN.get(asked.get("selected"), {}).get("chosen", {}).get(wildcards.label, {})
+
+
+def experiment_file(wildcards):
+    folder = "selection" if wildcards.exhibit in SEARCHES else "experiments"
+    return f"workflow/{folder}/{wildcards.exhibit}.yaml"
 
 
 def settings(wildcards):
     """Return all that decides one training job, and nothing else: a change here reruns the job, a touched file does not."""
     experiment = EXPERIMENTS[wildcards.exhibit]
-    keys = ("id", "data", "network", "loss", "training", "seeds", "limits", "generated")
+    keys = ("id", "data", "network", "loss", "training", "seeds", "first_seed", "limits", "generated")
     return {key: experiment.get(key) for key in keys} | {"method": method(wildcards)}
 
 
@@ -95,11 +106,11 @@ def is_timed(wildcards):
 
 
 def runs(exhibit, suffix):
-    return [f"<results>/runs/{source(exhibit)}/{label}.{suffix}" for label in labels(exhibit)]
+    return [f"<results>/runs/{source}/{label}.{suffix}" for source in sources(exhibit) for label in labels(source)]
 
 
 def summaries(exhibit):
-    return [f"<results>/summary/{source(exhibit)}.csv"] if labels(exhibit) else []
+    return [f"<results>/summary/{source}.csv" for source in sources(exhibit) if labels(source)]
 
 
 def tables(exhibit):

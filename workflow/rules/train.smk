@@ -18,8 +18,26 @@ rule train:
         scale=SCALE,
         settings=settings,
         code=code,
-        experiment=lambda wildcards: f"workflow/experiments/{wildcards.exhibit}.yaml",
+        experiment=experiment_file,
         out=lambda wildcards, output: Path(output.table).parent.parent,
     shell:
         "python -m sibp run {params.experiment} --method {wildcards.label} --scale {params.scale} --device {resources.device}"
         " --threads {threads} --out {params.out} > {log} 2>&1"
+
+
+rule selection:
+    """The searches for what the papers leave unsaid, and their choices; `make selection` puts them in workflow/selection/chosen.yaml."""
+    input:
+        records=[file for search in SEARCHES for file in runs(search, "json")],
+        tables=[file for search in SEARCHES for file in runs(search, "parquet")],
+        script="workflow/scripts/choose.py",
+    output:
+        "<results>/selection.yaml",
+    log:
+        "<logs>/selection.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        folders=lambda wildcards, input: sorted({str(Path(file).parent) for file in input.records}),
+    shell:
+        "python {input.script} {params.folders} --output {output} > {log} 2>&1"

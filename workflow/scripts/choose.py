@@ -1,0 +1,60 @@
+"""Choose a search's best point for each of its labels: what `selected` in an experiment file stands for.
+
+    python workflow/scripts/choose.py results/runs/deep-1 results/runs/lenet ... --output results/selection.yaml
+
+A folder holds one run for each label of a search. The rule, written before any search was run: the point with the best
+validation accuracy after the last epoch, averaged over the seeds, among the points whose seeds diverged least often; on a tie the
+smaller step. The searches see a validation split cut from the training set and a seed that no exhibit uses; the test set has no part.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from files import write
+
+METRIC = "validation_accuracy"
+
+
+def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return one row per grid point of a label, best first, and the names of the searched options."""
+    record = json.loads((folder / f"{label}.json").read_text(encoding="utf-8"))
+    names = list(record["settings"]["methods"][label].get("grid", {}))
+    runs = pd.read_parquet(folder / f"{label}.parquet").sort_values("step")
+    last = runs.groupby("member").tail(1).assign(diverged=lambda rows: rows["status"] == "diverged")
+    points = last.groupby(names, dropna=False).agg(accuracy=(METRIC, "mean"), diverged=("diverged", "sum")).reset_index()
+    order = ["diverged", "accuracy", *names]
+    return points.sort_values(order, ascending=[True, False, *[True] * len(names)], na_position="last"), names
+
+
+def choose(folder: Path) -> dict[str, object]:
+    """Return the choice of a search, with the accuracy of every point beside it."""
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    chosen, tried = {}, {}
+    for label in records:
+        points, names = candidates(folder, label)
+        chosen[label] = {name: float(points.iloc[0][name]) for name in names}
+        tried[label] = [
+            {**{name: float(row[name]) for name in names}, "accuracy": None if row["diverged"] else round(float(row["accuracy"]), 4)}
+            for _, row in points.sort_values(names).iterrows()
+        ]
+    one = next(iter(records.values()))
+    settings = {"scale": one["scale"], "seeds": one["seeds"], "samples": one["settings"]["data"]["train"]}
+    settings |= {key: one["training"][key] for key in ("epochs", "steps") if one["training"].get(key)}
+    return {"chosen": chosen, "run": settings, "tried": tried}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--output", required=True, type=Path)
+    arguments = parser.parse_args()
+    result = {folder.name: choose(folder) for folder in arguments.folders}
+    head = "# Written by workflow/scripts/choose.py from the searches beside this file: `make selection`. The rule stands there.\n"
+    write(arguments.output, head + yaml.safe_dump(result, sort_keys=False, default_flow_style=None, width=120))
+
+
+if __name__ == "__main__":
+    main()
