@@ -1,7 +1,7 @@
 # %% [markdown]
 # # I, Figure 2: SIBP, ProxBP and SGD per epoch of MNIST
-# Training loss, training accuracy and validation accuracy. SIBP and ProxBP use the paper's η = 0.1; SGD's step size, which
-# the paper only calls smaller, is the one of the grid with the best mean validation accuracy after the last epoch.
+# Training loss, training accuracy and validation accuracy. SIBP and ProxBP use the paper's η = 0.1. What
+# the paper leaves unsaid (SGD's step size, λ) is the point of the grid with the best mean validation accuracy after the last epoch.
 
 # %%
 import pandas as pd
@@ -50,7 +50,8 @@ group = [
 ]
 caption = exhibit.caption(
     "Training loss, training accuracy and validation accuracy per epoch. Lines: mean over the seeds that did not diverge; bands: "
-    "their smallest and largest value. SGD's step size is the one of its grid with the best mean validation accuracy at the end."
+    "their smallest and largest value. SGD's step size and λ of the others are the points of their grids with the best mean validation accuracy "
+    "after the last epoch."
 )
 table = Table(["method", "setting", *shown.values(), "seeds"], "Where the curves end: mean ± standard deviation.", [group])
 exhibit.save(caption, table, data, figure)

@@ -56,8 +56,10 @@ def steps_to_half(rows):
     return np.array(steps)
 
 
-def count(steps):
-    return "never" if np.isinf(steps) else f"{steps:.0f}"
+def counts(fact):
+    """Return median and range in words."""
+    median, least, most = ("never" if np.isinf(fact[name]) else f"{fact[name]:.0f}" for name in ("median", "least", "most"))
+    return median if least == most else f"{median} ({least} to {most})"
 
 
 claimed = exhibit.paper["steps_until_drop"]
@@ -75,7 +77,7 @@ groups = [
             cell(fact["method"]),
             cell(fact["sampling"]),
             cell(fact["setting"]),
-            cell(f"{count(fact['median'])} ({count(fact['least'])} to {count(fact['most'])})"),
+            cell(counts(fact)),
             cell("" if pd.isna(fact["paper"]) else f"about {fact['paper']:.0f}"),
             cell(decimal(fact["final_loss"])),
             cell(f"{fact['n']:.0f} of {fact['members']:.0f}"),
