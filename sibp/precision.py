@@ -27,7 +27,8 @@ def configure(threads: int | None = None, deterministic: bool = True, tf32: bool
             raise ValueError(f"threads: got {threads}, need a whole number >= 1")
         torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    # the same flag as use_deterministic_algorithms, which would import the compiler and cost seconds
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     with suppress(AttributeError):  # newer torch fills fresh memory under determinism, a pass that we never need
         torch.utils.deterministic.fill_uninitialized_memory = False
     fp32 = "tf32" if tf32 else "ieee"
