@@ -1,7 +1,7 @@
 """The layers' subproblems through the fused kernels: the fast twins of `conjugate_gradient` in batch space.
 
 Same iterates up to rounding. For SIBP they need a curvature or Armijo search with joint numbers, a piecewise linear activation, and
-tensors on the CPU; `applies` says whether that is so. The products stay torch's; everything between two of them is one or two passes over memory.
+tensors on the CPU; `applies` says whether that is so. A layer's whole solve is one call, the products with K included.
 """
 
 import torch
@@ -12,7 +12,7 @@ from sibp.conjugate_gradient import Rules
 from sibp.linesearch import Armijo, Curvature
 from sibp.subproblem import BatchSpace
 
-__all__ = ["applies", "minimise", "minimise_bias", "solve_linear", "targets"]
+__all__ = ["applies", "minimise", "solve_linear", "targets"]
 
 
 def applies(activation: str, rules: Rules, per_neuron: bool, Z: Tensor) -> bool:
@@ -28,6 +28,12 @@ def _search(rules: Rules) -> tuple[int, float, float, int]:
     return 0, 0.0, 0.0, search.halvings
 
 
+def _rows(space: BatchSpace) -> tuple[int, int, Tensor]:
+    """Return I, how many members have rows of their own, and the rows; the kernels make K themselves, one half from the other."""
+    X = space.X[:1] if space.X.stride(0) == 0 else space.X
+    return X.shape[2], X.shape[0], X.contiguous()
+
+
 def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
     """Return T = sigma(Z) - eta delta and D = sigma'(Z) delta, both `[E, R, O]`, in one pass."""
     delta = delta.expand_as(Z).contiguous()
@@ -36,8 +42,10 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor) -> tuple[Ten
     return T, D
 
 
-def minimise(space: BatchSpace, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules) -> Tensor:
-    """Minimise f from displacement 0 as `conjugate_gradient.minimise` does; Z is moved along, in place.
+def minimise(
+    space: BatchSpace, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None = None
+) -> Tensor:
+    """Minimise f from displacement 0 as `conjugate_gradient.minimise` does, then the bias problem at the pre-activation found.
 
     Args:
         space: the batch space of the layer's rows.
@@ -47,54 +55,27 @@ def minimise(space: BatchSpace, activation: str, Z: Tensor, T: Tensor, lam: Tens
         lam: proximal weight `[E, 1, 1]`, > 0.
         iterations: conjugate gradient steps, >= 1.
         rules: with a `Curvature` or `Armijo` search.
+        b: bias `[E, 1, O]`; the solution of its own problem (J 4.1) is added in place. None leaves that out.
 
     Returns:
-        Coordinates S `[E, R, O]`. Cost per iteration: one product of R^2 O and four passes over `[E, R, O]` arrays.
+        Coordinates S `[E, R, O]`. Cost: half of R^2 I multiply-adds for K; per iteration one product of R^2 O and two passes over
+        seven `[E, R, O]` arrays, for the bias one pass over two; with an Armijo search about one more of each.
     """
-    leak, shape, dtype = native.LEAKS[activation], Z.shape, Z.dtype
-    numbers = torch.zeros(shape[0], native.NUMBERS, dtype=torch.float64)
-    numbers[:, 0] = lam.flatten()
-    P = torch.zeros_like(Z)
-    g, image_g, d, image_d = (torch.empty_like(Z) for _ in range(4))
-    kind, sigma, shrink, trials = _search(rules)
-    native.call("begin", shape, dtype, Z, T, leak, g, numbers)
-    for k in range(iterations):
-        _image(space.K, g, image_g)
-        native.call("direction", shape, dtype, k, g, image_g, P, Z, leak, d, image_d, numbers)
-        last = int(k + 1 == iterations)
-        native.call("advance", shape, dtype, kind, sigma, shrink, trials, last, d, image_d, T, leak, P, Z, g, numbers)
-    return P
-
-
-def _image(K: Tensor, P: Tensor, out: Tensor) -> None:
-    if K.shape[0] == 1:
-        torch.mm(K[0], P[0], out=out[0])
-    else:
-        torch.matmul(K, P, out=out)
-
-
-def minimise_bias(activation: str, Z: Tensor, T: Tensor, lam: Tensor, b: Tensor, iterations: int, rules: Rules) -> None:
-    """Solve the bias subproblem (J 4.1) at pre-activation Z and add the displacement to b `[E, 1, O]`, in place.
-
-    Cost: one pass over Z and T per iteration with a curvature search, one more per Armijo trial; no product.
-    """
-    moved = b if b.is_contiguous() else b.contiguous()
-    native.call("bias", Z.shape, Z.dtype, iterations, *_search(rules), Z, T, native.LEAKS[activation], lam, moved)
+    memory = torch.empty(native.call("memory", Z.shape, Z.dtype), dtype=Z.dtype)
+    S = torch.empty_like(Z)
+    moved = None if b is None else b.contiguous()
+    leak = native.LEAKS[activation]
+    native.call("minimise", Z.shape, Z.dtype, *_rows(space), iterations, *_search(rules), T, leak, lam, memory, moved, Z, S)
     if moved is not b:
         b.copy_(moved)
+    return S
 
 
 def solve_linear(space: BatchSpace, R: Tensor, lam: Tensor, iterations: int, tolerance: float = 0.0) -> Tensor:
     """Do what `conjugate_gradient.solve_linear` does, in batch space; see there.
 
-    Cost per iteration: one product of R^2 O and three passes over `[E, R, O]` arrays.
+    Cost per iteration: one product of R^2 O, and elementwise work in the nearest caches.
     """
-    E, _, O = R.shape
-    r = -R if R.is_contiguous() else -R.contiguous()
-    D = torch.zeros_like(r)
-    image_r, d, image_d = (torch.zeros_like(r) for _ in range(3))
-    rr, least = torch.zeros(2, E, O, dtype=r.dtype)
-    for k in range(iterations):
-        _image(space.K, r, image_r)
-        native.call("linear", r.shape, r.dtype, k, tolerance, lam, image_r, rr, least, r, d, image_d, D)
+    D = torch.empty_like(R, memory_format=torch.contiguous_format)
+    native.call("linear", R.shape, R.dtype, *_rows(space), int(space.joint), iterations, tolerance, R.contiguous(), lam, D)
     return D

@@ -14,6 +14,7 @@ end, when W += S^T X, the very product that SGD needs for its gradient (`BatchSp
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -83,9 +84,11 @@ class BatchSpace:
     def __init__(self, X: Tensor, joint: bool = False) -> None:
         self.X = X
         self.joint = joint
-        self.K = layers.gram(X)
-        if joint:
-            self.K += 1
+
+    @cached_property
+    def K(self) -> Tensor:
+        K = layers.gram(self.X)
+        return K.add_(1) if self.joint else K
 
     def coordinates(self, D: Tensor) -> Tensor:
         return D

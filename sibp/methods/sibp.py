@@ -120,9 +120,7 @@ class SIBP(Method):
         """Do what `update_layer` says through the kernels; Z is used up."""
         steps, lam = self.shared["cg_steps"], self.column["lam"]
         T, D = fused.targets(layer.activation, Z, delta, self.column["eta"])
-        space.move(W, b, fused.minimise(space, layer.activation, Z, T, lam, steps, rules))
-        if b is not None:
-            fused.minimise_bias(layer.activation, Z, T, lam, b, steps, rules)
+        space.move(W, b, fused.minimise(space, layer.activation, Z, T, lam, steps, rules, b))
         return D
 
     def solve_sparse(

@@ -1,8 +1,8 @@
 """The fused CPU kernels: compiled once per machine, called through ctypes, never needed.
 
-`kernels.cpp` holds the passes over memory between two matrix products of `conjugate_gradient.minimise`. The first use compiles it with
-the system's C++ compiler (about two seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0, the eager code runs in
-its place, with the same result up to rounding, and `status()` says why. The compiled code uses torch's own threads.
+`kernels.cpp` and its headers hold the solvers of `conjugate_gradient` in batch space. The first use compiles them with the system's
+C++ compiler (a few seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0, the eager code runs in its place, with
+the same result up to rounding, and `status()` says why. The compiled code uses torch's own threads.
 """
 
 import ctypes
@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["NUMBERS", "call", "status", "supports"]
+__all__ = ["LEAKS", "call", "status", "supports"]
 
-NUMBERS = 9  # doubles per member in kernels.cpp's Numbers
 LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}
 FLAGS = [
     *("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden"),
@@ -37,18 +36,25 @@ def _cache_folder() -> Path:
     return base / "native"
 
 
-def _fingerprint(source: bytes, compiler: str) -> str:
+def _sources() -> dict[str, bytes]:
+    files = sorted(resources.files("sibp.native").iterdir(), key=lambda file: file.name)
+    return {file.name: file.read_bytes() for file in files if file.name.endswith((".cpp", ".hpp"))}
+
+
+def _fingerprint(sources: dict[str, bytes], compiler: str) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=60, check=True).stdout
     cpu = Path("/proc/cpuinfo")  # -march=native ties the library to this processor's instruction sets
-    flags = next((line for line in cpu.read_text().splitlines() if line.startswith(("flags", "Features"))), "") if cpu.exists() else ""
-    words = [source, version, flags.encode(), platform.platform().encode(), " ".join(FLAGS).encode()]
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    words = [*sources.values(), version, flags.encode(), platform.platform().encode(), " ".join(FLAGS).encode()]
     return hashlib.sha256(b"\0".join(words)).hexdigest()[:16]
 
 
-def _compile(source: bytes, compiler: str, target: Path) -> None:
+def _compile(sources: dict[str, bytes], compiler: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        (Path(folder) / "kernels.cpp").write_bytes(source)
+        for name, source in sources.items():
+            (Path(folder) / name).write_bytes(source)
         built = Path(folder) / "kernels.so"
         command = [compiler, *FLAGS, str(Path(folder) / "kernels.cpp"), "-o", str(built)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -65,10 +71,10 @@ def _library() -> tuple[ctypes.CDLL | None, str]:
     if compiler is None:
         return None, "no C++ compiler found"
     try:
-        source = resources.files("sibp.native").joinpath("kernels.cpp").read_bytes()
-        target = _cache_folder() / f"kernels-{_fingerprint(source, compiler)}.so"
+        sources = _sources()
+        target = _cache_folder() / f"kernels-{_fingerprint(sources, compiler)}.so"
         if not target.exists():
-            _compile(source, compiler, target)
+            _compile(sources, compiler, target)
         return ctypes.CDLL(str(target)), "compiled"
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"not compiled: {error}"
@@ -88,16 +94,18 @@ def supports(activation: str, *tensors: Tensor) -> bool:
 @cache
 def _function(name: str, dtype: torch.dtype) -> ctypes._CFuncPtr:
     function = getattr(_library()[0], f"{name}_{SUFFIXES[dtype]}")
-    function.restype = None
+    function.restype = ctypes.c_int64 if name == "memory" else None
     return function
 
 
-def call(name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Tensor | int | float) -> None:
-    """Call a kernel on contiguous arrays: int becomes int64, float becomes double, a tensor its address."""
+def call(name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> int | None:
+    """Call a kernel on contiguous arrays: int becomes int64, float becomes double, a tensor its address, None a null pointer."""
     converted = [ctypes.c_int64(size) for size in shape]
     for argument in arguments:
         if isinstance(argument, Tensor):
             converted.append(ctypes.c_void_p(argument.data_ptr()))
+        elif argument is None:
+            converted.append(ctypes.c_void_p())
         else:
             converted.append(ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_double(argument))
-    _function(name, dtype)(*converted)
+    return _function(name, dtype)(*converted)

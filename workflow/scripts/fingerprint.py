@@ -28,7 +28,7 @@ def of_method(method: str, package: Path) -> str:
         file = _file(name, package)
         sha.update(f"{name}\n{normal_form(file.read_text(encoding='utf-8'))}\n".encode())
         if file.name == "__init__.py":
-            for other in sorted(file.parent.glob("*.c*")):  # C++ or CUDA that the package builds: every byte counts
+            for other in sorted(file.parent.glob("*.[ch]*")):  # C++ or CUDA that the package builds: every byte counts
                 sha.update(other.read_bytes())
     return sha.hexdigest()
 
