@@ -35,6 +35,7 @@ TABLE = {
     "proxbp-weight": ("proxbp", {"space": "weight"}, "lam"),
     "proxbp-exact": ("proxbp", {"solver": "exact"}, "lam"),
     "bcd": ("bcd", {}, "gamma"),
+    "sibp-l1": ("sibp", {"l1": 1e-3}, "l1"),
     **{
         f"sibp-{variant}-{space}": ("sibp", {"variant": variant, "space": space, "cg_steps": 3}, "lam")
         for variant in ("newton", "armijo", "released", "released-rowwise")
