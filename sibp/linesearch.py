@@ -53,6 +53,8 @@ class Line:
 
 def first_exponent(line: Line, sigma: float, shrink: float, first: Tensor, limit: int) -> Tensor:
     """Return the least exponent m in first, first + 1, ... < limit at which t = shrink^m passes Armijo's test, or inf."""
+    if line.Z.is_cuda:
+        return first_exponent_unread(line, sigma, shrink, first, limit)
     found = torch.full_like(first, math.inf)
     m = first.clone()
     undecided = m < limit
@@ -61,6 +63,18 @@ def first_exponent(line: Line, sigma: float, shrink: float, first: Tensor, limit
         found = torch.where(passed, m, found)
         m += 1
         undecided &= ~passed & (m < limit)
+    return found
+
+
+def first_exponent_unread(line: Line, sigma: float, shrink: float, first: Tensor, limit: int, numbers: int = 2**24) -> Tensor:
+    """Do what `first_exponent` does without a look at the device: all trials, as many at a time as make `numbers` of Z(t)."""
+    together = max(1, min(limit, numbers // line.Z.numel()))
+    m = first + torch.arange(together, dtype=first.dtype, device=first.device).view(-1, 1, 1, 1)
+    found = torch.full_like(first, math.inf)
+    for _ in range(math.ceil(limit / together)):
+        passed = line.armijo_holds(shrink**m, sigma) & (m < limit)
+        found = torch.minimum(found, torch.where(passed, m, math.inf).amin(0))
+        m = m + together
     return found
 
 

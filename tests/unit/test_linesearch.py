@@ -84,3 +84,13 @@ def test_a_member_without_numbers_takes_no_step_and_touches_nobody(search, randn
     assert steps[2] == 0
     others = [0, 1, 3, 4]
     assert torch.equal(steps[others], clean[others])
+
+
+@pytest.mark.parametrize("numbers", [1, 600, 2**24])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_all_trials_at_once_find_the_same_exponent(scale, numbers, randn):
+    made, _ = line(randn, scale=scale)
+    for first in (0.0, 3.0, torch.inf):
+        first = torch.full_like(made.slope, first)
+        one_by_one = linesearch.first_exponent(made, 0.1, 0.6, first, 23)
+        assert torch.equal(linesearch.first_exponent_unread(made, 0.1, 0.6, first, 23, numbers), one_by_one)
