@@ -50,6 +50,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
         "platform": about["platform"],
         "device": about["device"],
         "driver": about["driver"],
+        "kernels": about["kernels"],
         "cuda_usable": device.type == "cuda",
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -21,11 +21,13 @@ import pandas as pd
 import pyarrow
 import torch
 
-from sibp import __version__
+from sibp import __version__, native
 
-__all__ = ["COLUMNS", "STATUSES", "RecordError", "environment", "peak_memory", "read_run", "write_run", "written"]
+__all__ = ["CLOCK_COLUMNS", "CLOCK_KEYS", "COLUMNS", "STATUSES", "RecordError", "environment", "peak_memory", "read_run", "write_run", "written"]
 
 COLUMNS = ("exhibit", "method", "algorithm", "member", "seed", "epoch", "step", "samples", "seconds", "status")
+CLOCK_COLUMNS = ("seconds",)  # these hang on the clock; equal runs on one device agree in all others, to the bit
+CLOCK_KEYS = ("started", "seconds", "peak_memory_bytes", "notes")  # likewise of the provenance
 STATUSES = ("running", "done", "diverged", "out_of_time")
 
 
@@ -95,6 +97,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if cuda else _processor(),
         "device_kind": device.type,
         "driver": _driver() if cuda else None,
+        "kernels": None if cuda else native.status(),
     }
 
 
