@@ -38,7 +38,7 @@ def at_scale(experiment, scale):
     """Return an experiment file's content with the scale's keys for it merged in, its limits beside it."""
     settings = copy.deepcopy(experiment)
     update_config(settings, scale.get("experiments", {}).get(experiment["id"], {}))
-    return settings | {"limits": scale.get("limits", {}), "generated": scale.get("data") == "generated"}
+    return settings | {"limits": scale.get("limits", {}), "generated": scale.get("data")}
 
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
@@ -46,6 +46,7 @@ SCALES = sorted(path.stem for path in (WORKFLOW / "scales").glob("*.yaml"))
 DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto", "cpu", "cuda"]), config["device"])
 SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
 SCALE_FILE = load(WORKFLOW / "scales" / f"{SCALE}.yaml")
+GENERATED = SCALE_FILE.get("data") == "generated"
 REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
 CHOSEN = load(WORKFLOW / "selection/chosen.yaml")  # what `selected` stands for in an experiment file
 SEARCHES = sorted(path.stem for path in (WORKFLOW / "selection").glob("*.yaml") if path.stem != "chosen")
@@ -71,37 +72,34 @@ def labels(exhibit):
     return list(EXPERIMENTS[exhibit].get("methods", {}))
 
 
-def method(wildcards):
+def method(exhibit, label):
     """Return a label's settings, with what a search chose for it."""
-    asked = EXPERIMENTS[wildcards.exhibit]["methods"][wildcards.label] or {}
-    return asked | CHOSEN.get(asked.get("selected"), {}).get("chosen", {}).get(wildcards.label, {})
+    asked = EXPERIMENTS[exhibit]["methods"][label] or {}
+    return asked | CHOSEN.get(asked.get("selected"), {}).get("chosen", {}).get(label, {})
 
 
-def experiment_file(wildcards):
-    folder = "selection" if wildcards.exhibit in SEARCHES else "experiments"
-    return f"workflow/{folder}/{wildcards.exhibit}.yaml"
+def experiment_file(exhibit):
+    return f"workflow/{'selection' if exhibit in SEARCHES else 'experiments'}/{exhibit}.yaml"
 
 
-def settings(wildcards):
-    """Return all that decides one training job, and nothing else: a change here reruns the job, a touched file does not."""
-    experiment = EXPERIMENTS[wildcards.exhibit]
+def settings(exhibit, label):
+    """Return all that decides a label's training, and nothing else: a change here reruns the job, a touched file does not."""
     keys = ("id", "data", "network", "loss", "training", "seeds", "first_seed", "limits", "generated")
-    return {key: experiment.get(key) for key in keys} | {"method": method(wildcards)}
+    return {key: EXPERIMENTS[exhibit].get(key) for key in keys} | {"method": method(exhibit, label)}
 
 
-def code(wildcards):
+def code(exhibit, label):
     """Return the fingerprint of the modules that a label's method is made of."""
-    return fingerprint.of_method(method(wildcards).get("method", wildcards.label), Path(workflow.basedir) / "sibp")
+    return fingerprint.of_method(method(exhibit, label).get("method", label), Path(workflow.basedir) / "sibp")
 
 
-def training_data(wildcards):
-    experiment = EXPERIMENTS[wildcards.exhibit]
-    name = experiment["data"]["name"]
-    return [] if experiment["generated"] or name not in REAL else f"<results>/data/{name}.json"
+def training_data(exhibit):
+    name = EXPERIMENTS[exhibit]["data"]["name"]
+    return f"<results>/data/{name}.json" if name in REAL else []
 
 
-def is_timed(wildcards):
-    training = EXPERIMENTS[wildcards.exhibit]["training"] | method(wildcards).get("training", {})
+def is_timed(exhibit, label):
+    training = EXPERIMENTS[exhibit]["training"] | method(exhibit, label).get("training", {})
     return training.get("mode") == "timed"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import files
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 FRONT = ["exhibit", "method", "algorithm"]
 POINT = ["epoch", "step", "samples"]
@@ -50,7 +50,7 @@ def _statistics(group: pd.DataFrame, members: int, measured: list[str]) -> dict[
         values = alive[name].to_numpy(float)
         n, mean = len(values), values.mean() if len(values) else np.nan
         std = values.std(ddof=1) if n > 1 else np.nan
-        half = stats.t.ppf(0.975, n - 1) * std / np.sqrt(n) if n > 1 else np.nan
+        half = stdtrit(n - 1, 0.975) * std / np.sqrt(n) if n > 1 else np.nan
         row |= {f"{name}_mean": mean, f"{name}_std": std, f"{name}_low": mean - half, f"{name}_high": mean + half}
     return row
 
