@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sibp import wording
+
 __all__ = ["ACTIVATIONS", "Activation", "get"]
 
 
@@ -54,5 +56,5 @@ def get(name: str) -> Activation:
         ValueError: if there is none.
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation: got {name!r}, need one of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"activation: {wording.need(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sibp import wording
+
 __all__ = ["LOSSES", "Loss", "accuracy", "get"]
 
 
@@ -69,7 +71,7 @@ def get(name: str) -> Loss:
         ValueError: if there is none.
     """
     if name not in LOSSES:
-        raise ValueError(f"loss: got {name!r}, need one of {', '.join(LOSSES)}")
+        raise ValueError(f"loss: {wording.need(name, LOSSES)}")
     return LOSSES[name]
 
 

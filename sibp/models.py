@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sibp import activations, layers, seeding
+from sibp import activations, layers, seeding, wording
 from sibp.layers import Affine
 from sibp.network import (
     Layer,
@@ -57,11 +57,12 @@ def build(kind: str = "mlp", **settings: object) -> Network:
         ValueError: for an unknown kind, or a setting that it cannot have or lacks.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind: got {kind!r}, need one of {', '.join(KINDS)}")
+        raise ValueError(f"kind: {wording.need(kind, KINDS)}")
     allowed = inspect.signature(KINDS[kind]).parameters
     for name in settings:
         if name not in allowed:
-            raise ValueError(f"{name}: is no setting of kind {kind}, need one of {', '.join(allowed)}")
+            near = wording.suggest(name, allowed)
+            raise ValueError(f"{name}: is no setting of kind {kind}, need one of {', '.join(allowed)}{near}")
     for name, parameter in allowed.items():
         if parameter.default is parameter.empty and name not in settings:
             raise ValueError(f"{name}: is missing, kind {kind} needs it")
@@ -113,9 +114,7 @@ def cnn(
     return _convolutional("cnn", input_shape, convolutions, [classes], activation, bias)
 
 
-def lenet5(
-    input_shape: Sequence[int] = (1, 28, 28), classes: int = 10, activation: str = "relu", bias: bool = True
-) -> Network:
+def lenet5(input_shape: Sequence[int] = (1, 28, 28), classes: int = 10, activation: str = "relu", bias: bool = True) -> Network:
     """Return LeNet-5 (LeCun et al. 1998) with one activation and max pooling: conv5x5 6 (padding 2) - pool - conv5x5 16 - pool
     - 120 - 84 - classes.
 
@@ -191,7 +190,7 @@ def initialise(
         ValueError: for an unknown law.
     """
     if law not in LAWS:
-        raise ValueError(f"init.law: got {law!r}, need one of {', '.join(LAWS)}")
+        raise ValueError(f"law: {wording.need(law, LAWS)}")
 
     def draw(purpose: str, i: int, fan_in: int, shape: tuple[int, ...]) -> Tensor:
         members = []

@@ -118,9 +118,7 @@ def through_bridge(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
     return delta
 
 
-def backward(
-    network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor
-) -> Iterator[tuple[int, Tensor, Tensor]]:
+def backward(network: Network, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield (i, X, D) from the last layer to the first: its rows and D = dL/dZ by back propagation (J 3.1).
 
     The error goes back through the weights as they were before the layer is yielded, so the caller may change that layer's

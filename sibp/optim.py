@@ -32,8 +32,6 @@ class Front:
     method: ClassVar[str]
 
     def __init__(self, model: nn.Sequential, loss: str = "cross-entropy", **options: object) -> None:
-        if loss not in losses.LOSSES:
-            raise ValueError(f"{type(self).__name__}: loss: {wording.need(loss, losses.LOSSES)}")
         self.options = self._options(options)
         self.model = model
         self.loss = losses.get(loss)

@@ -117,8 +117,6 @@ def _modules(layer: Layer) -> list[nn.Module]:
             modules.append(nn.Flatten())
         elif isinstance(step, layers.Unfold):
             out, channels = layer.weight_shape[:2]
-            convolution = nn.utils.skip_init(
-                nn.Conv2d, channels, out, step.kernel, step.stride, step.padding, bias=layer.bias
-            )
+            convolution = nn.utils.skip_init(nn.Conv2d, channels, out, step.kernel, step.stride, step.padding, bias=layer.bias)
             return [*modules, convolution]
     return [*modules, nn.utils.skip_init(nn.Linear, layer.fan_in, layer.fan_out, bias=layer.bias)]

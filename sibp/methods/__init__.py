@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from sibp import wording
 from sibp.losses import Loss
 from sibp.methods.adam import Adam
 from sibp.methods.base import Method, Options, State
@@ -27,7 +28,7 @@ def get(name: str) -> type[Method]:
         ValueError: if there is none.
     """
     if name not in METHODS:
-        raise ValueError(f"method: got {name!r}, need one of {', '.join(METHODS)}")
+        raise ValueError(f"method: {wording.need(name, METHODS)}")
     return METHODS[name]
 
 

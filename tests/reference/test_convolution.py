@@ -14,9 +14,7 @@ from tests.reference import proximal_twin, sibp_twin
 
 def convolutional(seed=0):
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 3 * 2, 5)
-    ).double()
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 3 * 2, 5)).double()
     return model, torch.randn(16, 2, 6, 5).double(), torch.randint(5, (16,))
 
 

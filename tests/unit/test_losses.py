@@ -52,5 +52,5 @@ def test_accuracy_counts_the_largest_output_and_nan_as_wrong():
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are():
-    with pytest.raises(ValueError, match="loss: got 'mse', need one of cross-entropy, squared"):
+    with pytest.raises(ValueError, match="loss: got 'mse', need cross-entropy or squared"):
         losses.get("mse")

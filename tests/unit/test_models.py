@@ -61,12 +61,13 @@ def test_the_papers_networks_have_the_papers_sizes():
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"kind": "cn"}, "kind: got 'cn', need one of mlp, cnn, lenet5"),
+        ({"kind": "cn"}, "kind: got 'cn', need mlp, cnn or lenet5; did you mean 'cnn'"),
         ({"kind": "cnn", "widths": [3, 2]}, "widths: is no setting of kind cnn, need one of input_shape, channels"),
         ({"kind": "mlp"}, "widths: is missing, kind mlp needs it"),
         ({"kind": "mlp", "widths": [3]}, r"widths: got \[3\], need at least two numbers >= 1"),
         ({"kind": "mlp", "widths": [3, 0, 2]}, r"widths: got \[3, 0, 2\], need at least two numbers >= 1"),
         ({"kind": "mlp", "widths": [3, 2], "activation": "rleu"}, "activation: got 'rleu'"),
+        ({"kind": "cnn", "pool": 4}, r"pool: is no setting of kind cnn.*did you mean 'pools'\?"),
         ({"kind": "cnn", "pools": 4}, "pools: got 4, need 0..3, the number of convolutions"),
         ({"kind": "cnn", "input_shape": [784]}, r"input_shape: got \[784\], need channels, height and width"),
         ({"kind": "lenet5", "input_shape": [1, 8, 8]}, r"input_shape: got \[1, 8, 8\], too small for lenet5"),
@@ -127,5 +128,5 @@ def test_a_seed_gives_the_same_net_in_every_ensemble_and_precision(law):
 
 
 def test_an_unknown_law_is_refused():
-    with pytest.raises(ValueError, match=r"init\.law: got 'xavier', need one of normal, torch, he"):
+    with pytest.raises(ValueError, match="law: got 'xavier', need normal, torch or he"):
         models.initialise(WIDE, [0], law="xavier")

@@ -147,7 +147,7 @@ def test_squared_loss_takes_classes_or_values():
         (lambda m: sibp.ProxProp(m, tau_prox=0), "ProxProp: tau_prox: got 0, need greater than 0"),
         (lambda m: sibp.ProxProp(m, eta=1.0), "ProxProp: eta: unknown key, need one of tau_prox"),
         (lambda m: sibp.BCD(m, X, Y, rho=0), "BCD: rho: got 0, need greater than 0"),
-        (lambda m: sibp.SIBP(m, loss="mse"), "SIBP: loss: got 'mse', need cross-entropy or squared"),
+        (lambda m: sibp.SIBP(m, loss="mse"), "loss: got 'mse', need cross-entropy or squared"),
         (lambda m: sibp.SIBP(nn.Sequential(m, nn.Dropout())), r"model\.1: Dropout is not supported, need one of Linear"),
         (lambda m: sibp.SIBP(m.half()), r"model\.0\.weight: is torch\.float16, need torch\.float32 or torch\.float64"),
         (lambda m: sibp.mlp([3]), r"widths: got \[3\], need at least two numbers >= 1"),
