@@ -31,5 +31,5 @@ def test_the_slope_is_never_negative(name):
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are():
-    with pytest.raises(ValueError, match="activation: got 'rleu', need identity, relu, .*did you mean 'relu'"):
+    with pytest.raises(ValueError, match=r"activation: got 'rleu', need identity, relu, .*did you mean 'relu'"):
         activations.get("rleu")

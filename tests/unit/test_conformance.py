@@ -213,5 +213,5 @@ def test_bcd_refuses_other_samples_than_it_began_with():
 
 
 def test_an_unknown_method_is_refused_by_name():
-    with pytest.raises(ValueError, match="method: got 'sipb', need sgd, .*did you mean 'sibp'"):
+    with pytest.raises(ValueError, match=r"method: got 'sipb', need sgd, .*did you mean 'sibp'"):
         methods.get("sipb")
