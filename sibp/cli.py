@@ -91,6 +91,8 @@ def _parser() -> Parser:
     run.add_argument("--method", metavar="M", help="one label of the experiment; all of them by default")
     run.add_argument("--out", metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet and .json")
     run.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
+    text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
+    run.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
     _add_machine(run)
 
     listed = add("list", _list, "Show what experiments would train.")
@@ -118,6 +120,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, need a whole number >= 1")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"got {text!r}, need a number of seconds >= 0")
+    return seconds
 
 
 def _data(arguments: argparse.Namespace) -> int:
@@ -152,7 +164,8 @@ def _run(arguments: argparse.Namespace) -> int:
     _check_writable(Path(arguments.out) / experiment.id)
     told = progress.for_stream(sys.stderr)
     for label in labels:
-        trainer.run(experiment, label, device, arguments.threads, arguments.out, told, arguments.data_dir)
+        machine = (device, arguments.threads, arguments.out, told, arguments.data_dir, arguments.checkpoint_seconds)
+        trainer.run(experiment, label, *machine)
         print(Path(arguments.out) / experiment.id / f"{label}.parquet")
     return 0
 

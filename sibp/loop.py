@@ -5,7 +5,7 @@ stop being finite is `diverged`: from the next evaluation on its metrics are NaN
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from sibp.specs import Member
 
 __all__ = ["Problem", "Run", "Trainer", "evaluation_points", "total_steps"]
 
+KEPT = ("state", "diverged_at", "step", "seconds", "first_weight_change", "rows")  # of a run, beside the parameters
 CHECK_EVERY = 50  # steps between two looks of the host at the device
 WARM_UP = 3  # steps before a run on CUDA or a timed one; thrown away
 
@@ -76,6 +77,18 @@ class Run:
         """Return all weights and biases."""
         return [tensor for layer in self.parameters for tensor in layer if tensor is not None]
 
+    def content(self) -> dict[str, Any]:
+        """Return all that a checkpoint needs to `restore` the run; the tensors are the run's own."""
+        return {"parameters": self.tensors(), **{name: getattr(self, name) for name in KEPT}}
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from where `content` was taken, in tensors of the run's own layout, since products may round by layout."""
+        device = self.diverged_at.device
+        for mine, kept in zip(self.tensors(), content["parameters"], strict=True):
+            mine.copy_(kept)
+        for name in KEPT:
+            setattr(self, name, _moved(content[name], device))
+
 
 class Trainer:
     """Trains one ensemble: members whose products are batched together."""
@@ -100,21 +113,30 @@ class Trainer:
         diverged_at = torch.full((len(self.seeds),), -1, device=self.problem.device)
         return Run(parameters, self.method.start(parameters), diverged_at)
 
-    def train(self) -> Run:
-        """Train from start to end and evaluate at the fixed points; the run holds the rows."""
+    def train(self, content: dict[str, Any] | None = None, keep: Callable[[Run], None] = lambda run: None) -> Run:
+        """Train from start to end and evaluate at the fixed points; the run holds the rows.
+
+        Args:
+            content: where to go on instead, see `Run.content`.
+            keep: called with the run now and then, between two steps and before the evaluation that follows them.
+        """
         if self.training.mode == "timed" or self.problem.device.type == "cuda":
             with self.clock("warm-up"):
                 self.steps_to(self.start(), min(WARM_UP, self.steps))
         run = self.start()
-        for point in evaluation_points(self.training.evaluate_every, self.steps, self.batches.steps_per_epoch):
-            in_time = self.advance(run, point)
+        if content is not None:
+            run.restore(content)
+            self.progress.advance(run.step, math.nan)
+        points = evaluation_points(self.training.evaluate_every, self.steps, self.batches.steps_per_epoch)
+        for point in points[len(run.rows) // len(self.members) :]:
+            in_time = self.advance(run, point, keep)
             with self.clock("evaluate"):
                 self.evaluate(run, in_time)
             if not in_time:
                 break
         return run
 
-    def advance(self, run: Run, point: int) -> bool:
+    def advance(self, run: Run, point: int, keep: Callable[[Run], None] = lambda run: None) -> bool:
         """Step to an evaluation point; return False if the time limit came first."""
         limit = self.training.max_seconds or math.inf
         while run.step < point:
@@ -130,6 +152,7 @@ class Trainer:
                 self.progress.advance(run.step - before, math.nan)
             if run.seconds > limit and run.step < self.steps:
                 return False
+            keep(run)
         return True
 
     def steps_to(self, run: Run, stop: int) -> Tensor:
@@ -197,6 +220,15 @@ def total_steps(training: Training, samples: int) -> int:
     """Return how many steps a member makes on a training set of so many samples."""
     batch_size = samples if training.batch_size == "full" else training.batch_size
     return training.steps or training.epochs * -(-samples // batch_size)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Return a value of a checkpoint with its tensors, in lists and dictionaries or not, as fresh ones on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device, copy=True)
+    if isinstance(value, dict):
+        return {key: _moved(inner, device) for key, inner in value.items()}
+    return [_moved(inner, device) for inner in value] if isinstance(value, list) else value
 
 
 def _mean(values: list[float], alive: list[bool]) -> float:

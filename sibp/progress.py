@@ -23,6 +23,7 @@ class Clock:
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
 
     def now(self) -> float:
         """Return a time in seconds after all work queued on the device."""
@@ -36,11 +37,16 @@ class Clock:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        begin = self.now()
+        self.begun[phase] = self.now()
         try:
             yield
         finally:
-            self.add(phase, self.now() - begin)
+            self.add(phase, self.now() - self.begun.pop(phase))
+
+    def so_far(self) -> dict[str, float]:
+        """Return the seconds by phase, those of phases that are still going on included."""
+        now = self.now()
+        return self.seconds | {phase: self.seconds.get(phase, 0.0) + now - begin for phase, begin in self.begun.items()}
 
 
 class Progress:
@@ -54,6 +60,9 @@ class Progress:
 
     def evaluated(self, metrics: dict[str, float]) -> None:
         """The mean metrics of the members that have not diverged."""
+
+    def note(self, text: str) -> None:
+        """Something out of the ordinary that the record will say, too."""
 
     def finish(self) -> None:
         """The label is trained, or training was given up."""
@@ -79,6 +88,9 @@ class Bar(Progress):
         self.metrics = metrics
         self.rich.update(self.task, shown=_shown(self.loss, self.metrics))
 
+    def note(self, text: str) -> None:
+        self.rich.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def finish(self) -> None:
         self.rich.stop()
 
@@ -102,6 +114,9 @@ class Lines(Progress):
 
     def evaluated(self, metrics: dict[str, float]) -> None:
         self.metrics = metrics
+
+    def note(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
 
     def finish(self) -> None:
         self.say()

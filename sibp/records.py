@@ -23,7 +23,19 @@ import torch
 
 from sibp import __version__, native
 
-__all__ = ["CLOCK_COLUMNS", "CLOCK_KEYS", "COLUMNS", "STATUSES", "RecordError", "environment", "peak_memory", "read_run", "write_run", "written"]
+__all__ = [
+    "CLOCK_COLUMNS",
+    "CLOCK_KEYS",
+    "COLUMNS",
+    "STATUSES",
+    "RecordError",
+    "environment",
+    "peak_memory",
+    "read_run",
+    "sweep",
+    "write_run",
+    "written",
+]
 
 COLUMNS = ("exhibit", "method", "algorithm", "member", "seed", "epoch", "step", "samples", "seconds", "status")
 CLOCK_COLUMNS = ("seconds",)  # these hang on the clock; equal runs on one device agree in all others, to the bit
@@ -48,6 +60,7 @@ def write_run(folder: Path, label: str, rows: pd.DataFrame, provenance: dict[str
         folder.mkdir(parents=True, exist_ok=True)
         written(path.with_suffix(".json"), lambda file: file.write_text(text, encoding="utf-8"))
         written(path, lambda file: rows.to_parquet(file, engine="pyarrow", index=False))
+        sweep(path.with_suffix(".json"), path)
     except OSError as fault:
         raise RecordError(f"{folder}: {fault.strerror or fault}") from None
     return path
@@ -79,6 +92,13 @@ def written(path: Path, write: Callable[[Path], object]) -> None:
         raise
     finally:
         os.close(handle)
+
+
+def sweep(*paths: Path) -> None:
+    """Remove what processes that were killed inside `written` have left behind for these paths."""
+    for path in paths:
+        for unfinished in path.parent.glob(f".{path.name}.*"):
+            unfinished.unlink(missing_ok=True)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

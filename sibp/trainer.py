@@ -6,8 +6,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sibp import ensemble, evaluation, losses, models, precision, records, sampling, specs
-from sibp.loop import Problem, Trainer, total_steps
+from sibp import checkpoint, ensemble, losses, models, precision, records, sampling, specs
+from sibp.checkpoint import Checkpoint
+from sibp.job import Job
+from sibp.loop import Problem
 from sibp.progress import Clock, Progress
 from sibp.schema import Experiment
 from sibp.specs import Member
@@ -23,6 +25,7 @@ def run(
     out: str | Path | None = None,
     progress: Progress | None = None,
     root: str | None = None,
+    checkpoint_seconds: float = checkpoint.SECONDS,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Train all members of one label and return the rows and their provenance.
 
@@ -31,15 +34,17 @@ def run(
         label: one of its methods.
         device: ``cpu`` or ``cuda``; an experiment of tiny products may insist on ``cpu``.
         threads: CPU threads; None leaves torch's choice.
-        out: where to write ``<id>/<label>.parquet`` and ``.json``, at the end and whole; None writes nothing.
+        out: where to write ``<id>/<label>.parquet`` and ``.json``, at the end and whole; None writes nothing. Until then a
+            checkpoint is in ``<id>/<label>.pt``, from which the same call goes on if it is killed.
         progress: what to tell while training.
         root: the data cache; None takes the user's.
+        checkpoint_seconds: least time between two checkpoints, >= 0.
 
     Raises:
         SpecError: if there is no such label.
         DataError: if the data set is not in the cache.
-        RecordError: if the results cannot be written.
-        MemoryError: if an ensemble cannot fit on the device.
+        RecordError: if the results or a checkpoint cannot be written.
+        MemoryError: if a single member cannot fit on the device.
     """
     target = torch.device("cpu" if experiment.training_of(label).device == "cpu" else device)
     members, clock = specs.members(experiment, label), Clock(target)
@@ -47,15 +52,20 @@ def run(
     about = records.environment(target)
     if target.type == "cuda":
         torch.cuda.reset_peak_memory_stats(target)
+    path = None if out is None else Path(out) / experiment.id / f"{label}.pt"
+    kept = Checkpoint(path, checkpoint.key(experiment, label, target), checkpoint_seconds)
     with clock("total"):
         with clock("data"):
             problem, about["data"] = _problem(experiment, label, target, root)
-        rows, outcome = _train(problem, experiment, label, members, clock, progress or Progress())
+        _check_memory(problem, 1)
+        job = Job(experiment, label, problem, members, clock, progress or Progress(), kept, about)
+        rows, outcome = job.train()
     about |= {"precision": applied, "threads": torch.get_num_threads()}
-    about |= {"peak_memory_bytes": records.peak_memory(target), "seconds": clock.seconds}
+    about |= {"peak_memory_bytes": job.peak_memory(), "seconds": clock.seconds}
     provenance = _settings(experiment, label, problem, members) | outcome | about
     if out is not None:
         records.write_run(Path(out) / experiment.id, label, rows, provenance)
+        kept.remove()
     return rows, provenance
 
 
@@ -68,32 +78,6 @@ def _problem(
     loss, training = losses.get(experiment.loss), experiment.training_of(label)
     placed = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
     return Problem(network, loss, asked.init, training, placed, device), about
-
-
-def _train(
-    problem: Problem, experiment: Experiment, label: str, members: list[Member], clock: Clock, progress: Progress
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Train all ensembles of a label, one after another; return their rows and how they ended."""
-    training, algorithm = problem.training, experiment.algorithm(label)
-    size = 1 if training.mode == "timed" else training.ensemble
-    groups = ensemble.groups(algorithm, [member.options for member in members], size)
-    _check_memory(problem, max(map(len, groups)))
-    steps = total_steps(training, len(problem.splits["train"]))
-    rows, diverged, pruned = [], [], []
-    progress.start(f"{experiment.id} {label}", steps * len(groups))
-    try:
-        for group in groups:
-            trained = Trainer(problem, algorithm, [members[i] for i in group], clock, progress).train()
-            rows += trained.rows
-            pruned += evaluation.pruned(problem, trained.parameters, group, training.prune)
-            ends = zip(group, trained.diverged_at.tolist(), strict=True)
-            diverged += [{"member": number, "step": step} for number, step in ends if step >= 0]
-    finally:
-        progress.finish()
-    table = pd.DataFrame(rows).sort_values(["member", "step"], ignore_index=True)
-    for position, column in enumerate({"exhibit": experiment.id, "method": label, "algorithm": algorithm}.items()):
-        table.insert(position, *column)
-    return table, {"ensembles": groups, "diverged": diverged, "pruned": pruned}
 
 
 def _settings(experiment: Experiment, label: str, problem: Problem, members: list[Member]) -> dict[str, Any]:
