@@ -3,6 +3,7 @@
 .PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean
 
 BIN   := .venv/bin
+SNAKEMAKE = $(BIN)/python workflow/scripts/alone.py $(BIN)/snakemake
 CORES := all# make CORES=4
 ARGS  := # more options for snakemake: make ARGS="--config scale=laptop"
 
@@ -15,18 +16,18 @@ setup: .venv/.ready ## make .venv with the locked environment
 	@sh envs/setup.sh .venv
 
 paper: setup ## data, training, every table and figure, the report (the default)
-	@$(BIN)/snakemake --cores $(CORES) $(ARGS)
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 	@$(BIN)/python workflow/scripts/where.py
 
 smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, in about two minutes
-	@$(BIN)/snakemake --cores $(CORES) --configfile workflow/smoke.yaml $(ARGS)
+	@$(SNAKEMAKE) --cores $(CORES) --configfile workflow/smoke.yaml $(ARGS)
 	@$(BIN)/python workflow/scripts/where.py --root .smoke
 
 notebooks: setup ## every exhibit as an executed notebook in results/notebooks/
-	@$(BIN)/snakemake --cores $(CORES) $(ARGS) notebooks
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) notebooks
 
 selection: setup ## search what the papers leave unsaid, on validation images, and keep the choices
-	@$(BIN)/snakemake --cores $(CORES) $(ARGS) selection
+	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) selection
 	@cp results/selection.yaml workflow/selection/chosen.yaml
 
 bench: setup ## cost tables: a step of each method against a step of SGD
