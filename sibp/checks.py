@@ -55,8 +55,7 @@ def check_experiment(experiment: Experiment, where: str) -> None:
         for label, method in experiment.methods.items():
             _check_training(experiment, label, experiment.training_of(label))
             _check_grid(label, method.grid, method.options)
-            for point in method.points():
-                options(experiment, label, point)
+            _check_method(experiment, label, [options(experiment, label, point) for point in method.points()])
     except SpecError as fault:
         raise SpecError(f"{where}: {fault}") from None
 
@@ -112,8 +111,22 @@ def _check_training(experiment: Experiment, label: str, training: Training) -> N
         if sizes.get(split) == 0:
             raise SpecError(f"{path}.measure: got {split!r}, but `data` leaves no samples for it")
     size, train = training.batch_size, experiment.data.train
+    algorithm = experiment.algorithm(label)
+    if algorithm in methods.METHODS and methods.get(algorithm).whole_data:
+        if (size, training.sampling) != ("full", "permutation"):
+            got = f"batch_size {size} and sampling {training.sampling}"
+            raise SpecError(f"{path}: got {got}, need full and permutation for {algorithm}")
     if size != "full" and size > train:
         raise SpecError(f"{path}.batch_size: got {size}, need at most data.train = {train}, or full")
+
+
+def _check_method(experiment: Experiment, label: str, points: list[BaseModel]) -> None:
+    """Let the method itself refuse the network."""
+    network = models.build(**experiment.network.settings())
+    try:
+        methods.build(experiment.algorithm(label), network, losses.get(experiment.loss), points[:1])
+    except ValueError as fault:
+        raise SpecError(f"methods.{label}: {fault}") from None
 
 
 def _check_grid(label: str, grid: dict[str, tuple[Any, ...]], fixed: dict[str, Any]) -> None:

@@ -45,12 +45,14 @@ class Method(ABC):
     Attributes:
         name: the key in experiment files.
         options: the class of its `Options`.
+        whole_data: whether every step must see the whole training set in the same order.
         column: float options as `[E, 1, 1]` tensors.
         shared: the other options.
     """
 
     name: ClassVar[str]
     options: ClassVar[type[Options]]
+    whole_data: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -80,8 +82,8 @@ class Method(ABC):
         """Return the options that must agree inside one ensemble: all but the floats."""
         return tuple((k, v) for k, v in options.model_dump().items() if not isinstance(v, float))
 
-    def prepare(self) -> None:
-        """Set up what depends on the options alone."""
+    def prepare(self) -> None:  # noqa: B027 - a hook that most methods leave empty
+        """Set up what depends on the network and the options alone, or refuse them with a ValueError."""
 
     def start(self, parameters: Sequence[Affine]) -> State:
         """Return the state before the first step: lists of tensors, one per layer, or nothing."""

@@ -99,6 +99,7 @@ class BCD(Method):
 
     name = "bcd"
     options = BCDOptions
+    whole_data = True
 
     def prepare(self) -> None:
         first, *others = self.network.layers

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 import torch
 
-from sibp import losses, methods, models
+from sibp import checks, losses, methods, models, schema
 
 SIZE, SAMPLES, CLASSES = 5, 24, 3
 MLP = models.mlp([6, 9, 8, CLASSES])
@@ -210,6 +210,32 @@ def test_bcd_refuses_other_samples_than_it_began_with():
     for other in (x.flip(1), x[:, 1:]):
         with pytest.raises(ValueError, match="bcd: the samples changed, need the same ones in the same order"):
             method.step(parameters, state, other, y[:, : other.shape[1]])
+
+
+def check(widths, training, **network):
+    mapping = {
+        "id": "x",
+        "title": "x",
+        "data": {"name": "mnist", "train": 100, "test": 10},
+        "network": {"widths": widths, **network},
+        "loss": "cross-entropy",
+        "training": {"epochs": 1},
+        "methods": {"bcd": {"training": training}},
+    }
+    checks.check_experiment(schema.parse(schema.Experiment, mapping, "x"), "x")
+
+
+@pytest.mark.parametrize("training", [{"batch_size": 10}, {"batch_size": "full", "sampling": "replacement"}])
+def test_an_experiment_that_gives_bcd_mini_batches_is_refused(training):
+    line = r"x: methods\.bcd\.training: got batch_size .* need full and permutation for bcd"
+    with pytest.raises(schema.SpecError, match=line):
+        check([784, 10], training)
+
+
+def test_an_experiment_with_a_network_that_bcd_cannot_have_is_refused():
+    check([784, 5, 10], {"batch_size": "full"})
+    with pytest.raises(schema.SpecError, match=r"x: methods\.bcd: bcd: got 784-5-10, need dense layers with relu or identity"):
+        check([784, 5, 10], {"batch_size": "full"}, activation="tanh")
 
 
 def test_an_unknown_method_is_refused_by_name():
