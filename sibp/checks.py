@@ -122,7 +122,7 @@ def _check_training(experiment: Experiment, label: str, training: Training) -> N
 
 def _check_method(experiment: Experiment, label: str, points: list[BaseModel]) -> None:
     """Let the method itself refuse the network."""
-    network = models.build(**experiment.network.settings())
+    network = models.build(**experiment.network_of(label).settings())
     try:
         methods.build(experiment.algorithm(label), network, losses.get(experiment.loss), points[:1])
     except ValueError as fault:
