@@ -32,7 +32,8 @@ for ax, (metric, title) in zip(panels, shown.items(), strict=True):
         ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
     ax.set(xlabel="epoch", ylabel=title.split()[1], title=title)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-panels[0].set(yscale="log", ylabel="mean cross-entropy")
+panels[0].set(ylabel="mean cross-entropy")
+style.logarithmic(panels[0], "y")
 style.letter(panels)
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
@@ -50,8 +51,8 @@ group = [
 ]
 caption = exhibit.caption(
     "Training loss, training accuracy and validation accuracy per epoch. Lines: mean over the seeds that did not diverge; bands: "
-    "their smallest and largest value. SGD's step size and λ of the others are the points of their grids with the best mean validation accuracy "
-    "after the last epoch."
+    "their range. SGD's step size and λ of the others are the points of their grids with the best mean validation accuracy after "
+    "the last epoch."
 )
 table = Table(["method", "setting", *shown.values(), "seeds"], "Where the curves end: mean ± standard deviation.", [group])
 exhibit.save(caption, table, data, figure)

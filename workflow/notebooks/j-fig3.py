@@ -37,9 +37,11 @@ for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True
             look, algorithm = style.line(chosen[label]["algorithm"]), chosen[label]["algorithm"]
             ax.plot(curve.index, curve["mean"], **look, label=f"{style.name(algorithm)}, {setting(chosen[label])}")
             ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
-        ax.set(xscale="log", yscale="log", ylabel=title, title=kind)
+        ax.set(xscale="log", ylabel=title, title=kind)
         ax.tick_params(which="minor", left=False, bottom=False)
-        ax.legend(fontsize="x-small")
+    row_of_panels[0].legend(fontsize="x-small")  # the panel beside it has the same lines
+for ax in panels[0]:
+    style.logarithmic(ax, "y")
 for ax in panels[1]:
     ax.set_xlabel("step")
 style.letter(panels.ravel())

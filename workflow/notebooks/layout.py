@@ -40,7 +40,8 @@ class Table:
         lines = [self.head, ["---"] * len(self.head)]
         for group in self.groups:
             lines += [["".join(f"**{p.text}**" if p.bold else p.text for p in one) for one in line] for line in group]
-        return f"{self.caption}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        escaped = ([text.replace("|", r"\|") for text in line] for line in lines)
+        return f"{self.caption}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
     def latex(self, label: str) -> str:
         r"""Return a `table` environment; it needs \usepackage{booktabs} and nothing else."""
@@ -78,6 +79,12 @@ def _escape(text: str) -> str:
         "±": r"$\pm$",
         "η": r"$\eta$",
         "λ": r"$\lambda$",
+        "α": r"$\alpha$",
+        "ρ": r"$\rho$",
+        "γ": r"$\gamma$",
+        "τ": r"$\tau$",
+        "∂": r"$\partial$",
+        "₁": "$_1$",
         "×": r"$\times$",
         "≤": r"$\le$",
         "≥": r"$\ge$",

@@ -1,9 +1,13 @@
 """How every figure looks: one seaborn style, one colour and one line style for each method, fonts that stay text in a PDF."""
 
+from textwrap import wrap
+
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import AutoLocator, FixedLocator, LogLocator, NullLocator
 
 WIDTH = 6.3  # inches between the margins of an A4 page
 # Okabe and Ito's colours, which people with colour-blindness can tell apart; the line styles do it without colours.
@@ -14,8 +18,10 @@ METHODS = {
     "bcd": ("BCD", "#CC79A7", ":"),
     "adam": ("Adam", "#E69F00", (0, (5, 1, 1, 1, 1, 1))),
     "rmsprop": ("RMSprop", "#56B4E9", (0, (3, 1, 1, 1))),
-    "proxprop": ("ProxProp", "#000000", (0, (1, 1))),
+    "proxprop": ("ProxProp", "#5D3A9B", (0, (1, 1))),
 }
+DASHES = ["-", (0, (6, 1)), (0, (3, 1)), (0, (5, 1, 1, 1)), (0, (1, 1))]
+PAPER = {"color": "0.45", "linewidth": 0.9, "zorder": 1}  # the papers' numbers
 
 
 def use() -> None:
@@ -48,14 +54,43 @@ def line(algorithm: str) -> dict[str, object]:
     return {"color": colour, "linestyle": style}
 
 
+def tints(algorithm: str, count: int) -> list[dict[str, object]]:
+    """Return looks for variants of one method, from light to dark, each with a line style of its own."""
+    colour = METHODS[algorithm][1]
+    shades = sns.blend_palette([sns.light_palette(colour, 5)[2], colour, sns.dark_palette(colour, 5)[1]], count)
+    return [{"color": shade, "linestyle": DASHES[i % len(DASHES)]} for i, shade in enumerate(shades.as_hex())]
+
+
+def stretch(ax: Axes, direction: str) -> None:
+    """Make an axis (x or y) of high accuracies logarithmic in 1 - accuracy: 0.98 and 0.99 are as far apart as 0.9 and 0.95."""
+    if getattr(ax.dataLim, f"{direction}1") < 0.9:
+        return
+    functions = (lambda a: -np.log10(np.maximum(1 - a, 1e-5)), lambda t: 1 - 10.0**-t)
+    getattr(ax, f"set_{direction}scale")("function", functions=functions)
+    axis = getattr(ax, f"{direction}axis")
+    axis.set_major_locator(FixedLocator([0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]))
+    axis.set_major_formatter("{x:g}")
+
+
+def logarithmic(ax: Axes, direction: str) -> None:
+    """Make an axis (x or y) logarithmic, with plain numbers where it spans less than two powers of ten."""
+    getattr(ax, f"set_{direction}scale")("log")
+    axis = getattr(ax, f"{direction}axis")
+    low, high = axis.get_view_interval()
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else AutoLocator())
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
+
+
 def letter(axes: list[Axes]) -> None:
     """Write (a), (b), ... before the panels' titles."""
     for character, ax in zip("abcdefgh", axes, strict=False):
-        ax.set_title(f"({character}) {ax.get_title()}", loc="left", fontsize="medium")
+        ax.set_title(f"({character}) {ax.get_title()}", loc="left", fontsize="small")
         ax.set_title("")
 
 
 def stamp(figure: Figure, note: str) -> None:
-    """Name the scale below the panels, so that a reduced figure never passes for the papers' settings."""
+    """Name the scale above the panels, so that a reduced figure never passes for the papers' settings; legends go below them."""
     if note:
-        figure.supxlabel(note, fontsize="x-small", color="0.35")
+        figure.suptitle("\n".join(wrap(note, width=int(17 * figure.get_figwidth()))), fontsize="x-small", color="0.35")
