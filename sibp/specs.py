@@ -45,8 +45,8 @@ class Member:
 def load_experiment(path: str | Path) -> Experiment:
     """Read and check an experiment file.
 
-    Where a label has `selected: NAME`, the options that the search NAME chose for the label are taken from `chosen.yaml`, in the
-    folder `selection` beside the file's own folder; the file's own options must not repeat them.
+    Where a label has `selected: NAME`, the options that the search NAME chose for the label (`NAME.OTHER`: for the label OTHER) are taken
+    from `chosen.yaml`, in the folder `selection` beside the file's own folder; the file's own options must not repeat them.
 
     Raises:
         SpecError: if anything in it is wrong, or it cannot be read.
@@ -158,9 +158,10 @@ def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
     filled = dict(methods)
     for label, name in asked.items():
         place = f"{path}: methods.{label}"
+        name, _, searched = str(name).partition(".")
         if name not in chosen:
-            raise SpecError(f"{place}.selected: {wording.need(str(name), chosen)}")
-        choice = (chosen[name].get("chosen") or {}).get(label)
+            raise SpecError(f"{place}.selected: {wording.need(name, chosen)}")
+        choice = (chosen[name].get("chosen") or {}).get(searched or label)
         if choice is None:
             raise SpecError(f"{place}.selected: the search {name!r} chose nothing for this label")
         if repeated := choice.keys() & methods[label].keys():

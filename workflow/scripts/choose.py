@@ -2,9 +2,10 @@
 
     python workflow/scripts/choose.py results/runs/deep-1 results/runs/lenet ... --output results/selection.yaml
 
-A folder holds one run for each label of a search. The rule, written before any search was run: the point with the best
-validation accuracy after the last epoch, averaged over the seeds, among the points whose seeds diverged least often; on a tie the
-smaller step. The searches see a validation split cut from the training set and a seed that no exhibit uses; the test set has no part.
+A folder holds one run for each label of a search. The rule: the point with the best validation accuracy after the last epoch, averaged
+over the seeds, among the points whose seeds diverged least often; on a tie the lower validation loss (added when a first search had shown
+points that tie at chance; all else was written before). The searches see a validation split cut from the training set and a seed that no
+exhibit uses; the test set has no part.
 """
 
 import argparse
@@ -15,8 +16,6 @@ import pandas as pd
 import yaml
 from files import write
 
-METRIC = "validation_accuracy"
-
 
 def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
     """Return one row per grid point of a label, best first, and the names of the searched options."""
@@ -24,9 +23,9 @@ def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
     names = list(record["settings"]["methods"][label].get("grid", {}))
     runs = pd.read_parquet(folder / f"{label}.parquet").sort_values("step")
     last = runs.groupby("member").tail(1).assign(diverged=lambda rows: rows["status"] == "diverged")
-    points = last.groupby(names, dropna=False).agg(accuracy=(METRIC, "mean"), diverged=("diverged", "sum")).reset_index()
-    order = ["diverged", "accuracy", *names]
-    return points.sort_values(order, ascending=[True, False, *[True] * len(names)], na_position="last"), names
+    sums = {"accuracy": ("validation_accuracy", "mean"), "loss": ("validation_loss", "mean"), "diverged": ("diverged", "sum")}
+    points = last.groupby(names, dropna=False).agg(**sums).reset_index()
+    return points.sort_values(["diverged", "accuracy", "loss"], ascending=[True, False, True], na_position="last"), names
 
 
 def choose(folder: Path) -> dict[str, object]:
