@@ -220,6 +220,12 @@ def test_a_selected_label_takes_the_options_that_the_search_chose(tmp_path):
     assert specs.members(loaded, "sgd")[0].options.momentum == 0.5
 
 
+def test_a_choice_may_be_another_label_s(tmp_path):
+    chosen(tmp_path, adam={"eta": 0.002})
+    loaded = specs.load_experiment(write(tmp_path, mapping(methods__sgd={"selected": "search.adam"})))
+    assert specs.members(loaded, "sgd")[0].options.eta == 0.002
+
+
 @pytest.mark.parametrize(
     ("method", "line"),
     [

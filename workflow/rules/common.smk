@@ -75,7 +75,8 @@ def labels(exhibit):
 def method(exhibit, label):
     """Return a label's settings, with what a search chose for it."""
     asked = EXPERIMENTS[exhibit]["methods"][label] or {}
-    return asked | CHOSEN.get(asked.get("selected"), {}).get("chosen", {}).get(label, {})
+    search, _, searched = asked.get("selected", "").partition(".")
+    return asked | CHOSEN.get(search, {}).get("chosen", {}).get(searched or label, {})
 
 
 def experiment_file(exhibit):
