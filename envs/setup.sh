@@ -7,11 +7,12 @@ folder=${1:-.venv}
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; }
 
 if ! fits "$folder/bin/python"; then
-    for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14} none; do
+    candidates=${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}
+    for python in $candidates none; do
         if fits "$python"; then break; fi
     done
     if [ "$python" = none ]; then
-        echo "setup: needs Python 3.11, 3.12, 3.13 or 3.14 on the PATH, found $(python3 --version 2>&1); or name one: make PYTHON=/path/to/python3.12" >&2
+        echo "setup: needs Python 3.11, 3.12, 3.13 or 3.14, and none of these is: $candidates; name one: make PYTHON=/path/to/python3.12" >&2
         exit 1
     fi
     echo "setup: making $folder with $("$python" --version)"
