@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sibp import checkpoint, ensemble, losses, models, precision, records, sampling, specs
+from sibp import checkpoint, ensemble, losses, models, precision, records, sampling, specs, turns
 from sibp.checkpoint import Checkpoint
 from sibp.job import Job
 from sibp.loop import Problem
@@ -46,27 +46,35 @@ def run(
         RecordError: if the results or a checkpoint cannot be written.
         MemoryError: if a single member cannot fit on the device.
     """
-    target = torch.device("cpu" if experiment.training_of(label).device == "cpu" else device)
-    members, clock = specs.members(experiment, label), Clock(target)
-    applied = precision.configure(threads)
-    about = records.environment(target)
-    if target.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(target)
+    asked = torch.device("cpu" if experiment.training_of(label).device == "cpu" else device)
+    told = progress or Progress()
     path = None if out is None else Path(out) / experiment.id / f"{label}.pt"
-    kept = Checkpoint(path, checkpoint.key(experiment, label, target), checkpoint_seconds)
-    with clock("total"):
-        with clock("data"):
-            problem, about["data"] = _problem(experiment, label, target, root)
-        _check_memory(problem, 1)
-        job = Job(experiment, label, problem, members, clock, progress or Progress(), kept, about)
-        rows, outcome = job.train()
-    about |= {"precision": applied, "threads": torch.get_num_threads()}
-    about |= {"peak_memory_bytes": job.peak_memory(), "seconds": clock.seconds}
-    provenance = _settings(experiment, label, problem, members) | outcome | about
+    applied = precision.configure(threads)
+    with turns.turn(asked, root, told.note) as target:
+        kept = Checkpoint(path, checkpoint.key(experiment, label, target), checkpoint_seconds)
+        rows, provenance = _train(experiment, label, target, kept, told, root)
+    provenance |= {"precision": applied, "threads": torch.get_num_threads()}
     if out is not None:
         records.write_run(Path(out) / experiment.id, label, rows, provenance)
         kept.remove()
     return rows, provenance
+
+
+def _train(
+    experiment: Experiment, label: str, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    members, clock, about = specs.members(experiment, label), Clock(device), records.environment(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    with clock("total"):
+        with clock("data"):
+            problem, about["data"] = _problem(experiment, label, device, root)
+        _check_memory(problem, 1)
+        job = Job(experiment, label, problem, members, clock, progress, kept, about)
+        rows, outcome = job.train()
+    about |= {"peak_memory_bytes": job.peak_memory(), "seconds": clock.seconds}
+    return rows, _settings(experiment, label, problem, members) | outcome | about
 
 
 def _problem(
