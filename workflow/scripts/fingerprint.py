@@ -26,7 +26,7 @@ def of_method(method: str, package: Path) -> str:
     sha = hashlib.sha256()
     for name in modules(method, package):
         file = _file(name, package)
-        sha.update(f"{name}\n{normal_form(file.read_text(encoding='utf-8'))}\n".encode())
+        sha.update(f"{name}\n{normal_form(_source(file))}\n".encode())
         if file.name == "__init__.py":
             for other in sorted(file.parent.glob("*.[ch]*")):  # C++ or CUDA that the package builds: every byte counts
                 sha.update(other.read_bytes())
@@ -43,6 +43,7 @@ def modules(method: str, package: Path) -> list[str]:
     return sorted((_closure(own, package, LISTS) | _closure({ENTRY}, package, LISTS | every)) - INERT)
 
 
+@cache
 def normal_form(source: str) -> str:
     """Return a module's syntax tree as text, without docstrings."""
     tree = ast.parse(source)
@@ -60,13 +61,18 @@ def _closure(start: set[str], package: Path, shut: set[str]) -> set[str]:
         if file is None or name in seen | shut:
             continue
         seen.add(name)
-        waiting |= set(_imports(file, name))
+        waiting |= _imports(_source(file), tuple(name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]))
     return seen
 
 
-def _imports(file: Path, name: str) -> Iterator[str]:
-    parts = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+@cache
+def _imports(source: str, parts: tuple[str, ...]) -> frozenset[str]:
+    """Return the names that a module of the package `parts` imports; a name may be a module or something in one."""
+    return frozenset(_imported(source, parts))
+
+
+def _imported(source: str, parts: tuple[str, ...]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -74,6 +80,10 @@ def _imports(file: Path, name: str) -> Iterator[str]:
             module = ".".join([*above, *([node.module] if node.module else [])])
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _source(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _file(name: str, package: Path) -> Path | None:

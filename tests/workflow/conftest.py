@@ -1,0 +1,53 @@
+"""A copy of the repository to run Snakemake in, and the workflow's scripts and notebook helpers as modules."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "sibp", "workflow", "envs", "profiles", "paper/report.typ")
+sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "workflow/notebooks")]
+
+
+def copy_repository(folder: Path) -> Path:
+    """Copy what the workflow reads, and nothing that it has written, into a folder."""
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else:
+            shutil.copyfile(source, target)
+    return folder
+
+
+def run(folder: Path, *words: str, **environment: str) -> str:
+    """Run a command in a folder, without a network and with an empty data cache; return what it prints, and insist on success."""
+    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    own = {"SIBP_CACHE": str(folder / "cache"), "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(words, cwd=folder, env=os.environ | nowhere | own | environment, capture_output=True, text=True)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed[-5000:]
+    return printed
+
+
+def snakemake(folder: Path, *words: str, **environment: str) -> str:
+    return run(folder, sys.executable, "-m", "snakemake", "--cores", "2", *words, **environment)
+
+
+def jobs(printed: str) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run would start."""
+    if "Nothing to be done" in printed:
+        return {}
+    table = printed.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    return {rule: int(count) for rule, count in (line.split() for line in table) if rule != "total"}
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which nothing has been made; for dry runs only."""
+    return copy_repository(tmp_path_factory.mktemp("repository"))

@@ -1,0 +1,163 @@
+"""README.md says what is there: its parts that a script writes are up to date, its commands exist, and its six lines run."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import readme
+import reference
+import torch
+import yaml
+
+import sibp
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
+
+
+def test_the_parts_that_a_script_writes_are_in_step_with_the_kept_results():
+    kept = readme.kept(ROOT / "results/reference", ROOT / "workflow/experiments")
+    assert readme.refreshed(TEXT, kept) == TEXT, "run `make readme`"
+
+
+def test_every_make_target_named_in_the_readme_exists():
+    named = set(re.findall(r"(?:`|^)make ([a-z][a-z ]*)", TEXT, flags=re.MULTILINE))
+    assert {"smoke", "test", "reference readme"} <= {words.strip() for words in named}
+    assert {word for words in named for word in words.split()} <= TARGETS
+
+
+def test_every_exhibit_named_in_a_command_exists():
+    named = re.findall(r"snakemake .*?\b([ajipx]-(?:fig|table)\d+|[ajipx]-[a-z]+)\b", TEXT)
+    assert named and all((ROOT / f"workflow/experiments/{name}.yaml").is_file() for name in named)
+
+
+def test_every_link_leads_to_a_file():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXT) if not link.startswith("http")]
+    assert "docs/architecture.md" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_page_of_the_documentation_is_linked():
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in TEXT] == []
+
+
+@pytest.mark.parametrize("target", ["paper", "smoke", "test", "check", "notebooks", "selection", "reference", "readme", "lock"])
+def test_a_make_target_resolves_to_commands(target):
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ".venv/bin/" in done.stdout
+
+
+def test_make_alone_makes_the_paper():
+    plain, named = (["make", "-n"], ["make", "-n", "paper"])
+    assert subprocess.check_output(plain, cwd=ROOT) == subprocess.check_output(named, cwd=ROOT)
+
+
+def test_the_six_lines_train():
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    lines = [line for line in code.splitlines() if line and not line.startswith("import")]
+    assert len(lines) == 6
+    names: dict = {"torch": torch, "sibp": sibp}
+    torch.manual_seed(0)
+    exec("\n".join(lines[:3]), names)
+
+    def loss() -> float:
+        return torch.nn.functional.cross_entropy(names["model"](names["x"]), names["y"]).item()
+
+    before = loss()
+    exec("\n".join(lines[3:]), names)
+    assert loss() < 0.7 * before
+
+
+def test_citation_is_complete():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)[1]
+
+
+# --- what fills the parts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A finished run of one table and one figure, and the experiment files; the figure is drawn from the table's runs."""
+    root, experiments = tmp_path / "run", tmp_path / "experiments"
+    experiments.mkdir()
+    (experiments / "j-table2.yaml").write_text("methods: {sgd: {}}\n")
+    (experiments / "i-fig2.yaml").write_text("runs: j-table2\n")
+    for place in ("paper/tables", "paper/exhibits", "figures", "results/summary"):
+        (root / place).mkdir(parents=True)
+    for name, is_figure in (("j-table2", False), ("i-fig2", True)):
+        (root / f"paper/tables/{name}.md").write_text(f"| the table of {name} |\n")
+        (root / f"paper/tables/{name}.csv").write_text("a\n1\n")
+        page = {"id": name, "title": f"Title {name}", "paper": "J, Table 2", "caption": "A caption.", "figure": is_figure}
+        (root / f"paper/exhibits/{name}.json").write_text(json.dumps(page))
+    (root / "figures/i-fig2.png").write_bytes(b"PNG")
+    (root / "results/summary/j-table2.csv").write_text("mean\n" + "0.5\n" * 100)
+    (root / "results/claims.json").write_text('[{"verdict": "reproduced"}, {"verdict": "partly"}, {"verdict": "partly"}]')
+    (root / "paper/claims.md").write_text("# Claims\n")
+    job = {"exhibit": "j-table2", "scale": "laptop", "device": "a CPU", "members": 5, "commit": "0123456789", "dirty": False}
+    costs = [{"train_seconds": 100.0, "total_seconds": 7000.0}, {"train_seconds": 50.0, "total_seconds": 500.0}]
+    pd.DataFrame([job | one for one in costs]).to_csv(root / "results/provenance.csv", index=False)
+    return root, experiments, tmp_path / "reference"
+
+
+def test_a_finished_run_is_kept_whole_and_replaces_the_one_before(finished):
+    root, _, to = finished
+    (to / "tables").mkdir(parents=True)
+    (to / "tables/gone.md").write_text("from before")
+    told = reference.keep(root, to)
+    kept = {str(file.relative_to(to)) for file in to.rglob("*") if file.is_file()}
+    tables = {f"tables/{name}.{form}" for name in ("j-table2", "i-fig2") for form in ("md", "csv")}
+    pages = {"exhibits/j-table2.json", "exhibits/i-fig2.json"}
+    assert kept == tables | pages | {"figures/i-fig2.png", "summary/j-table2.csv.gz", "provenance.csv", "claims.json", "claims.md"}
+    assert pd.read_csv(to / "summary/j-table2.csv.gz")["mean"].iloc[0] == 0.5
+    assert "laptop" in told and "checkout" not in told
+    assert [file.name for file in to.parent.iterdir() if file.name.startswith(".")] == []
+
+
+def test_an_unfinished_or_too_large_run_is_refused_and_changes_nothing(finished, monkeypatch):
+    root, _, to = finished
+    reference.keep(root, to)
+    monkeypatch.setattr(reference, "LIMIT", 100)
+    with pytest.raises(SystemExit, match="need at most 0 MB; the largest are"):
+        reference.keep(root, to)
+    (root / "results/provenance.csv").unlink()
+    with pytest.raises(SystemExit, match=r"provenance\.csv is missing"):
+        reference.keep(root, to)
+    assert (to / "tables/j-table2.md").is_file()
+
+
+def test_the_kept_results_stay_below_their_limit():
+    assert sum(reference.sizes(ROOT / "results/reference").values()) <= reference.LIMIT
+
+
+def test_the_readme_shows_picture_verdicts_table_and_costs_of_the_kept_results(finished):
+    root, experiments, to = finished
+    reference.keep(root, to)
+    page = "# T\n<!-- results:begin -->\nold\n<!-- results:end -->\nkept\n<!-- cost:begin -->\n<!-- cost:end -->\n"
+    text = readme.refreshed(page, readme.kept(to, experiments))
+    assert "old" not in text and "kept" in text
+    assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
+    assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text
+    assert "3 claims of the papers:** 1 reproduced, 2 partly" in text
+    assert "| the table of j-table2 |" in text
+    row = "| [Title i-fig2](results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2.5 min |"
+    assert row in text
+    assert readme.refreshed(text, readme.kept(to, experiments)) == text
+
+
+def test_without_kept_results_the_readme_says_how_to_make_them(tmp_path):
+    assert readme.kept(tmp_path, tmp_path) is None
+    page = "".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in readme.PARTS)
+    assert readme.refreshed(page, None).count("`make reference readme`") == 2
+
+
+def test_a_readme_without_markers_is_refused():
+    with pytest.raises(SystemExit, match="results:begin"):
+        readme.refreshed("# nothing", None)

@@ -1,0 +1,225 @@
+"""The workflow's scripts on small made-up runs."""
+
+import json
+from pathlib import Path
+
+import choose
+import fingerprint
+import gallery
+import numpy as np
+import pandas as pd
+import provenance
+import pytest
+import summarise
+import where
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def long_table(accuracies: dict[tuple[float, int], list[float | None]], label: str = "sgd") -> pd.DataFrame:
+    """Return a run's rows: (eta, seed) -> accuracy at each evaluation, None where the member has diverged."""
+    rows = []
+    for member, ((eta, seed), values) in enumerate(accuracies.items()):
+        for epoch, value in enumerate(values):
+            status = "diverged" if value is None else "done" if epoch == len(values) - 1 else "running"
+            head = {"exhibit": "x", "method": label, "algorithm": "sgd", "member": member, "seed": seed, "eta": eta}
+            point = {"epoch": epoch, "step": epoch, "samples": 0, "seconds": 1.0}
+            value = np.nan if value is None else value
+            rows.append(head | point | {"validation_accuracy": value, "validation_loss": eta * (1 - value), "status": status})
+    return pd.DataFrame(rows)
+
+
+def record(label: str = "sgd", **more: object) -> dict:
+    grid = {"eta": [1, 0.1]}
+    return {
+        "exhibit": "x",
+        "method": label,
+        "scale": "smoke",
+        "seeds": [0, 1],
+        "training": {"epochs": 1},
+        "settings": {"methods": {label: {"grid": grid}}, "data": {"train": 300}},
+        "device": "a CPU",
+        "device_kind": "cpu",
+        "threads": 1,
+        "members": [{}, {}],
+        "diverged": [{"member": 1, "step": 3}],
+        "seconds": {"total": 61.5, "train": 60.25},
+        "peak_memory_bytes": 3 * 2**20,
+        "git": None,
+        "versions": {"sibp": "0", "python": "3", "torch": "2", "cuda": None},
+        "started": "2026-01-01T00:00:00+00:00",
+    } | more
+
+
+# --- summarise ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_has_mean_deviation_and_the_interval_of_students_t():
+    row = summarise.summarise(long_table({(0.1, seed): [value] for seed, value in enumerate([0.1, 0.2, 0.6])})).iloc[0]
+    assert (row["members"], row["n"], row["diverged"], row["averaged"]) == (3, 3, 0, "all")
+    assert row["validation_accuracy_mean"] == pytest.approx(0.3)
+    assert row["validation_accuracy_std"] == pytest.approx(np.sqrt(0.07))
+    half = 4.302652729749464 * np.sqrt(0.07 / 3)  # t of 97.5 % with two degrees of freedom, from a printed table
+    assert row["validation_accuracy_low"] == pytest.approx(0.3 - half)
+    assert row["validation_accuracy_high"] == pytest.approx(0.3 + half)
+
+
+def test_one_seed_has_a_mean_and_no_interval():
+    row = summarise.summarise(long_table({(0.1, 0): [0.5]})).iloc[0]
+    assert (row["n"], row["validation_accuracy_mean"]) == (1, 0.5)
+    assert np.isnan(row[["validation_accuracy_std", "validation_accuracy_low", "validation_accuracy_high"]].astype(float)).all()
+
+
+def test_a_diverged_seed_is_counted_and_leaves_the_mean_from_then_on():
+    first, second = summarise.summarise(long_table({(0.1, 0): [0.2, 0.4], (0.1, 1): [0.6, None]})).to_dict("records")
+    assert (first["n"], first["diverged"], first["averaged"], first["validation_accuracy_mean"]) == (2, 0, "all", 0.4)
+    assert (second["n"], second["diverged"], second["averaged"], second["validation_accuracy_mean"]) == (1, 1, "survivors", 0.4)
+
+
+def test_a_setting_whose_seeds_all_diverged_has_no_mean():
+    row = summarise.summarise(long_table({(10, 0): [None], (10, 1): [None]})).iloc[0]
+    assert (row["n"], row["diverged"], row["averaged"]) == (0, 2, "nobody")
+    assert np.isnan(row["validation_accuracy_mean"])
+
+
+def test_settings_are_summarised_apart_and_options_that_a_method_lacks_stay_empty():
+    one = summarise.summarise(long_table({(0.1, 0): [0.5], (1, 0): [0.7]}))
+    other = summarise.summarise(long_table({(0.1, 0): [0.9]}, label="sibp").rename(columns={"eta": "lam"}))
+    both = summarise.union([one, other])
+    assert list(both.columns[:7]) == ["exhibit", "method", "algorithm", "eta", "lam", "epoch", "step"]
+    assert both[["eta", "validation_accuracy_mean"]].fillna(-1).to_numpy().tolist() == [[0.1, 0.5], [1, 0.7], [-1, 0.9]]
+
+
+# --- choose ---------------------------------------------------------------------------------------------------------------------
+
+
+def search(folder: Path, accuracies: dict[tuple[float, int], list[float | None]]) -> Path:
+    long_table(accuracies).to_parquet(folder / "sgd.parquet")
+    (folder / "sgd.json").write_text(json.dumps(record()))
+    return folder
+
+
+def test_a_search_takes_the_best_last_mean_over_the_seeds(tmp_path):
+    folder = search(tmp_path, {(1, 0): [0.9, 0.5], (1, 1): [0.9, 0.7], (0.1, 0): [0.1, 0.65], (0.1, 1): [0.1, 0.65]})
+    choice = choose.choose(folder)
+    assert choice["chosen"] == {"sgd": {"eta": 0.1}}
+    assert choice["tried"] == {"sgd": [{"eta": 0.1, "accuracy": 0.65}, {"eta": 1.0, "accuracy": 0.6}]}
+    assert choice["run"] == {"scale": "smoke", "seeds": [0, 1], "samples": 300, "epochs": 1}
+
+
+def test_a_search_prefers_a_point_that_never_diverged_and_on_a_tie_the_lower_loss(tmp_path):
+    some_diverged = search(tmp_path, {(1, 0): [0.9], (1, 1): [None], (0.1, 0): [0.3], (0.1, 1): [0.3]})
+    assert choose.choose(some_diverged)["chosen"]["sgd"] == {"eta": 0.1}
+    tie = search(tmp_path, {(1, 0): [0.5], (0.1, 0): [0.5]})
+    assert choose.choose(tie)["chosen"]["sgd"] == {"eta": 0.1}
+
+
+# --- provenance, where, gallery -------------------------------------------------------------------------------------------------
+
+
+def test_provenance_says_what_a_job_was_and_cost():
+    row = provenance.row(record(git={"commit": "abc", "dirty": True}))
+    assert (row["members"], row["diverged"], row["train_seconds"], row["total_seconds"]) == (2, 1, 60.25, 61.5)
+    assert (row["peak_memory_megabytes"], row["commit"], row["dirty"]) == (3, "abc", True)
+    assert provenance.row(record())["commit"] is None
+
+
+def test_the_closing_lines_name_scale_cost_and_every_place():
+    jobs = pd.DataFrame([provenance.row(record()), provenance.row(record("sibp"))])
+    told = where.message(Path("out"), jobs)
+    assert "Scale: smoke (reduced" in told and "1 experiments, 4 networks trained in 2 min on a CPU" in told
+    assert all(place in told for place in ("out/paper/report.pdf", "out/figures", "out/paper/tables", "out/results/summary"))
+    assert "reduced" not in where.message(Path("out"), jobs.assign(scale="full"))
+
+
+def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_path):
+    tables = tmp_path / "paper/tables"
+    tables.mkdir(parents=True)
+    for name in ("j-fig9", "j-table9"):
+        (tables / f"{name}.md").write_text(f"| numbers of {name} |\n")
+    facts = {"title": "A title", "paper": "J, Figure 9", "caption": "A caption."}
+    shown = [{"id": "j-fig9", "figure": True, **facts}, {"id": "j-table9", "figure": False, **facts}]
+    page = gallery.page(shown, tables, tmp_path / "figures/README.md")
+    assert page.count("![") == 1 and "![A title](j-fig9.png)" in page
+    assert "numbers of j-fig9" in page and "numbers of j-table9" in page
+    assert "(../paper/tables)" in page
+
+
+# --- fingerprint ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package with a trainer, two methods that share a helper, and C++ that one of them builds."""
+    sources = {
+        "__init__.py": "",
+        "trainer.py": "from sibp import methods, losses, cache\n",
+        "losses.py": "x = 1\n",
+        "progress.py": "bar = 1\n",
+        "cache.py": "from sibp import progress\n",
+        "methods/__init__.py": "from sibp.methods.sgd import SGD\nfrom sibp.methods.sibp import SIBP\n",
+        "methods/base.py": "class Method: pass\n",
+        "methods/sgd.py": '"""SGD."""\nfrom sibp.methods.base import Method\ndef step(): return 1\n',
+        "methods/sibp.py": "from sibp.methods.base import Method\nfrom .. import native\ndef step(): return 2\n",
+        "native/__init__.py": "",
+        "native/kernels.cpp": "int one = 1;\n",
+    }
+    for name, text in sources.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def changed_by(package: Path, name: str, text: str) -> set[str]:
+    """Return the methods whose fingerprint an edit changes."""
+
+    def prints() -> dict[str, str]:
+        fingerprint.of_method.cache_clear()  # its key is the folder, which an edit does not change
+        return {method: fingerprint.of_method(method, package) for method in ("sgd", "sibp")}
+
+    before = prints()
+    (package / name).write_text(text)
+    after = prints()
+    return {method for method in before if before[method] != after[method]}
+
+
+def test_the_modules_are_those_that_training_with_the_method_imports(package):
+    assert fingerprint.modules("sgd", package) == [
+        "sibp.cache",
+        "sibp.losses",
+        "sibp.methods.base",
+        "sibp.methods.sgd",
+        "sibp.trainer",
+    ]
+    assert "sibp.native" in fingerprint.modules("sibp", package)
+
+
+def test_an_edit_of_a_method_changes_its_own_fingerprint_only(package):
+    assert changed_by(package, "methods/sgd.py", "from sibp.methods.base import Method\ndef step(): return 3\n") == {"sgd"}
+    assert changed_by(package, "native/kernels.cpp", "int one = 2;\n") == {"sibp"}
+    assert changed_by(package, "losses.py", "x = 2\n") == {"sgd", "sibp"}
+    assert changed_by(package, "methods/base.py", "class Method: x = 1\n") == {"sgd", "sibp"}
+
+
+def test_comments_docstrings_layout_and_the_progress_bar_change_no_fingerprint(package):
+    same = '"""Other words."""\nfrom sibp.methods.base import Method\n\n\n# why\ndef step():\n    """Step."""\n    return 1\n'
+    assert changed_by(package, "methods/sgd.py", same) == set()
+    assert changed_by(package, "progress.py", "bar = 2\n") == set()
+
+
+def test_every_method_of_the_package_has_a_fingerprint_of_its_own():
+    methods = [file.stem for file in (ROOT / "sibp/methods").glob("[!_]*.py") if file.stem != "base"]
+    assert len({fingerprint.of_method(method, ROOT / "sibp") for method in methods}) == len(methods) > 5
+
+
+# --- the searches ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_chosen_settings_are_what_the_searches_ask_for():
+    for name, search_result in (yaml.safe_load((ROOT / "workflow/selection/chosen.yaml").read_text()) or {}).items():
+        methods = yaml.safe_load((ROOT / f"workflow/selection/{name}.yaml").read_text())["methods"]
+        assert search_result["chosen"].keys() == methods.keys(), name
+        for label, choice in search_result["chosen"].items():
+            grid = methods[label]["grid"]
+            assert all(value in [float(x) for x in grid[option]] for option, value in choice.items()), (name, label)
