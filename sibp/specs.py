@@ -118,9 +118,16 @@ def digest(experiment: Experiment) -> str:
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for gigabytes, or for themselves
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a list or mapping is no key", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
             seen[key.value] = 1
@@ -139,6 +146,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: {fault.strerror}") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: is not a text file") from None
+    except RecursionError:
+        raise SpecError(f"{path}: is nested too deeply") from None
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -1,0 +1,12 @@
+"""Two ways to fuzz: the suite's is small and draws the same each time; `make fuzz` (HYPOTHESIS_PROFILE=fuzz) is long and draws anew."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+COMMON = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+PROFILES = {
+    "suite": settings(COMMON, max_examples=30, derandomize=True),
+    "fuzz": settings(COMMON, max_examples=500, print_blob=True),
+}
+profile = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "suite")]
