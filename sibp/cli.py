@@ -105,6 +105,8 @@ def _parser() -> Parser:
 
     bench = add("bench", _bench, "Measure the cost of steps side by side.")
     bench.add_argument("--json", metavar="FILE", help="also write the measurements to a file")
+    bench.add_argument("--cases", nargs="+", metavar="CASE", help="which networks, by name; all of them by default")
+    bench.add_argument("--quick", action="store_true", help="small networks: shows that it works, nothing about cost")
     _add_machine(bench, scale=False)
     return parser
 
@@ -197,9 +199,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from sibp import bench
+    device = _device(arguments.device)
+    from sibp import bench, wording
 
-    return bench.main(device=_device(arguments.device), threads=arguments.threads, json=arguments.json)
+    for name in arguments.cases or ():
+        if name not in (known := bench.QUICK if arguments.quick else bench.CASES):
+            raise UsageError(f"case: {wording.need(name, known)}")
+    if arguments.json:
+        _check_writable(Path(arguments.json).parent)
+    return bench.main(device, arguments.threads, arguments.json, arguments.cases, arguments.quick)
 
 
 def _device(asked: str) -> str:

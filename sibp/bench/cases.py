@@ -1,0 +1,82 @@
+"""The networks of the papers' exhibits with the steps that are timed on each, and the ratios that the package promises."""
+
+from dataclasses import dataclass
+
+from sibp import models
+from sibp.bench.steps import EAGER, Case
+
+__all__ = ["BOUNDS", "CASES", "ENSEMBLE", "QUICK", "Bound"]
+
+SGD, ADAM = "torch SGD", "torch Adam"
+SIBP, SIBP20 = "SIBP, 5 CG steps", "SIBP, 20 CG steps"
+ENSEMBLE, LOOP, PLAIN_LOOP = "SIBP, an ensemble", "SIBP, one at a time", f"SIBP, one at a time{EAGER}"
+
+COMMON = (
+    SGD,
+    f"{SGD}, compiled and fused",
+    ADAM,
+    SIBP,
+    SIBP20,
+    "SIBP armijo, 5 CG steps",
+    "SIBP armijo, 20 CG steps",
+    "SIBP released, 5 CG steps",
+    f"{SIBP}{EAGER}",
+    f"{SIBP}, weight space",
+    f"{SIBP}, graph",
+    "ProxBP, 5 CG steps",
+    "ProxProp, 5 CG steps",
+)
+PROGRAM = "SIBP as the authors' program computes it"
+DEEP = models.mlp([784, *[600] * 10, 10])
+WIDE = models.mlp([3072, 4000, 1000, 4000, 10])
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("784-500-10", models.mlp([784, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
+        Case("3072-2000-500-10", models.mlp([3072, 2000, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
+        Case("3072-4000-1000-4000-10", WIDE, steps=COMMON),
+        Case(
+            "3072-4000-1000-4000-10, batch 500",
+            WIDE,
+            batch=500,
+            steps=(SGD, ADAM, SIBP, "ProxBP, 5 CG steps", "ProxProp, 5 CG steps"),
+        ),
+        Case("784-600x10-10", DEEP, steps=(*COMMON, "BCD")),
+        Case("cnn", models.cnn(), steps=tuple(label for label in COMMON if "weight space" not in label)),
+    )
+}
+QUICK = {
+    case.name: case
+    for case in (
+        Case(
+            "784-32-10", models.mlp([784, 32, 10]), batch=20, steps=(SGD, ADAM, SIBP, f"{SIBP}{EAGER}", "ProxBP, 5 CG steps", "BCD")
+        ),
+        Case("784-16x3-10", models.mlp([784, 16, 16, 16, 10]), batch=20, steps=(SGD, SIBP)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A promise: the median of `step` takes at most `most[threads]` times that of `reference`, on a CPU."""
+
+    case: str
+    step: str
+    reference: str
+    most: dict[int, float]
+
+
+BOUNDS = (
+    Bound("784-500-10", SIBP, SGD, {1: 1.3, 2: 1.4}),
+    Bound("784-600x10-10", SIBP, SGD, {1: 1.5, 2: 1.6}),
+    Bound("3072-2000-500-10", SIBP, SGD, {1: 1.05, 2: 1.25}),
+    Bound("3072-4000-1000-4000-10", SIBP, SGD, {1: 1.0, 2: 0.95}),
+    *(Bound(name, SIBP, ADAM, {1: 1.0, 2: 1.0}) for name in CASES if name != "cnn" and "batch" not in name),
+    Bound("3072-2000-500-10", SIBP20, SGD, {1: 1.5, 2: 1.5}),
+    Bound("3072-4000-1000-4000-10", SIBP20, SGD, {1: 1.5, 2: 1.5}),
+    Bound("3072-2000-500-10", SIBP, f"{SIBP}, weight space", {1: 0.1, 2: 0.1}),
+    Bound("3072-4000-1000-4000-10, batch 500", "ProxProp, 5 CG steps", SGD, {1: 2.0, 2: 2.0}),
+    Bound("ensemble", ENSEMBLE, LOOP, {2: 1.0}),
+    Bound("ensemble", ENSEMBLE, PLAIN_LOOP, {2: 1 / 1.5}),
+)

@@ -1,0 +1,50 @@
+"""Many networks at once against the same networks one after another: seconds of one member's step."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sibp import losses, methods, models, native
+from sibp.bench.cases import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
+from sibp.bench.steps import STEPS, Call, Case
+
+__all__ = ["steps"]
+
+
+def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
+    """Return what is timed on an ensemble of so many members, each with mini-batches of its own; a call steps every member once."""
+    alone = [STEPS[SGD].build(case, device) for _ in range(members)]
+    loop = _loop(case, members, device)
+
+    def without_kernels() -> None:
+        with native.off():
+            loop()
+
+    return {
+        ENSEMBLE: _together("sibp", case, members, device),
+        LOOP: loop,
+        PLAIN_LOOP: without_kernels,
+        "SGD, an ensemble": _together("sgd", case, members, device),
+        f"{SGD}, one at a time": lambda: [step() for step in alone],
+    }
+
+
+def _method(name: str, case: Case, seeds: range, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    options = [methods.options(name)(eta=0.1)] * len(seeds)
+    method = methods.build(name, case.network, losses.get("cross-entropy"), options, device=device)
+    parameters = models.initialise(case.network, seeds, std=case.std, device=str(device))
+    state = method.start(parameters)
+    return lambda x, y: method.step(parameters, state, x, y)
+
+
+def _together(name: str, case: Case, members: int, device: torch.device) -> Call:
+    step = _method(name, case, range(members), device)
+    x, y = (torch.stack(parts) for parts in zip(*case.batches(device, members), strict=True))
+    return lambda: step(x, y)
+
+
+def _loop(case: Case, members: int, device: torch.device) -> Call:
+    alone = [_method("sibp", case, range(seed, seed + 1), device) for seed in range(members)]
+    batches = [(x[None], y[None]) for x, y in case.batches(device, members)]
+    return lambda: [step(x, y) for step, (x, y) in zip(alone, batches, strict=True)]

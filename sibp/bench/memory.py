@@ -1,0 +1,90 @@
+"""The most memory that training with a step holds: parameters, mini-batches, and what the step itself needs.
+
+On a CPU only a fresh process can tell, so each measurement is one.
+"""
+
+import ctypes
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from sibp import models, precision
+from sibp.bench.cases import CASES, QUICK
+from sibp.bench.steps import STEPS, Case
+
+__all__ = ["peak_bytes"]
+
+SMALL = Case("small", models.mlp([20, 10, 10]), batch=5)  # a run of it loads whatever code a step needs
+
+
+def peak_bytes(case: str, step: str, device: str, threads: int) -> int:
+    """Return how far memory rises in a fresh process that sets a step up and makes three.
+
+    Raises:
+        RuntimeError: if that process fails, with its last line.
+    """
+    asked = json.dumps({"case": case, "step": step, "device": device, "threads": threads})
+    command = [sys.executable, "-c", "from sibp.bench import memory; memory.main()", asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        raise RuntimeError(f"memory of {step} on {case}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return int(done.stdout)
+
+
+def main() -> None:
+    """Print the bytes that the process's argument asks for; what `peak_bytes` starts."""
+    asked = json.loads(sys.argv[1])
+    precision.configure(asked["threads"], deterministic=False)
+    print(_measure((CASES | QUICK)[asked["case"]], asked["step"], torch.device(asked["device"])))
+
+
+def _measure(case: Case, step: str, device: torch.device) -> int:
+    _three(STEPS[step].build(SMALL if len(case.network.input_shape) == 1 else case, device))
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        call = STEPS[step].build(case, device)
+        torch.cuda.reset_peak_memory_stats(device)
+        _three(call)
+        return torch.cuda.max_memory_allocated(device) - before
+    _trim()
+    before = _forget_peak()
+    call = STEPS[step].build(case, device)
+    _trim()  # the initial law draws in double precision
+    _forget_peak()
+    _three(call)
+    return _peak() - before
+
+
+def _three(call: Callable[[], object]) -> None:
+    for _ in range(3):
+        call()
+
+
+def _trim() -> None:
+    """Give memory that was freed back to the system, where the C library can."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _forget_peak() -> int:
+    """Set the process's highest mark to the bytes now in memory, where the system lets it, and return the mark."""
+    with suppress(OSError):  # elsewhere what came before hides a part of the rise
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _peak()
+
+
+def _peak() -> int:
+    if Path("/proc/self/status").exists():
+        return _status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _status(key: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
+    return int(lines[key].split()[0]) * 1024

@@ -1,0 +1,93 @@
+"""A bench's measurements as tables for people."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["show", "tables"]
+
+Rows = list[Sequence[str]]
+
+
+def show(result: dict[str, Any], file: TextIO | None = None) -> None:
+    """Print all tables: drawn on a terminal, plain columns elsewhere; None is the standard output."""
+    file = file or sys.stdout
+    for title, head, rows in tables(result):
+        if file.isatty():
+            table = Table(title=title, title_justify="left")
+            for i, name in enumerate(head):
+                table.add_column(name, justify="right" if i else "left", no_wrap=not i)
+            for row in rows:
+                table.add_row(*row)
+            Console(file=file).print(table)
+        else:
+            print(_plain(title, head, rows), file=file)
+
+
+def tables(result: dict[str, Any]) -> Iterator[tuple[str, Sequence[str], Rows]]:
+    """Yield title, head and rows of each table."""
+    about = result["environment"]
+    yield (
+        f"{about['device']}, threads: {about['threads']}, torch {about['versions']['torch']}, kernels: {about['kernels']}, "
+        f"load {about['load_before']:.1f} to {about['load_after']:.1f}",
+        ("largest product rate, GFLOP/s",),
+        [(f"{result['ceiling'] / 1e9:.0f}",)],
+    )
+    for case in result["cases"]:
+        title = f"{case['case']}: {case['parameters']:,} parameters, batch {case['batch']}"
+        yield title, CASE_HEAD, [_step_row(row) for row in case["steps"]]
+    group = result["ensemble"]
+    title = f"{group['case']}: {group['members']} members, one step of one member"
+    yield title, ("step", "median ms", "least ms"), [(r["step"], *_milliseconds(r)) for r in group["steps"]]
+    rows = [(s["step"], s["over"], ", ".join(map(str, s["sizes"])), f"{s['exponent']:.2f}") for s in result["scaling"]]
+    yield "How time grows: seconds ~ size^p", ("step", "size", "from", "p"), rows
+    if result["bounds"]:
+        yield (
+            "Promises",
+            ("case", "step", "against", "at most", "measured", "least", "kept"),
+            [_bound_row(b) for b in result["bounds"]],
+        )
+
+
+CASE_HEAD = ("step", "median ms", "least ms", "x SGD", "x SGD, least", "x SGD, processor", "GFLOP/s", "of the largest", "peak MB")
+
+
+def _step_row(row: dict[str, Any]) -> Sequence[str]:
+    if "skipped" in row:
+        return (row["step"], f"left out: {row['skipped']}", *[""] * (len(CASE_HEAD) - 2))
+    ratios = (_number(row[key]) for key in ("ratio", "min_ratio", "cpu_ratio"))
+    rate, share, peak = (row.get(key) for key in ("operations_per_second", "share_of_ceiling", "peak_bytes"))
+    return (
+        row["step"],
+        *_milliseconds(row),
+        *ratios,
+        "" if rate is None else f"{rate / 1e9:.0f}",
+        "" if share is None else f"{share:.0%}",
+        "" if peak is None else f"{peak / 2**20:.0f}",
+    )
+
+
+def _bound_row(bound: dict[str, Any]) -> Sequence[str]:
+    kept = "yes" if bound["kept"] else "no"
+    numbers = (f"{bound[key]:.2f}" for key in ("most", "ratio", "min_ratio"))
+    return (bound["case"], bound["step"], bound["reference"], *numbers, kept)
+
+
+def _milliseconds(row: dict[str, Any]) -> tuple[str, str]:
+    return f"{1e3 * row['median_seconds']:.2f}", f"{1e3 * row['min_seconds']:.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _plain(title: str, head: Sequence[str], rows: Rows) -> str:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in [head, *rows]
+    ]
+    return "\n".join([title, *lines, ""])
