@@ -33,3 +33,23 @@ rule gallery:
         "../../envs/environment.yaml"
     shell:
         "python {input.script} {input.exhibits} --output {output} > {log} 2>&1"
+
+
+rule claims:
+    """A verdict on every claim of the papers, by criteria written down before the runs."""
+    input:
+        tables=[file for exhibit in EXHIBITS for file in runs(exhibit, "parquet")],
+        records=[file for exhibit in EXHIBITS for file in runs(exhibit, "json")],
+        claims="workflow/claims.yaml",
+        script="workflow/scripts/claims.py",
+    output:
+        page="<paper>/claims.md",
+        table="<results>/claims.json",
+    log:
+        "<logs>/claims.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        results=lambda wildcards, output: Path(output.table).parent,
+    shell:
+        "python {input.script} {params.results} --claims {input.claims} --output {output.page} --json {output.table} > {log} 2>&1"
