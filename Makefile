@@ -1,6 +1,6 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean
+.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm
 
 BIN   := .venv/bin
 SNAKEMAKE = $(BIN)/python workflow/scripts/alone.py $(BIN)/snakemake
@@ -8,7 +8,7 @@ CORES := all# make CORES=4
 ARGS  := # more options for snakemake: make ARGS="--config scale=laptop"
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 setup: .venv/.ready ## make .venv with the locked environment
 
@@ -45,8 +45,23 @@ readme: setup ## refresh the results in README.md from results/reference/
 reference: setup ## copy this run's summaries, tables and pictures into results/reference/
 	@$(BIN)/python workflow/scripts/reference.py
 
+figures: setup ## every exhibit from the shipped runs in results/reference/, without training, into .redrawn/
+	@$(BIN)/python workflow/scripts/redraw.py
+
+compare: setup ## are this run's results those of results/reference/, up to what seeds explain?
+	@$(BIN)/python workflow/scripts/compare.py
+
+artifact: setup ## one archive of source, lock file, results and descriptions that checks itself, into dist/
+	@$(BIN)/python workflow/scripts/artifact.py
+
+fuzz: setup ## thousands of broken files, command lines and random networks
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz
+
+test-slurm: setup ## the smoke run on a SLURM cluster of one machine: this one; needs root, slurm-wlm and munge
+	@sh tests/slurm/run.sh $(BIN)
+
 lock: setup ## resolve envs/requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra workflow --extra test pyproject.toml envs/requirements.in -o envs/requirements.lock
 
 clean: ## remove what the workflow wrote, not the data, the environment or results/reference/
-	@rm -rf .smoke .snakemake logs figures paper/tables paper/figures paper/exhibits paper/report.pdf results/runs results/summary results/data results/notebooks results/provenance.csv
+	@rm -rf .smoke .redrawn .snakemake logs figures paper/tables paper/figures paper/exhibits paper/report.pdf results/runs results/summary results/data results/notebooks results/provenance.csv

@@ -1,4 +1,4 @@
-"""Two ways to fuzz: the suite's is small and draws the same each time; `make fuzz` (HYPOTHESIS_PROFILE=fuzz) is long and draws anew."""
+"""Two ways to fuzz: the suite is small and the same each time; HYPOTHESIS_PROFILE=fuzz (`make fuzz`) is long and new each time."""
 
 import os
 

@@ -6,13 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sibp import losses, methods, models
+from sibp import activations, losses, methods, models
 from tests.fuzz.profiles import profile
 
 NUMBERS = st.sampled_from([1e-30, 1e-8, 1e-3, 0.1, 1.0, 30.0, 1e4, 1e12, 1e30])
 CHOICES = {
     "sgd": {"momentum": [0.0, 0.9], "l1": [0.0, 0.1]},
     "adam": {},
+    "bcd": {},
     "rmsprop": {"momentum": [0.0, 0.9]},
     "proxprop": {
         "solver": ["cg", "exact", "gradient"],
@@ -29,6 +30,7 @@ CHOICES = {
     },
 }
 SIZES = {"eta": "sgd adam rmsprop proxprop sibp".split(), "lam": ["proxbp", "sibp"], "tau_prox": ["proxprop"]}
+SIZES |= {name: ["bcd"] for name in ("alpha", "rho", "gamma")}
 
 
 @st.composite
@@ -44,9 +46,9 @@ def cases(draw):
     sizes = [{key: draw(NUMBERS) for key, takers in SIZES.items() if name in takers} for _ in range(members)]
     options = [methods.options(name)(**chosen | size) for size in sizes]
     widths = draw(st.lists(st.integers(1, 7), min_size=2, max_size=5))
-    activation = draw(st.sampled_from(["identity", "relu", "leaky_relu", "tanh", "sigmoid"]))
+    activation = draw(st.sampled_from(["identity", "relu"] if name == "bcd" else sorted(activations.ACTIVATIONS)))
     network = models.mlp(widths, activation, draw(st.booleans()))
-    if draw(st.integers(0, 3)) == 0:
+    if name != "bcd" and draw(st.integers(0, 3)) == 0:
         network = models.cnn((2, 4, 4), channels=(2, 3), pools=draw(st.integers(0, 2)), classes=3, activation=activation)
     return {
         "name": name,

@@ -3,7 +3,8 @@
     python workflow/scripts/reference.py [--root FOLDER] [--to results/reference]
 
 Copies tables (Markdown, CSV), pictures (PNG), the exhibits' facts, verdicts and provenance as they are, and the summaries over the
-seeds compressed. What was there before is replaced whole. No rule of the workflow writes or reads the folder.
+seeds and all runs compressed: `make figures` draws from them. What was there before is replaced whole. No rule of the workflow
+writes or reads the folder.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import packed
 import pandas as pd
 
 LIMIT = 5_000_000  # bytes; git keeps every version for ever
@@ -35,6 +37,7 @@ def collect(root: Path, folder: Path) -> None:
                 target.with_name(f"{source.name}.gz").write_bytes(gzip.compress(source.read_bytes(), mtime=0))
             else:
                 shutil.copyfile(source, target)
+    packed.pack(root / "results/runs", folder / "runs")
 
 
 def sizes(folder: Path) -> dict[str, int]:

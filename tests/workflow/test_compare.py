@@ -1,0 +1,98 @@
+"""Fresh results against the shipped ones, and exhibits drawn from the shipped runs."""
+
+import gzip
+
+import compare
+import numpy as np
+import packed
+import pandas as pd
+import pytest
+import redraw
+
+from sibp import records, trainer
+from tests.unit.experiments import experiment
+
+
+def summary(**changes):
+    """Return a summary of two settings, with changes to the first one's row."""
+    front = {"exhibit": "tiny", "method": "sgd", "algorithm": "sgd", "eta": 0.1, "epoch": 2.0, "step": 6}
+    row = front | {"n": 5, "test_loss_mean": 2.0, "test_loss_std": 0.1, "test_accuracy_mean": 0.5, "test_accuracy_std": 0.02}
+    early = row | {"step": 3, "test_accuracy_mean": 0.1}
+    return pd.DataFrame([early, row | changes, row | {"eta": 0.01, "lam": np.nan}])
+
+
+def wrong(ours, theirs):
+    table = compare.compare(ours, theirs)
+    return table[table["differs"]]["metric"].tolist()
+
+
+def test_equal_results_agree_in_every_setting_and_metric():
+    table = compare.compare(summary(), summary())
+    assert len(table) == 4
+    assert not table["differs"].any()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        ({"test_accuracy_mean": 0.51}, {}, []),  # Welch: t = 0.8
+        ({"test_accuracy_mean": 0.56}, {}, ["test_accuracy"]),  # t = 4.7
+        ({"test_accuracy_mean": 0.56, "test_accuracy_std": 0.2}, {}, []),
+        ({"test_accuracy_mean": 0.5005, "test_accuracy_std": 0.0}, {"test_accuracy_std": 1e-9}, []),  # certain, but close
+        ({"test_accuracy_mean": 0.502, "test_accuracy_std": 0.0}, {"test_accuracy_std": 0.0}, ["test_accuracy"]),
+        ({"n": 1, "test_accuracy_mean": 0.509}, {}, []),
+        ({"n": 1, "test_accuracy_mean": 0.511}, {}, ["test_accuracy"]),
+        ({"n": 1, "test_loss_mean": 2.019}, {}, []),  # relative to 2
+        ({"n": 1, "test_loss_mean": 2.021}, {}, ["test_loss"]),
+        ({"n": 0, "test_loss_mean": np.nan, "test_accuracy_mean": np.nan}, {}, ["test_loss", "test_accuracy"]),
+        ({"test_loss_mean": np.nan}, {"test_loss_mean": np.nan}, []),
+    ],
+)
+def test_means_differ_by_welch_s_test_or_by_the_tolerance_of_single_runs(ours, theirs, expected):
+    assert wrong(summary(**ours), summary(**theirs)) == expected
+
+
+def test_other_lengths_are_not_compared():
+    assert compare.compare(summary().assign(step=9), summary()).empty
+
+
+def test_the_exit_code_says_how_it_ended(tmp_path, monkeypatch, capsys):
+    fresh, reference = tmp_path / "fresh", tmp_path / "reference"
+    for folder in (fresh, reference):
+        folder.mkdir()
+    (reference / "tiny.csv.gz").write_bytes(gzip.compress(summary().to_csv(index=False).encode()))
+
+    def code(allowed="0"):
+        monkeypatch.setattr("sys.argv", ["compare.py", "--fresh", str(fresh), "--reference", str(reference), "--allowed", allowed])
+        with pytest.raises(SystemExit) as ended:
+            compare.main()
+        return ended.value.code
+
+    assert code() == 2
+    summary().to_csv(fresh / "tiny.csv", index=False)
+    assert code() == 0
+    summary(test_accuracy_mean=0.9).to_csv(fresh / "tiny.csv", index=False)
+    assert code() == 1
+    assert "sgd" in capsys.readouterr().out
+    assert code("0.25") == 0
+
+
+def test_packed_runs_come_back(tmp_path):
+    asked = experiment(methods={"sgd": {"grid": {"eta": [0.1, 0.01]}}, "sibp": {"lam": 0.3}})
+    for label in asked.methods:
+        trainer.run(asked, label, out=tmp_path / "runs")
+    packed.pack(tmp_path / "runs", tmp_path / "packed")
+    assert sorted(file.name for file in (tmp_path / "packed").iterdir()) == ["tiny.json.gz", "tiny.parquet"]
+    assert packed.unpack(tmp_path / "packed", tmp_path / "back") == ["tiny"]
+    for label in asked.methods:
+        rows, about = records.read_run(tmp_path / f"runs/tiny/{label}.parquet")
+        back, about_back = records.read_run(tmp_path / f"back/tiny/{label}.parquet")
+        exact = ["eta", "seed", "step", "status"]
+        pd.testing.assert_frame_equal(back[exact], rows[exact], check_exact=True)
+        pd.testing.assert_frame_equal(back, rows, rtol=1e-6)
+        assert about_back == about
+
+
+def test_what_an_exhibit_is_drawn_from_is_read_from_its_file():
+    assert redraw.sources("j-table2") == {"j-table2"}
+    assert redraw.sources("j-fig2") == set()  # it trains nothing

@@ -1,0 +1,69 @@
+"""Draw every exhibit from the shipped results, without training: python redraw.py [--reference FOLDER] [--root FOLDER] [ID...]
+
+The runs and summaries are unpacked below the root as a workflow would have left them; the exhibits' notebooks then write
+<root>/paper and <root>/figures.
+"""
+
+import argparse
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import packed
+import yaml
+
+WORKFLOW = Path(__file__).resolve().parents[1]
+
+
+def unpack(reference: Path, root: Path) -> set[str]:
+    """Lay the reference out below `root` and return the ids of the experiments that it holds."""
+    names = packed.unpack(reference / "runs", root / "results/runs")
+    summary = root / "results/summary"
+    summary.mkdir(parents=True, exist_ok=True)
+    for file in (reference / "summary").glob("*.csv.gz"):
+        (summary / file.name.removesuffix(".gz")).write_bytes(gzip.decompress(file.read_bytes()))
+    return set(names)
+
+
+def sources(exhibit: str) -> set[str]:
+    """Return the experiments that an exhibit is drawn from; none if it trains nothing."""
+    settings = yaml.safe_load((WORKFLOW / f"experiments/{exhibit}.yaml").read_text(encoding="utf-8"))
+    named = settings.get("runs", [exhibit] if settings.get("methods") else [])
+    return {named} if isinstance(named, str) else set(named)
+
+
+def draw(exhibit: str, root: Path) -> str:
+    """Run an exhibit's notebook and return the last line of what it said if it failed, else nothing."""
+    environment = os.environ | {"SIBP_ROOT": str(root.resolve()), "MPLBACKEND": "agg"}
+    command = [sys.executable, str(WORKFLOW / f"notebooks/{exhibit}.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ids", nargs="*", metavar="ID", help="exhibits; all by default")
+    parser.add_argument("--reference", type=Path, default=Path("results/reference"))
+    parser.add_argument("--root", type=Path, default=Path(".redrawn"))
+    arguments = parser.parse_args()
+    there = unpack(arguments.reference, arguments.root)
+    if not there:
+        sys.exit(f"redraw: {arguments.reference}/runs holds no runs: make some with `make reference`, after `make`")
+    known = {path.stem for path in (WORKFLOW / "notebooks").glob("*.py")}
+    every = sorted(path.stem for path in (WORKFLOW / "experiments").glob("*.yaml") if path.stem in known)
+    faults = {}
+    for exhibit in arguments.ids or every:
+        if exhibit not in every:
+            sys.exit(f"redraw: got {exhibit!r}, need one of {', '.join(every)}")
+        missing = sorted(sources(exhibit) - there)
+        faults[exhibit] = f"needs the runs of {', '.join(missing)}" if missing else draw(exhibit, arguments.root)
+        print(f"{exhibit}: {faults[exhibit] or 'drawn'}")
+    drawn, root = sum(not fault for fault in faults.values()), arguments.root
+    print(f"{drawn} of {len(faults)} exhibits are in {root}/paper and {root}/figures")
+    sys.exit(any(faults.values()))
+
+
+if __name__ == "__main__":
+    main()
