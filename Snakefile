@@ -40,6 +40,7 @@ rule all:
         "<paper>/report.pdf",
         "<figures>/README.md",
         "<results>/provenance.csv",
+        "<paper>/claims.md",
 
 
 include: "workflow/rules/common.smk"
@@ -47,5 +48,12 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/exhibits.smk"
+
+
+if TOGETHER:
+
+    include: "workflow/rules/together.smk"
+
+
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/checks.smk"

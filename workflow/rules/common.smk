@@ -38,7 +38,7 @@ def at_scale(experiment, scale):
     """Return an experiment file's content with the scale's keys for it merged in, its limits beside it."""
     settings = copy.deepcopy(experiment)
     update_config(settings, scale.get("experiments", {}).get(experiment["id"], {}))
-    return settings | {"limits": scale.get("limits", {}), "generated": scale.get("data")}
+    return settings | {"limits": scale.get("limits", {}), "generated": scale.get("data") == "generated"}
 
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
@@ -46,7 +46,7 @@ SCALES = sorted(path.stem for path in (WORKFLOW / "scales").glob("*.yaml"))
 DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto", "cpu", "cuda"]), config["device"])
 SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
 SCALE_FILE = load(WORKFLOW / "scales" / f"{SCALE}.yaml")
-GENERATED = SCALE_FILE.get("data") == "generated"
+TOGETHER = one_of("jobs", ["apart", "together"]) == "together" and sys.platform == "linux"  # by forks, not safe elsewhere
 REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
 CHOSEN = load(WORKFLOW / "selection/chosen.yaml")  # what `selected` stands for in an experiment file
 SEARCHES = sorted(path.stem for path in (WORKFLOW / "selection").glob("*.yaml") if path.stem != "chosen")
@@ -72,6 +72,9 @@ def labels(exhibit):
     return list(EXPERIMENTS[exhibit].get("methods", {}))
 
 
+TRAINED = sorted({source for name in EXHIBITS for source in sources(name) if labels(source)})
+
+
 def method(exhibit, label):
     """Return a label's settings, with what a search chose for it."""
     asked = EXPERIMENTS[exhibit]["methods"][label] or {}
@@ -95,8 +98,9 @@ def code(exhibit, label):
 
 
 def training_data(exhibit):
-    name = EXPERIMENTS[exhibit]["data"]["name"]
-    return f"<results>/data/{name}.json" if name in REAL else []
+    experiment = EXPERIMENTS[exhibit]
+    name = experiment["data"]["name"]
+    return [] if experiment["generated"] or name not in REAL else [f"<results>/data/{name}.json"]
 
 
 def is_timed(exhibit, label):

@@ -1,5 +1,5 @@
 # One rule for each exhibit, named by its id, so that `snakemake j-table2` makes just that one.
-for exhibit in EXHIBITS:
+for exhibit in [] if TOGETHER else EXHIBITS:
 
     rule:
         name:

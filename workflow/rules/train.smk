@@ -1,57 +1,28 @@
-if GENERATED:
-    # Such a run takes less time than the start of Python, so all labels of an experiment share a process.
-    for exhibit in filter(labels, EXPERIMENTS):
-
-        rule:
-            name:
-                f"train-{exhibit}"
-            output:
-                runs(exhibit, "parquet"),
-                runs(exhibit, "json"),
-            log:
-                "<logs>/train/" f"{exhibit}.log",
-            conda:
-                "../../envs/environment.yaml"
-            resources:
-                gpu=int(DEVICE == "cuda"),
-                device=DEVICE,
-            params:
-                scale=SCALE,
-                settings=[settings(exhibit, label) for label in labels(exhibit)],
-                code=[code(exhibit, label) for label in labels(exhibit)],
-                experiment=experiment_file(exhibit),
-                out=lambda wildcards, output: Path(output[0]).parent.parent,
-            shell:
-                "python -m sibp run {params.experiment} --scale {params.scale} --device {resources.device}"
-                " --threads 1 --out {params.out} > {log} 2>&1"
-
-else:
-
-    rule train:
-        """All members (seeds and hyper-parameters) of one method of one exhibit."""
-        input:
-            data=lambda wildcards: training_data(wildcards.exhibit),
-        output:
-            table="<results>/runs/{exhibit}/{label}.parquet",
-            record="<results>/runs/{exhibit}/{label}.json",
-        log:
-            "<logs>/train/{exhibit}/{label}.log",
-        conda:
-            "../../envs/environment.yaml"
-        # one thread each on a CPU, where two busy processes with two threads each would crawl; a timed run wants the whole machine
-        threads: lambda wildcards: workflow.cores if is_timed(wildcards.exhibit, wildcards.label) else 1
-        resources:
-            gpu=int(DEVICE == "cuda"),
-            device=DEVICE,
-        params:
-            scale=SCALE,
-            settings=lambda wildcards: settings(wildcards.exhibit, wildcards.label),
-            code=lambda wildcards: code(wildcards.exhibit, wildcards.label),
-            experiment=lambda wildcards: experiment_file(wildcards.exhibit),
-            out=lambda wildcards, output: Path(output[0]).parent.parent,
-        shell:
-            "python -m sibp run {params.experiment} --method {wildcards.label} --scale {params.scale} --device {resources.device}"
-            " --threads {threads} --out {params.out} > {log} 2>&1"
+rule train:
+    """All members (seeds and hyper-parameters) of one method of one exhibit."""
+    input:
+        data=lambda wildcards: training_data(wildcards.exhibit),
+    output:
+        table="<results>/runs/{exhibit}/{label}.parquet",
+        record="<results>/runs/{exhibit}/{label}.json",
+    log:
+        "<logs>/train/{exhibit}/{label}.log",
+    conda:
+        "../../envs/environment.yaml"
+    # one thread each on a CPU, where two busy processes with two threads each would crawl; a timed run wants the whole machine
+    threads: lambda wildcards: workflow.cores if is_timed(wildcards.exhibit, wildcards.label) else 1
+    resources:
+        gpu=int(DEVICE == "cuda"),
+        device=DEVICE,
+    params:
+        scale=SCALE,
+        settings=lambda wildcards: settings(wildcards.exhibit, wildcards.label),
+        code=lambda wildcards: code(wildcards.exhibit, wildcards.label),
+        experiment=lambda wildcards: experiment_file(wildcards.exhibit),
+        out=lambda wildcards, output: Path(output[0]).parent.parent,
+    shell:
+        "python -m sibp run {params.experiment} --method {wildcards.label} --scale {params.scale} --device {resources.device}"
+        " --threads {threads} --out {params.out} > {log} 2>&1"
 
 
 rule selection:

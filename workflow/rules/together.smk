@@ -1,0 +1,82 @@
+# With `jobs: together`, the jobs of train.smk, summary.smk and exhibits.smk as three, each a process that forks once for every job.
+# At smoke scale a job works for a second or two and would import libraries for longer.
+JOBS = [(exhibit, label) for exhibit in TRAINED for label in labels(exhibit)]
+
+
+ruleorder: train_together > train
+ruleorder: summary_together > summary
+
+
+rule train_together:
+    """All members of all methods of all experiments."""
+    input:
+        data=sorted({file for exhibit in TRAINED for file in training_data(exhibit)}),
+        script="workflow/scripts/together.py",
+    output:
+        tables=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
+        records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
+    log:
+        "<logs>/train.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=int(DEVICE == "cuda"),
+    params:
+        settings=[settings(*job) for job in JOBS],
+        code=[code(*job) for job in JOBS],
+        commands=[
+            f"-m sibp run {experiment_file(exhibit)} --scale {SCALE} --device {DEVICE} --threads 1 --out {ROOT / 'results/runs'}"
+            for exhibit in TRAINED
+        ],
+    shell:
+        "python {input.script} --processes {threads} --imports sibp.cli,sibp.trainer {params.commands:q} > {log} 2>&1"
+
+
+rule summary_together:
+    """The summaries of all experiments."""
+    input:
+        runs=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
+        together="workflow/scripts/together.py",
+        script="workflow/scripts/summarise.py",
+    output:
+        expand("<results>/summary/{exhibit}.csv", exhibit=TRAINED),
+    log:
+        "<logs>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: workflow.cores
+    params:
+        commands=[
+            "workflow/scripts/summarise.py {} --output {}".format(
+                " ".join(str(ROOT / f"results/runs/{exhibit}/{label}.parquet") for label in labels(exhibit)),
+                ROOT / f"results/summary/{exhibit}.csv",
+            )
+            for exhibit in TRAINED
+        ],
+    shell:
+        "python {input.together} --processes {threads} --imports pandas,pyarrow,scipy.special {params.commands:q} > {log} 2>&1"
+
+
+rule exhibits_together:
+    """All exhibits."""
+    input:
+        runs=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
+        records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
+        summary=expand("<results>/summary/{exhibit}.csv", exhibit=TRAINED),
+        notebooks=expand("workflow/notebooks/{exhibit}.py", exhibit=EXHIBITS),
+        shared=SHARED,
+        together="workflow/scripts/together.py",
+    output:
+        [file for exhibit in EXHIBITS for file in [*tables(exhibit), *figures(exhibit)]],
+        expand("<paper>/exhibits/{exhibit}.json", exhibit=EXHIBITS),
+    log:
+        "<logs>/exhibits.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: workflow.cores
+    params:
+        root=config["root"],
+    shell:
+        "SIBP_ROOT={params.root} MPLBACKEND=agg python {input.together} --processes {threads}"
+        " --imports pandas,pyarrow,yaml,seaborn,matplotlib.pyplot {input.notebooks} > {log} 2>&1"
