@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sibp import activations
+from sibp import activations, native
 
 __all__ = ["Activate", "Affine", "Flatten", "Image", "MaxPool", "Step", "Unfold", "add_cross", "adjoint", "affine", "cross", "gram"]
 
@@ -44,12 +44,18 @@ def adjoint(D: Tensor, W: Tensor) -> Tensor:
 
 def cross(D: Tensor, X: Tensor) -> Tensor:
     """Return D^T X, `[E, O, I]`: the adjoint of `affine` in W, for D `[E, R, O]`. Cost: one product."""
+    if native.multiplies(D, X):
+        W = D.new_zeros(D.shape[0], D.shape[2], X.shape[2])
+        native.add_cross(W, D, X)
+        return W
     return D.mT @ X
 
 
 def add_cross(W: Tensor, D: Tensor, X: Tensor) -> None:
     """Add D^T X to W in place, without a buffer of W's size. Cost: one product."""
-    if W.shape[0] == 1:
+    if native.multiplies(D, X) and W.is_contiguous():
+        native.add_cross(W, D, X)
+    elif W.shape[0] == 1:
         W[0].addmm_(D[0].mT, X[0])
     else:
         W.baddbmm_(D.mT, X.expand(W.shape[0], -1, -1))

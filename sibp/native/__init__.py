@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["LEAKS", "call", "off", "status", "supports"]
+__all__ = ["LEAKS", "add_cross", "call", "multiplies", "off", "status", "supports"]
 
 LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}
 FLAGS = [
@@ -30,6 +30,7 @@ FLAGS = [
     # sums may be reordered into vector lanes; NaN and infinity keep their meaning
     *("-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
 ]
+MOST_ROWS, FEWEST_WEIGHTS = 512, 2048  # of a product D^T X that is worth a kernel
 SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
 
 
@@ -105,6 +106,17 @@ def supports(activation: str, *tensors: Tensor) -> bool:
     """Return whether the kernels can work on these tensors: CPU, float32 or float64, a piecewise linear activation."""
     plain = all(t.device.type == "cpu" and t.dtype in SUFFIXES for t in tensors)
     return plain and activation in LEAKS and not _resting.get() and _library()[0] is not None
+
+
+def multiplies(D: Tensor, X: Tensor) -> bool:
+    """Return whether `add_cross` may take the place of torch's product: on the CPU, for rows that stay in cache, `[E, R, ...]`."""
+    return MOST_ROWS >= D.shape[1] and D.shape[2] * X.shape[2] >= FEWEST_WEIGHTS and supports("identity", D, X)
+
+
+def add_cross(W: Tensor, D: Tensor, X: Tensor) -> None:
+    """Add D^T X to W `[E, O, I]`, contiguous, in place, for D `[E, R, O]` and X `[E or 1, R, I]`."""
+    X = X[:1] if X.stride(0) == 0 else X
+    call("cross", D.shape, D.dtype, X.shape[2], X.shape[0], D.contiguous(), X.contiguous(), W)
 
 
 @cache

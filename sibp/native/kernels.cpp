@@ -10,6 +10,7 @@
 // The slow twin is sibp/conjugate_gradient.py; names are the same. Compiled once by sibp/native/__init__.py, called through ctypes.
 
 #include "bias.hpp"
+#include "cross.hpp"
 
 namespace {
 
@@ -241,6 +242,9 @@ void solve_linear(const Shape &s, int64_t iterations, double tolerance, int64_t 
                                   double leak, const T *lam, T *memory, T *b, T *Z, T *S) {                                      \
         Solver<T>({E, R, O, WIDTH<T>}, {armijo != 0, sigma, shrink, trials}, static_cast<T>(leak), memory)                       \
             .run(iterations, I, different, X, target, lam, b, Z, S);                                                             \
+    }                                                                                                                            \
+    EXPORT void cross_##suffix(SHAPE, int64_t I, int64_t different, const T *D, const T *X, T *W) {                              \
+        Cross<T>::add(E, R, O, I, different, D, X, W);                                                                           \
     }                                                                                                                            \
     EXPORT void linear_##suffix(SHAPE, int64_t I, int64_t different, const T *X, int64_t joint, int64_t iterations,              \
                                 double tolerance, const T *residual, const T *lam, T *result) {                                  \

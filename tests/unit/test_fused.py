@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sibp import activations, conjugate_gradient, fused, native
+from sibp import activations, conjugate_gradient, fused, layers, native
 from sibp.conjugate_gradient import Rules
 from sibp.linesearch import Armijo, Curvature
 from sibp.subproblem import BatchSpace, BiasSpace, Subproblem
@@ -130,3 +130,34 @@ def test_a_compiler_that_fails_is_told_and_leaves_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("not compiled:") and "no space left" in done.stdout
     assert not any((tmp_path / "cache").rglob("*.so"))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("size", [(1, 1, 64, 32), (3, 7, 50, 41), (2, 100, 133, 70), (1, 300, 40, 130)])
+def test_the_product_of_an_update_equals_torchs(size, shared, dtype, randn):
+    E, R, I, O = size
+    X, D, W = randn(E, R, I).to(dtype), randn(E, R, O).to(dtype), randn(E, O, I).to(dtype)
+    X = X[:1].expand(E, -1, -1) if shared else X
+    assert native.multiplies(D, X)
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(layers.cross(D, X), D.mT @ X, rtol=tolerance, atol=tolerance)
+    expected = W + D.mT @ X
+    layers.add_cross(W, D, X)
+    torch.testing.assert_close(W, expected, rtol=tolerance, atol=tolerance)
+
+
+@needs_compiler
+def test_products_that_are_no_work_for_the_kernel_stay_torchs(randn):
+    D, X = randn(1, 8, 64), randn(1, 8, 64)
+    assert native.multiplies(D, X)
+    assert not native.multiplies(randn(1, 600, 64), randn(1, 600, 64))  # rows of a convolution
+    assert not native.multiplies(D[:, :, :4], X[:, :, :4])
+    assert not native.multiplies(D.half(), X.half())
+    with native.off():
+        assert not native.multiplies(D, X)
+    W = randn(1, 64, 64)
+    across, expected = W.mT, W.mT + D.mT @ X
+    layers.add_cross(across, D, X)  # not contiguous
+    torch.testing.assert_close(across, expected)
