@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from exhibit import Exhibit
-from layout import MISSING, Cell, Table, Text, cell, decimal, number, spread
+from layout import MISSING, Cell, Table, Text, cell, decimal, number
 from selection import select
 
 NEAR = 0.05  # both accuracies within this of a paper's count as the same result
@@ -45,13 +45,20 @@ def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
                 [
                     cell(name),
                     cell("paper"),
-                    *(cell(_pair([decimal(one[m]["paper"]) for m in metrics])) for one in cells),
+                    *(cell(_pair([_form(one[m]["paper"], m) for m in metrics])) for one in cells),
                 ],
                 [cell(""), cell("ours"), *ours],
-                [cell(""), cell("s.d."), *(cell(_spread(one, metrics)) for one in cells)],
             ]
         )
+        if data["members"].max() > 1:
+            result.groups[-1].append([cell(""), cell("s.d."), *(cell(_spread(one, metrics)) for one in cells)])
     return result
+
+
+def _form(value: float | None, metric: str) -> str:
+    """Return an accuracy with four decimals, a loss with four digits."""
+    is_number = value is not None and not np.isnan(value)
+    return f"{value:.4g}" if is_number and metric.endswith("_loss") else decimal(value)
 
 
 def _pair(texts: list[str]) -> str:
@@ -59,7 +66,8 @@ def _pair(texts: list[str]) -> str:
 
 
 def _best(data: pd.DataFrame, column: float, metrics: list[str]) -> dict[str, float]:
-    return {m: data[(data["column"] == column) & (data["metric"] == m)]["mean"].max() for m in metrics}
+    ours = {m: data[(data["column"] == column) & (data["metric"] == m)]["mean"] for m in metrics}
+    return {m: means.min() if m.endswith("_loss") else means.max() for m, means in ours.items()}
 
 
 def _mean(one: dict[str, pd.Series], metrics: list[str], best: dict[str, float]) -> Cell:
@@ -67,15 +75,15 @@ def _mean(one: dict[str, pd.Series], metrics: list[str], best: dict[str, float])
         return cell("not run")
     if not one[metrics[0]]["n"]:
         return cell(MISSING)
-    texts = [Text(decimal(one[m]["mean"]), bold=bool(one[m]["mean"] == best.get(m))) for m in metrics]
-    return (texts[0], Text(" / "), *texts[1:])
+    texts = [Text(_form(one[m]["mean"], m), bold=bool(one[m]["mean"] == best.get(m))) for m in metrics]
+    return tuple(part for text in texts for part in (Text(" / "), text))[1:]
 
 
 def _spread(one: dict[str, pd.Series], metrics: list[str]) -> str:
     first = one[metrics[0]]
     lost = f"{first['diverged']:.0f} of {first['members']:.0f} {MISSING}" if first["diverged"] else ""
-    spreads = [spread(one[metrics[0]]["std"]), *(decimal(one[m]["std"]) for m in metrics[1:])] if first["n"] > 1 else []
-    return ", ".join(filter(None, [" / ".join(spreads), lost]))
+    spreads = "± " + " / ".join(_form(one[m]["std"], m) for m in metrics) if first["n"] > 1 else ""
+    return ", ".join(filter(None, [spreads, lost]))
 
 
 def settle(exhibit: Exhibit) -> str:
@@ -88,18 +96,19 @@ def settle(exhibit: Exhibit) -> str:
     rows = select(exhibit.runs, case["algorithm"], eta=case["eta"])
     last = rows.sort_values("step").groupby("member").tail(1)
     votes = [_vote(row, case, metrics) for _, row in last.iterrows()]
-    means = _pair([decimal(value) for value in last[metrics].mean()])
+    version = {v: _pair([decimal(value) for value in case[v]]) for v in "AI"}
+    conflict = f"The versions contradict each other for SGD at step size {case['eta']}: A has {version['A']}, I has {version['I']}."
     if not votes:
-        verdict = "was not run, so nothing is settled"
-    elif len(set(votes)) > 1:
+        return f"{conflict} This setting was not run, so nothing is settled."
+    if len(set(votes)) > 1:
         verdict = f"is undecided: of {len(votes)} seeds {votes.count('A')} support A, {votes.count('I')} support I"
     else:
-        verdict = {"A": "supports A", "I": "supports I", "": "supports neither"}[votes[0]] + f" in all {len(votes)} seeds"
+        seeds = f"all {len(votes)} seeds" if len(votes) > 1 else "its one seed"
+        verdict = f"supports {votes[0] or 'neither'} in {seeds}"
     scale = "" if exhibit.scale == "full" else f" at {exhibit.scale} scale"
-    version = {v: _pair([decimal(value) for value in case[v]]) for v in "AI"}
+    means = _pair([decimal(value) for value in last[metrics].mean()])
     return (
-        f"The versions contradict each other for SGD at step size {case['eta']}: A has {version['A']}, I has {version['I']}. "
-        f"Our run{scale} has {means} on average and {verdict} "
+        f"{conflict} Our run{scale} has {means} on average and {verdict} "
         f"(supported: both accuracies within {NEAR} of it; a diverged seed counts for I, whose numbers are chance)."
     )
 
