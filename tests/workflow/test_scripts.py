@@ -138,10 +138,10 @@ def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_pa
     tables.mkdir(parents=True)
     for name in ("j-fig9", "j-table9"):
         (tables / f"{name}.md").write_text(f"| numbers of {name} |\n")
-    facts = {"title": "A title", "paper": "J, Figure 9", "caption": "A caption."}
+    facts = {"title": "A title", "paper": "J, Figure 9", "caption": "A caption.", "alt": "What it shows."}
     shown = [{"id": "j-fig9", "figure": True, **facts}, {"id": "j-table9", "figure": False, **facts}]
     page = gallery.page(shown, tables, tmp_path / "figures/README.md")
-    assert page.count("![") == 1 and "![A title](j-fig9.png)" in page
+    assert page.count("![") == 1 and "![What it shows.](j-fig9.png)" in page
     assert "numbers of j-fig9" in page and "numbers of j-table9" in page
     assert "(../paper/tables)" in page
 

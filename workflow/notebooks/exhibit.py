@@ -40,23 +40,36 @@ class Exhibit:
         return _yaml(WORKFLOW / "experiments" / f"{self.id}.yaml")
 
     @cached_property
-    def source(self) -> dict[str, Any]:
-        """The experiment file of the runs: another exhibit's where this one says `runs`."""
-        return _yaml(WORKFLOW / "experiments" / f"{self.settings.get('runs', self.id)}.yaml")
+    def sources(self) -> list["Exhibit"]:
+        """The experiments that this exhibit is drawn from: those that its file names under `runs`, or itself."""
+        named = self.settings.get("runs", self.id)
+        return [Exhibit(name) for name in ([named] if isinstance(named, str) else named)]
 
     @cached_property
     def paper(self) -> dict[str, Any]:
-        """The paper's values, from workflow/papers.yaml."""
-        return _yaml(WORKFLOW / "papers.yaml")[self.id]
+        """The paper's values, from workflow/papers.yaml; empty beyond the papers."""
+        return _yaml(WORKFLOW / "papers.yaml").get(self.id, {})
+
+    @property
+    def place(self) -> str:
+        """Where it stands in its paper."""
+        paper = self.settings.get("paper")
+        return f"{paper['source']}, Section {paper['section']}, {paper['exhibit']}" if paper else "beyond the papers"
+
+    @property
+    def source(self) -> "Exhibit":
+        """The one experiment that this exhibit is drawn from; an exhibit with several asks each of its `sources`."""
+        (one,) = self.sources
+        return one
 
     @cached_property
     def _folder(self) -> Path:
-        return self.root / "results" / "runs" / self.source["id"]
+        return self.root / "results" / "runs" / self.source.id
 
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """What each run says of itself, by label."""
-        labels = self.source.get("methods", {})
+        labels = self.source.settings.get("methods", {})
         return {label: json.loads((self._folder / f"{label}.json").read_text(encoding="utf-8")) for label in labels}
 
     @cached_property
@@ -67,7 +80,7 @@ class Exhibit:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """The rows of results/summary: one per setting and evaluation."""
-        return pd.read_csv(self.root / "results" / "summary" / f"{self.source['id']}.csv")
+        return pd.read_csv(self.root / "results" / "summary" / f"{self.source.id}.csv")
 
     @property
     def hyperparameters(self) -> list[str]:
@@ -82,49 +95,54 @@ class Exhibit:
     @property
     def scale(self) -> str:
         """The scale of the runs; `full` where nothing is trained."""
-        return next((record["scale"] for record in self.records.values()), "full")
+        return next((record["scale"] for record in self._all_records), "full")
 
     @property
     def reductions(self) -> str:
         """What the runs leave out of the experiment file, in words: empty at full scale."""
-        parts = dict.fromkeys(part for label in self.records for part in self._reductions(label))
+        parts = dict.fromkeys(part for source in self.sources for label in source.records for part in source._reductions(label))
         return f"{self.scale} scale: {', '.join(parts)}" if parts else ""
 
     @property
     def hardware(self) -> str:
         """On what the runs were made."""
-        names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in self.records.values())
+        names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in self._all_records)
         return "; ".join(dict.fromkeys(names))
 
     @property
     def seeds(self) -> int:
-        return self.runs["seed"].nunique()
+        return len({seed for record in self._all_records for seed in record["seeds"]})
+
+    @property
+    def _all_records(self) -> list[dict[str, Any]]:
+        return [record for source in self.sources for record in source.records.values()]
 
     def _reductions(self, label: str) -> list[str]:
-        record, file = self.records[label], self.source
+        record, file = self.records[label], self.settings
         ran, own = record["settings"], (file["methods"][label] or {}).get("training", {})
         asked = file["training"] | own
         pairs = [
             *((ran["data"].get(key), file["data"].get(key), f"{split} samples") for key, split in SPLITS.items()),
-            *((record["training"].get(key), asked.get(key), key) for key in ("epochs", "steps")),
+            *((record["training"].get(key), asked.get(key), word) for key, word in LENGTHS.items()),
             (ran["seeds"], file.get("seeds", 1), "seeds"),
         ]
         parts = ["generated data"] * (ran["data"].get("generated", False) and file["data"]["name"] != "chain")  # which always is
         parts += [f"{ours} of {theirs} {word}" for ours, theirs, word in pairs if theirs and ours is not None and ours < theirs]
-        widths, full = ran["network"].get("widths"), file["network"].get("widths")
-        if widths != full:
-            parts.append(f"widths {'-'.join(map(str, widths))} for {'-'.join(map(str, full))}")
+        for key in ("widths", "channels"):
+            ours, theirs = ran["network"].get(key), file["network"].get(key)
+            if ours != theirs:
+                parts.append(f"{key} {'-'.join(map(str, ours))} for {'-'.join(map(str, theirs))}")
         return parts
 
     def caption(self, text: str) -> str:
         """Return a caption that also says which paper, scale, number of seeds and hardware it is about."""
-        facts = [f"After {self.paper['place']}."]
-        if self.records:
+        facts = [f"After {self.place}."] if "paper" in self.settings else []
+        if self._all_records:
             scale = self.reductions or "Full scale: the papers' settings"
             facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self.seeds}. Trained on {self.hardware}.")
         return " ".join([text, *facts, *filter(None, [self.settings.get("note")])]).replace("\n", " ").strip()
 
-    def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None) -> None:
+    def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None, alt: str | None = None) -> None:
         """Write paper/tables/<id>.{tex,md,csv}, the figure in its three forms, and paper/exhibits/<id>.json for the report.
 
         Args:
@@ -132,22 +150,24 @@ class Exhibit:
             table: the exhibit itself, or the numbers behind its figure.
             data: the same numbers in long form, for the CSV file.
             figure: None for a table.
+            alt: what the figure shows, in a sentence or two, for those who cannot see it; None takes the title.
         """
-        paper, figures = self.root / "paper", self.root / "figures"
+        paper, figures, alt = self.root / "paper", self.root / "figures", alt or self.settings["title"]
         _write(paper / "tables" / f"{self.id}.tex", lambda path: path.write_text(table.latex(self.id), encoding="utf-8"))
         _write(paper / "tables" / f"{self.id}.md", lambda path: path.write_text(table.markdown(), encoding="utf-8"))
         _write(paper / "tables" / f"{self.id}.csv", lambda path: data.to_csv(path, index=False))
         if figure is not None:
             style.stamp(figure, self.reductions)
-            made = {"Date": None, "Creator": "sibp"}
+            made = {"Date": None, "Creator": "sibp", "Title": self.settings["title"], "Description": alt}
             _write(paper / "figures" / f"{self.id}.pdf", lambda p: figure.savefig(p, metadata={"CreationDate": None}))
             _write(figures / f"{self.id}.svg", lambda p: figure.savefig(p, metadata=made))
             _write(figures / f"{self.id}.png", lambda p: figure.savefig(p))
         page = {
             "id": self.id,
             "title": self.settings["title"],
-            "paper": self.paper["place"],
+            "paper": self.place,
             "caption": caption,
+            "alt": alt,
             "scale": self.scale,
             "reductions": self.reductions,
             "hardware": self.hardware,
@@ -158,6 +178,7 @@ class Exhibit:
 
 
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+LENGTHS = {"epochs": "epochs", "steps": "steps", "max_seconds": "seconds"}
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -31,9 +31,9 @@ class Table:
     groups: list[list[Sequence[Cell]]] = field(default_factory=list)
 
     def structure(self) -> dict[str, object]:
-        """Return lists and strings only; a cell is a list of [text, is bold]."""
+        """Return lists and strings only: the head, groups of lines of cells, each a list of [text, is bold], and the caption."""
         groups = [[[[[part.text, part.bold] for part in one] for one in line] for line in group] for group in self.groups]
-        return {"head": list(self.head), "groups": groups}
+        return {"head": list(self.head), "groups": groups, "caption": self.caption}
 
     def markdown(self) -> str:
         """Return the table as GitHub shows it, the caption above."""

@@ -1,7 +1,13 @@
 """Picking settings and curves out of runs and summaries; each choice is a rule that a caption can state."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from layout import number
+
+SYMBOLS = {"eta": "η", "lam": "λ"}
+BCD_SYMBOLS = {"alpha": "α", "rho": "ρ", "gamma": "γ"}
 
 
 def select(frame: pd.DataFrame, algorithm: str, **settings: float) -> pd.DataFrame:
@@ -35,6 +41,12 @@ def members(runs: pd.DataFrame, chosen: pd.Series, names: list[str]) -> pd.DataF
 
 
 def band(rows: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
-    """Return mean, min and max over the seeds that have not diverged, one row per value of `axis`."""
-    alive = rows[rows["status"] != "diverged"]
-    return alive.groupby(axis)[metric].agg(["mean", "min", "max"]).dropna()
+    """Return mean, min and max over the seeds that have not diverged: one row per step, by their mean place on `axis`."""
+    steps = rows[rows["status"] != "diverged"].groupby("step")
+    return steps[metric].agg(["mean", "min", "max"]).set_axis(steps[axis].mean()).dropna()
+
+
+def in_words(row: pd.Series, symbols: Mapping[str, str] = SYMBOLS) -> str:
+    """Return a setting's step sizes and penalties in the papers' letters: η = 0.1, λ = 1."""
+    symbols = BCD_SYMBOLS if row["algorithm"] == "bcd" else symbols
+    return ", ".join(f"{sign} = {number(row[name])}" for name, sign in symbols.items() if pd.notna(row.get(name)))

@@ -19,9 +19,11 @@ METHODS = {
     "adam": ("Adam", "#E69F00", (0, (5, 1, 1, 1, 1, 1))),
     "rmsprop": ("RMSprop", "#56B4E9", (0, (3, 1, 1, 1))),
     "proxprop": ("ProxProp", "#5D3A9B", (0, (1, 1))),
+    "nesterov": ("SGD, Nesterov", "#882255", (0, (4, 2))),
 }
 DASHES = ["-", (0, (6, 1)), (0, (3, 1)), (0, (5, 1, 1, 1)), (0, (1, 1))]
 PAPER = {"color": "0.45", "linewidth": 0.9, "zorder": 1}  # the papers' numbers
+PAPER_DASHES = [(0, (4, 2)), (0, (1, 2)), (0, (4, 2, 1, 2))]
 
 
 def use() -> None:
@@ -57,13 +59,14 @@ def line(algorithm: str) -> dict[str, object]:
 def tints(algorithm: str, count: int) -> list[dict[str, object]]:
     """Return looks for variants of one method, from light to dark, each with a line style of its own."""
     colour = METHODS[algorithm][1]
-    shades = sns.blend_palette([sns.light_palette(colour, 5)[2], colour, sns.dark_palette(colour, 5)[1]], count)
+    shades = sns.blend_palette([sns.light_palette(colour, 6)[2], colour, sns.dark_palette(colour, 6)[1]], count)
     return [{"color": shade, "linestyle": DASHES[i % len(DASHES)]} for i, shade in enumerate(shades.as_hex())]
 
 
 def stretch(ax: Axes, direction: str) -> None:
-    """Make an axis (x or y) of high accuracies logarithmic in 1 - accuracy: 0.98 and 0.99 are as far apart as 0.9 and 0.95."""
-    if getattr(ax.dataLim, f"{direction}1") < 0.9:
+    """Make an axis (x or y) logarithmic in 1 - accuracy if it spans far: 0.98 and 0.99 are then as far apart as 0.9 and 0.95."""
+    low, high = (getattr(ax.dataLim, f"{direction}{end}") for end in "01")
+    if 1 - low < 8 * (1 - high):
         return
     functions = (lambda a: -np.log10(np.maximum(1 - a, 1e-5)), lambda t: 1 - 10.0**-t)
     getattr(ax, f"set_{direction}scale")("function", functions=functions)

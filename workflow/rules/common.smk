@@ -54,11 +54,14 @@ FILES = sorted([*(WORKFLOW / "experiments").glob("*.yaml"), *(WORKFLOW / f"selec
 EXPERIMENTS = {path.stem: at_scale(load(path), SCALE_FILE) for path in FILES}
 config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
 EXHIBITS = [name for name in EXPERIMENTS if (WORKFLOW / "notebooks" / f"{name}.py").exists()]
-FIGURES = [name for name in EXHIBITS if "-fig" in name]
+FIGURES = [name for name in EXHIBITS if "-fig" in name or name in ("x-fair",)]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
 
 
-HELPERS = [f"workflow/notebooks/{name}.py" for name in ("comparison", "exhibit", "layout", "selection", "style")]
+HELPERS = [
+    f"workflow/notebooks/{name}.py"
+    for name in ("comparison", "curves", "curvetable", "exhibit", "layout", "quantities", "selection", "style")
+]
 SHARED = ["workflow/papers.yaml", *HELPERS]
 
 
@@ -130,6 +133,7 @@ def figures(exhibit):
 
 def in_report(path, exhibit, category):
     """Mark a file for `snakemake --report`, with its caption and labels."""
-    paper = EXPERIMENTS[exhibit]["paper"]
-    labels = {"exhibit": exhibit, "paper": f"{paper['source']}, {paper['exhibit']}", "scale": SCALE}
+    paper = EXPERIMENTS[exhibit].get("paper")
+    place = f"{paper['source']}, {paper['exhibit']}" if paper else "beyond the papers"
+    labels = {"exhibit": exhibit, "paper": place, "scale": SCALE}
     return report(path, caption=f"../report/{exhibit}.rst", category=category, labels=labels)

@@ -14,7 +14,7 @@ def page(exhibits: list[dict[str, Any]], tables: Path, output: Path) -> str:
     parts = ["# All exhibits\n\nMade by the workflow; a reduced scale is named in each.\n"]
     for exhibit in exhibits:
         table = tables / f"{exhibit['id']}.md"
-        picture = f"![{exhibit['title']}]({exhibit['id']}.png)\n\n{exhibit['caption']}\n\n" if exhibit["figure"] else ""
+        picture = f"![{exhibit['alt']}]({exhibit['id']}.png)\n\n{exhibit['caption']}\n\n" if exhibit["figure"] else ""
         link = f"[LaTeX and CSV]({os.path.relpath(tables, output.parent)})"
         parts.append(f"## {exhibit['title']} ({exhibit['paper']})\n\n{picture}{table.read_text(encoding='utf-8')}\n{link}\n")
     return "\n".join(parts)
