@@ -134,9 +134,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -160,7 +158,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the content of an experiment file with the options of its `selected` labels filled in."""
     methods = mapping.get("methods")
-    asked = {k: m["selected"] for k, m in (methods if isinstance(methods, dict) else {}).items() if isinstance(m, dict) and "selected" in m}
+    asked = {
+        k: m["selected"]
+        for k, m in (methods if isinstance(methods, dict) else {}).items()
+        if isinstance(m, dict) and "selected" in m
+    }
     if not asked:
         return mapping
     chosen = _read(path.parent.parent / "selection" / "chosen.yaml")

@@ -56,7 +56,9 @@ def killed_at(offers, out, monkeypatch, label="sgd", **changes):
 
 
 def apart_from_the_clock(rows, provenance):
-    kept = {name: value for name, value in provenance.items() if name not in (*records.CLOCK_KEYS, "git")}  # someone may commit meanwhile
+    kept = {
+        name: value for name, value in provenance.items() if name not in (*records.CLOCK_KEYS, "git")
+    }  # someone may commit meanwhile
     return rows.drop(columns=list(records.CLOCK_COLUMNS)), kept
 
 

@@ -1,5 +1,7 @@
 """The solvers against direct solutions, and their two spaces against each other."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -45,7 +47,7 @@ def test_every_iteration_lowers_the_objective_or_stays(search, name, randn):
     made, X = problem(randn, WeightSpace, name)
     values = [objective(made, X, torch.zeros(3, 12, 5, dtype=torch.float64))]
     values += [objective(made, X, conjugate_gradient.minimise(made, k, Rules(search))[0]) for k in range(1, 8)]
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in pairwise(values):
         assert (after <= before).all()
     assert (values[-1] < values[0]).all()
 

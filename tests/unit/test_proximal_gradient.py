@@ -1,5 +1,7 @@
 """The l1 subproblem: it falls, it makes exact zeros, and without the term nothing changes."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -32,7 +34,7 @@ def test_every_iteration_lowers_the_whole_objective(name, randn):
     made, W, _ = problem(randn, name)
     gamma = torch.tensor([0.1, 5.0], dtype=torch.float64).reshape(2, 1, 1)
     values = [objective(made, W, minimise_l1(made, W.mT, gamma, k)[0], gamma) for k in range(8)]
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in pairwise(values):
         assert (after <= before).all()
     assert (values[-1] < values[0]).all()
 

@@ -37,7 +37,9 @@ def test_batch_space_and_weight_space_agree_on_everything(joint, randn):
     S = batch.coordinates(D)
     P = weight.coordinates(S)  # the same displacement X^T S
     torch.testing.assert_close(batch.image(S), weight.image(P))
-    inner = [space.inner(p, space.image(p), q, space.image(q)).sum((1, 2)) for space, p, q in ((batch, S, 2 * S), (weight, P, 2 * P))]
+    inner = [
+        space.inner(p, space.image(p), q, space.image(q)).sum((1, 2)) for space, p, q in ((batch, S, 2 * S), (weight, P, 2 * P))
+    ]
     torch.testing.assert_close(*inner)
     moved = [(W.clone(), b.clone()), (W.clone(), b.clone())]
     batch.move(*moved[0], S)
@@ -56,7 +58,13 @@ def test_bias_space_is_weight_space_over_a_column_of_ones(randn):
 
 @pytest.mark.parametrize(
     ("rows", "inputs", "outputs", "expected"),
-    [(100, 784, 500, BatchSpace), (100, 500, 10, BatchSpace), (10, 1, 1, BatchSpace), (60000, 784, 500, WeightSpace), (102400, 75, 16, WeightSpace)],
+    [
+        (100, 784, 500, BatchSpace),
+        (100, 500, 10, BatchSpace),
+        (10, 1, 1, BatchSpace),
+        (60000, 784, 500, WeightSpace),
+        (102400, 75, 16, WeightSpace),
+    ],
 )
 def test_auto_takes_batch_space_for_mini_batches_and_weight_space_for_many_rows(rows, inputs, outputs, expected):
     X = torch.empty(0, rows, inputs)  # no memory is touched: E = 0

@@ -12,9 +12,7 @@ from sibp import theory
 exhibit = Exhibit("j-table1")
 found = theory.property_matrix()
 claimed = exhibit.paper["ticks"]
-data = pd.DataFrame(found).assign(
-    holds=[one.holds for one in found], paper=[claimed[one.statement][one.source] for one in found]
-)
+data = pd.DataFrame(found).assign(holds=[one.holds for one in found], paper=[claimed[one.statement][one.source] for one in found])
 data
 
 # %% The table: two lines for each property
@@ -26,7 +24,11 @@ for name, rows in data.groupby("statement", sort=False):
     groups.append(
         [
             [cell(name), cell("paper"), *(cell(tick[bool(ours.loc[m, "paper"])]) for m in methods)],
-            [cell(""), cell("ours"), *(cell(tick[bool(ours.loc[m, "holds"])], bold=bool(ours.loc[m, "holds"] != ours.loc[m, "paper"])) for m in methods)],
+            [
+                cell(""),
+                cell("ours"),
+                *(cell(tick[bool(ours.loc[m, "holds"])], bold=bool(ours.loc[m, "holds"] != ours.loc[m, "paper"])) for m in methods),
+            ],
             [cell(""), cell(rows["quantity"].iloc[0]), *(cell(f"{ours.loc[m, 'value']:.2g}") for m in methods)],
         ]
     )

@@ -1,6 +1,7 @@
 # %% [markdown]
 # # The theorems and propositions, measured
-# Each statement of the papers gives a number and a bound. A number within its bound is no proof; one outside refutes the statement as we read it.
+# Each statement of the papers gives a number and a bound. A number within its bound is no proof; one outside refutes the
+# statement as we read it.
 
 # %%
 import pandas as pd
@@ -17,7 +18,14 @@ data
 # %% The table: one group for each statement's place
 groups = [
     [
-        [cell(one.source), cell(one.statement), cell(one.quantity), cell(f"{one.value:.2g}"), cell(f"{one.relation} {one.limit:g}"), cell("yes" if one.holds else "no", bold=not one.holds)]
+        [
+            cell(one.source),
+            cell(one.statement),
+            cell(one.quantity),
+            cell(f"{one.value:.2g}"),
+            cell(f"{one.relation} {one.limit:g}"),
+            cell("yes" if one.holds else "no", bold=not one.holds),
+        ]
         for one in found
         if one.source == source
     ]

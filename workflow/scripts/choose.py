@@ -36,7 +36,10 @@ def choose(folder: Path) -> dict[str, object]:
         points, names = candidates(folder, label)
         chosen[label] = {name: float(points.iloc[0][name]) for name in names}
         tried[label] = [
-            {**{name: float(row[name]) for name in names}, "accuracy": None if row["diverged"] else round(float(row["accuracy"]), 4)}
+            {
+                **{name: float(row[name]) for name in names},
+                "accuracy": None if row["diverged"] else round(float(row["accuracy"]), 4),
+            }
             for _, row in points.sort_values(names).iterrows()
         ]
     one = next(iter(records.values()))

@@ -180,7 +180,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# The papers' claims, and what our runs say",
         "",
-        f"{len(rows)} claims: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count) + f". Scale of the runs: {scales}.",
+        f"{len(rows)} claims: "
+        + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        + f". Scale of the runs: {scales}.",
         "",
         "Every criterion was written before the runs. Ours: mean over the seeds with its 95 % interval; where the interval straddles a "
         "bound the test is open and the verdict at most *partly*. One seed has no interval. Seconds: training on the machine that made "
