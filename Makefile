@@ -20,7 +20,7 @@ paper: setup ## data, training, every table and figure, the report (the default)
 	@$(BIN)/python workflow/scripts/where.py
 
 smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, in about two minutes
-	@$(SNAKEMAKE) --cores $(CORES) --quiet rules --configfile workflow/smoke.yaml --config jobs=together $(ARGS)
+	@$(SNAKEMAKE) --configfile workflow/smoke.yaml --config jobs=together --quiet rules --cores $(CORES) $(ARGS)
 	@$(BIN)/python workflow/scripts/where.py --root .smoke
 
 notebooks: setup ## every exhibit as an executed notebook in results/notebooks/

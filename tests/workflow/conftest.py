@@ -22,7 +22,17 @@ def copy_repository(folder: Path) -> Path:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         else:
             shutil.copyfile(source, target)
+    (folder / "cache").mkdir()
+    (folder / "cache/native").symlink_to(kernels())
     return folder
+
+
+def kernels() -> Path:
+    """Return the folder of the compiled kernels, which every copy may share: compiling takes seconds."""
+    from sibp import native
+
+    native.status()
+    return native._cache_folder()
 
 
 def run(folder: Path, *words: str, **environment: str) -> str:

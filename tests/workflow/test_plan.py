@@ -1,0 +1,102 @@
+"""What Snakemake would do: every target at every scale, one exhibit alone, and what it says of bad settings."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import ROOT, jobs, run, snakemake
+
+WORKFLOW = ROOT / "workflow"
+EXPERIMENTS = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in (WORKFLOW / "experiments").glob("*.yaml")}
+SEARCHES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (WORKFLOW / "selection").glob("*.yaml") if file.stem != "chosen"]
+EXHIBITS = sorted(name for name in EXPERIMENTS if (WORKFLOW / f"notebooks/{name}.py").exists())
+PAPERS = yaml.safe_load((WORKFLOW / "papers.yaml").read_text(encoding="utf-8"))
+REAL = {"mnist", "fashion-mnist", "cifar10"}
+
+
+def sources(exhibit: str) -> list[str]:
+    """Return the experiments with runs that an exhibit is drawn from."""
+    named = EXPERIMENTS[exhibit].get("runs", exhibit)
+    return [name for name in ([named] if isinstance(named, str) else named) if EXPERIMENTS[name].get("methods")]
+
+
+def labels(names: set[str]) -> int:
+    return sum(len(EXPERIMENTS[name]["methods"]) for name in names)
+
+
+TRAINED = {name for exhibit in EXHIBITS for name in sources(exhibit)}
+SEARCHED = sum(len(search["methods"]) for search in SEARCHES)
+
+
+def plan(repository: Path, *words: str) -> dict[str, int]:
+    return jobs(snakemake(repository, *words, "--dry-run", "--quiet", "rules"))
+
+
+@pytest.mark.parametrize("scale", ["full", "laptop", "smoke"])
+def test_every_target_resolves_at_every_scale(repository, scale):
+    planned = plan(repository, "all", "notebooks", "selection", "--config", f"scale={scale}", "root=out")
+    assert planned["train"] == labels(TRAINED) + SEARCHED
+    assert planned["summary"] == len(TRAINED)
+    assert {name: planned.get(name) for name in EXHIBITS} == dict.fromkeys(EXHIBITS, 1)
+    assert planned["notebook"] == len(EXHIBITS)
+    assert {planned[name] for name in ("report", "gallery", "provenance", "claims", "selection")} == {1}
+    used = {EXPERIMENTS[name]["data"]["name"] for name in TRAINED} | {search["data"]["name"] for search in SEARCHES}
+    assert planned.get("data", 0) == (0 if scale == "smoke" else len(used & REAL))
+
+
+def test_make_smoke_is_three_jobs_beside_the_closing_ones(repository):
+    (words,) = re.findall(r"--configfile .*(?= --quiet rules)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    planned = plan(repository, *words.split())
+    assert planned.keys() >= {"train_together", "summary_together", "exhibits_together", "report"}
+    assert set(planned.values()) == {1} and len(planned) <= 10
+
+
+def test_one_exhibit_alone_brings_only_what_it_needs(repository):
+    planned = plan(repository, "i-table1", "--config", "scale=laptop")
+    needed = {"data": 1, "train": len(EXPERIMENTS["a-table1"]["methods"]), "summary": 1, "i-table1": 1}
+    assert planned == needed
+
+
+def test_the_gpu_takes_one_job_at_a_time_unless_told_otherwise(repository):
+    said = snakemake(repository, "--dry-run", "j-table2", "--config", "device=cuda", "scale=full")
+    assert "gpu=1" in said
+    assert yaml.safe_load((ROOT / "profiles/default/profile.yaml").read_text())["resources"] == {"gpu": 1}
+
+
+def test_a_bad_setting_gets_one_line(repository):
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--config", "scale=lapto"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "config scale: got 'lapto', need one of auto, full, laptop, smoke" in done.stdout + done.stderr
+
+
+def test_lint_finds_nothing(repository):
+    assert "Congratulations" in snakemake(repository, "--lint")
+
+
+def test_the_rules_are_formatted():
+    (length,) = re.findall(r"snakefmt (--line-length \d+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    run(ROOT, str(Path(sys.executable).with_name("snakefmt")), *length.split(), "--check", "Snakefile", "workflow/rules")
+
+
+@pytest.mark.parametrize("exhibit", EXHIBITS)
+def test_every_exhibit_has_a_caption_and_the_papers_values(exhibit):
+    caption = (WORKFLOW / f"report/{exhibit}.rst").read_text(encoding="utf-8")
+    assert '{{ snakemake.config["scale"] }}' in caption
+    if "paper" in EXPERIMENTS[exhibit]:
+        assert EXPERIMENTS[exhibit]["paper"]["source"] in PAPERS["versions"]
+        assert exhibit in PAPERS
+
+
+def test_nothing_is_left_over():
+    """Every caption, paper's entry and scale's entry belongs to an experiment, every claim to an exhibit's target."""
+    searches = {search["id"] for search in SEARCHES}
+    captions = {file.stem for file in (WORKFLOW / "report").glob("*.rst")} - {"workflow"}
+    scaled = {name for file in (WORKFLOW / "scales").glob("*.yaml") for name in yaml.safe_load(file.read_text()).get("experiments", {})}
+    assert captions - EXPERIMENTS.keys() == set()
+    assert PAPERS.keys() - {"versions"} - EXPERIMENTS.keys() == set()
+    assert scaled - EXPERIMENTS.keys() - searches == set()

@@ -1,0 +1,91 @@
+"""A few exhibits from end to end on generated data, with neither a network nor a data cache, as `make smoke` runs them."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.workflow.conftest import copy_repository, jobs, snakemake
+
+EXHIBITS = ("i-table1", "j-fig2", "j-fig3")  # of another's runs, of none, of its own
+SMOKE = ("--quiet", "rules", "--configfile", "workflow/smoke.yaml", "--config", "jobs=together", "root=out")
+
+
+def only(folder: Path, exhibits: tuple[str, ...]) -> Path:
+    """Take the notebooks of all other exhibits away."""
+    experiments = {file.stem for file in (folder / "workflow/experiments").glob("*.yaml")}
+    for notebook in (folder / "workflow/notebooks").glob("*.py"):
+        if notebook.stem in experiments - set(exhibits):
+            notebook.unlink()
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    """Return all files but Snakemake's own, the cache's and Python's."""
+    ours = {"cache", ".snakemake", "__pycache__"}
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() and not ours & set(file.relative_to(folder).parts)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Run the workflow in a copy of the repository; return the folder and the files that were in it before."""
+    folder = only(copy_repository(tmp_path_factory.mktemp("smoke")), EXHIBITS)
+    before = files(folder)
+    snakemake(folder, *SMOKE)
+    return folder, before
+
+
+def test_every_form_of_every_exhibit_is_there(made):
+    out = made[0] / "out"
+    for exhibit in EXHIBITS:
+        assert all((out / f"paper/tables/{exhibit}.{form}").stat().st_size for form in ("tex", "md", "csv"))
+        page = json.loads((out / f"paper/exhibits/{exhibit}.json").read_text(encoding="utf-8"))
+        pictures = [f"paper/figures/{exhibit}.pdf", f"figures/{exhibit}.svg", f"figures/{exhibit}.png"]
+        assert page["figure"] == all((out / picture).is_file() for picture in pictures) == ("-fig" in exhibit)
+    assert (out / "paper/report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_scale_is_named_wherever_something_was_trained(made):
+    out = made[0] / "out"
+    for exhibit in ("i-table1", "j-fig3"):
+        page = json.loads((out / f"paper/exhibits/{exhibit}.json").read_text(encoding="utf-8"))
+        assert page["scale"] == "smoke"
+        assert "smoke scale" in page["caption"].lower() and "2 of 5 seeds" in page["caption"]
+    assert set(pd.read_csv(out / "results/provenance.csv")["scale"]) == {"smoke"}
+
+
+def test_nothing_is_written_outside_the_root_and_nothing_half(made):
+    folder, before = made
+    new = files(folder) - before
+    assert {path for path in new if not path.startswith("out/")} == set()
+    assert {path for path in new if Path(path).name.startswith(".")} == set()
+
+
+def test_no_data_was_fetched(made):
+    assert {path.name for path in (made[0] / "cache").glob("*")} <= {"native"}
+    assert not (made[0] / "out/results/data").exists()
+
+
+def test_a_second_run_does_nothing(made):
+    assert jobs(snakemake(made[0], *SMOKE)) == {}
+
+
+def test_the_report_of_snakemake_holds_the_exhibits_with_their_captions(made):
+    snakemake(made[0], *SMOKE, "--report", "out/report.html")
+    page = (made[0] / "out/report.html").read_text(encoding="utf-8")
+    assert all(exhibit in page for exhibit in EXHIBITS)
+    assert "The gradient of (w^7 - 1)^2" in page
+
+
+def test_a_touched_notebook_draws_nothing_anew_and_an_edited_one_does(made):
+    notebook = made[0] / "workflow/notebooks/j-fig2.py"
+    text = notebook.read_text(encoding="utf-8")
+    os.utime(notebook)
+    assert jobs(snakemake(made[0], *SMOKE, "--dry-run")) == {}
+    try:
+        notebook.write_text(text + "\n# more\n", encoding="utf-8")
+        assert "exhibits_together" in jobs(snakemake(made[0], *SMOKE, "--dry-run"))
+    finally:
+        notebook.write_text(text, encoding="utf-8")
