@@ -25,7 +25,8 @@ def only(folder: Path, exhibits: tuple[str, ...]) -> Path:
 def files(folder: Path) -> set[str]:
     """Return all files but Snakemake's own, the cache's and Python's."""
     ours = {"cache", ".snakemake", "__pycache__"}
-    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() and not ours & set(file.relative_to(folder).parts)}
+    found = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    return {str(file) for file in found if not ours & set(file.parts)}
 
 
 @pytest.fixture(scope="module")
