@@ -58,11 +58,8 @@ FIGURES = [name for name in EXHIBITS if "-fig" in name or name in ("x-fair",)]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
 
 
-HELPERS = [
-    f"workflow/notebooks/{name}.py"
-    for name in ("comparison", "curves", "curvetable", "exhibit", "layout", "quantities", "selection", "style")
-]
-SHARED = ["workflow/papers.yaml", *HELPERS]
+MODULES = sorted(path.stem for path in (WORKFLOW / "notebooks").glob("*.py") if path.stem.isidentifier())
+SHARED = ["workflow/papers.yaml", *(f"workflow/notebooks/{name}.py" for name in MODULES if name not in EXPERIMENTS)]
 
 
 def sources(exhibit):
