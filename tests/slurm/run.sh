@@ -1,5 +1,5 @@
 #!/bin/sh
-# A SLURM cluster of one machine, this one, and a workflow on it: sh tests/slurm/run.sh FOLDER-WITH-PYTHON [SNAKEMAKE OPTION...]
+# A SLURM cluster of one machine, this one, and a workflow on it: sh tests/slurm/run.sh FOLDER-WITH-PYTHON [SNAKEMAKE ARGUMENT...]
 # Needs root, Debian's slurm-wlm and munge, and Python's snakemake-executor-plugin-slurm. All state is in a temporary folder, but for
 # two files in /etc/slurm, where the jobs look for them; they go at the end.
 set -eu
@@ -76,4 +76,7 @@ until sinfo --noheader --format=%T 2>/dev/null | grep -q idle; do
     sleep 0.5
 done
 echo "test-slurm: $(sinfo --noheader --format='%N has %c CPUs, %G, is %T')"
+if [ $# = 0 ]; then # one table on tiny generated data
+    set -- --config scale=smoke device=cpu root="$state/run" --default-resources runtime=10 mem_mb=1500 --latency-wait 10 -- j-table2
+fi
 "$bin/snakemake" --workflow-profile profiles/slurm --slurm-status-command squeue "$@"
