@@ -61,6 +61,15 @@ def test_one_exhibit_alone_brings_only_what_it_needs(repository):
     assert planned == needed
 
 
+def test_the_commands_that_the_readme_prints_make_what_they_name(repository):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = [words.split() for words in re.findall(r"^\.venv/bin/snakemake (--cores [^#\n]+)", text, flags=re.MULTILINE)]
+    assert len(commands) == 2
+    for words in commands:
+        planned = plan(repository, *words)
+        assert planned.get(words[2]) == 1 and planned["train"] > 0
+
+
 def test_the_gpu_takes_one_job_at_a_time_unless_told_otherwise(repository):
     said = snakemake(repository, "--dry-run", "j-table2", "--config", "device=cuda", "scale=full")
     assert "gpu=1" in said
