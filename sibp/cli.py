@@ -107,6 +107,8 @@ def _parser() -> Parser:
     bench.add_argument("--json", metavar="FILE", help="also write the measurements to a file")
     bench.add_argument("--cases", nargs="+", metavar="CASE", help="which networks, by name; all of them by default")
     bench.add_argument("--quick", action="store_true", help="small networks: shows that it works, nothing about cost")
+    text = "about how long the rounds of one network take together (default: 20)"
+    bench.add_argument("--seconds", type=_seconds, metavar="S", help=text)
     _add_machine(bench, scale=False)
     return parser
 
@@ -207,7 +209,7 @@ def _bench(arguments: argparse.Namespace) -> int:
             raise UsageError(f"case: {wording.need(name, known)}")
     if arguments.json:
         _check_writable(Path(arguments.json).parent)
-    return bench.main(device, arguments.threads, arguments.json, arguments.cases, arguments.quick)
+    return bench.main(device, arguments.threads, arguments.json, arguments.cases, arguments.quick, arguments.seconds)
 
 
 def _device(asked: str) -> str:

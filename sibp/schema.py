@@ -182,10 +182,20 @@ class Method(BaseModel):
         return [self.options | dict(zip(self.grid, point, strict=True)) for point in crossed]
 
 
+class Bench(Strict):
+    """One set of measurements of `sibp bench`: CPU threads, networks (all by default), seconds for the rounds of each, and whether
+    small networks stand in."""
+
+    threads: PositiveInt | None = None
+    cases: tuple[str, ...] = ()
+    seconds: Annotated[float, Field(gt=0)] = 20.0
+    quick: bool = False
+
+
 class Experiment(Strict):
     """One exhibit: it trains methods, or is drawn from the `runs` of others, or trains nothing (`methods: {}`).
 
-    `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set by `specs.resolve`.
+    `bench` names measurements of what steps cost; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set by `specs.resolve`.
     """
 
     id: str
@@ -201,6 +211,7 @@ class Experiment(Strict):
     seeds: PositiveInt = 1
     first_seed: Count = 0
     methods: dict[str, Method] = {}
+    bench: dict[str, Bench] = {}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -34,9 +34,10 @@ def main(
     json: str | Path | None = None,
     cases: Sequence[str] | None = None,
     quick: bool = False,
+    seconds: float | None = None,
 ) -> int:
     """Measure, print the tables, and write the JSON file; return the exit code. The arguments are those of `measure`."""
-    result = measure(torch.device(device), threads, cases, quick)
+    result = measure(torch.device(device), threads, cases, quick, seconds)
     report.show(result)
     if json is not None:
         text = json_format.dumps(result, indent=1, allow_nan=False) + "\n"
@@ -45,7 +46,11 @@ def main(
 
 
 def measure(
-    device: torch.device, threads: int | None = None, names: Sequence[str] | None = None, quick: bool = False
+    device: torch.device,
+    threads: int | None = None,
+    names: Sequence[str] | None = None,
+    quick: bool = False,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Return all measurements, in plain types.
 
@@ -54,19 +59,21 @@ def measure(
         threads: CPU threads; None leaves torch's choice.
         names: which cases, of `CASES` or with `quick` of `QUICK`; None takes all.
         quick: small networks, which show that the bench works and nothing about cost.
+        seconds: about how long the rounds of each case take together; None means 20, or 0.2 with `quick`.
     """
+    seconds = (QUICK_SECONDS if quick else SECONDS) if seconds is None else seconds
     known = QUICK if quick else CASES
     applied, load = precision.configure(threads, deterministic=False), _load()
     about = records.environment(device) | {"precision": applied, "threads": torch.get_num_threads(), "quick": quick}
     peak = ceiling(device, (256, 512)) if quick else ceiling(device)
-    result = {"cases": [_case(known[name], device, peak, quick) for name in names or known]}
-    result |= {"ensemble": _ensemble(device, quick), "scaling": _scaling(device, quick), "ceiling": peak}
+    result = {"cases": [_case(known[name], device, peak, quick, seconds) for name in names or known]}
+    result |= {"ensemble": _ensemble(device, quick, seconds), "scaling": _scaling(device, quick, seconds), "ceiling": peak}
     result["bounds"] = [] if quick or device.type != "cpu" else list(_bounds(result, torch.get_num_threads()))
     about |= {"kernels": native.status(), "load_before": load, "load_after": _load()}
     return {"environment": about, **result}
 
 
-def _case(case: Case, device: torch.device, peak: float, quick: bool) -> dict[str, Any]:
+def _case(case: Case, device: torch.device, peak: float, quick: bool, seconds: float) -> dict[str, Any]:
     """Time all steps of a case; one that cannot run is told with its reason."""
     _tell(case.name)
     rows, calls = {label: {"step": label} for label in case.steps}, {}
@@ -78,7 +85,7 @@ def _case(case: Case, device: torch.device, peak: float, quick: bool) -> dict[st
         except (ValueError, RuntimeError) as fault:
             rows[label]["skipped"] = str(fault).splitlines()[0]
             calls.pop(label, None)
-    timings = interleaved(calls, device, QUICK_SECONDS if quick else SECONDS, 10 if device.type == "cuda" else 1)
+    timings = interleaved(calls, device, seconds, 10 if device.type == "cuda" else 1)
     for label, timing in timings.items():
         rows[label] |= _figures(timing, STEPS[label].per, timings[SGD])
         if "operations" in rows[label]:
@@ -107,18 +114,18 @@ def _figures(timing: Timing, per: int, reference: Timing) -> dict[str, Any]:
     return each | {name: each[key] / base[key] for name, key in pairs.items()}
 
 
-def _ensemble(device: torch.device, quick: bool) -> dict[str, Any]:
+def _ensemble(device: torch.device, quick: bool, seconds: float) -> dict[str, Any]:
     _tell("an ensemble")
     case, members = (QUICK["784-32-10"], QUICK_MEMBERS) if quick else (CASES["784-500-10"], MEMBERS)
-    timings = interleaved(ensembles.steps(case, members, device), device, QUICK_SECONDS if quick else SECONDS)
+    timings = interleaved(ensembles.steps(case, members, device), device, seconds)
     rows = [{"step": label, **_figures(timing, members, timings[ensembles.LOOP])} for label, timing in timings.items()]
     return {"case": case.name, "members": members, "steps": rows}
 
 
-def _scaling(device: torch.device, quick: bool) -> list[dict[str, Any]]:
+def _scaling(device: torch.device, quick: bool, seconds: float) -> list[dict[str, Any]]:
     """Return how the time of a step grows with the batch size at 784-500-10, and with the parameters of 784-h-10."""
     _tell("growth")
-    middle, seconds = (32 if quick else 500), (QUICK_SECONDS if quick else SECONDS) / 2
+    middle = 32 if quick else 500
     net = models.mlp([784, middle, 10])
     batches = [Case(f"batch {B}", net, batch=B) for B in (QUICK_BATCHES if quick else BATCHES)]
     widths = [Case(f"width {h}", models.mlp([784, h, 10])) for h in (QUICK_WIDTHS if quick else WIDTHS)]
@@ -128,7 +135,7 @@ def _scaling(device: torch.device, quick: bool) -> list[dict[str, Any]]:
     }
     found = []
     for name, (cases, sizes) in over.items():
-        timings = interleaved(dict(_points(cases, device)), device, seconds)
+        timings = interleaved(dict(_points(cases, device)), device, seconds / 2)
         for label in (SGD, SIBP):
             times = [timings[f"{label} {case.name}"].seconds for case in cases]
             found.append({"step": label, "over": name, "sizes": sizes, "seconds": times, "exponent": exponent(sizes, times)})
