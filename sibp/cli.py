@@ -109,6 +109,7 @@ def _parser() -> Parser:
     bench.add_argument("--quick", action="store_true", help="small networks: shows that it works, nothing about cost")
     text = "about how long the rounds of one network take together (default: 20)"
     bench.add_argument("--seconds", type=_seconds, metavar="S", help=text)
+    bench.add_argument("--scale", metavar="S", help="the workflow's scale that this is part of, noted in the file")
     _add_machine(bench, scale=False)
     return parser
 
@@ -209,7 +210,8 @@ def _bench(arguments: argparse.Namespace) -> int:
             raise UsageError(f"case: {wording.need(name, known)}")
     if arguments.json:
         _check_writable(Path(arguments.json).parent)
-    return bench.main(device, arguments.threads, arguments.json, arguments.cases, arguments.quick, arguments.seconds)
+    asked = (arguments.threads, arguments.json, arguments.cases, arguments.quick, arguments.seconds, arguments.scale)
+    return bench.main(device, *asked)
 
 
 def _device(asked: str) -> str:

@@ -195,7 +195,8 @@ class Bench(Strict):
 class Experiment(Strict):
     """One exhibit: it trains methods, or is drawn from the `runs` of others, or trains nothing (`methods: {}`).
 
-    `bench` names measurements of what steps cost; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set by `specs.resolve`.
+    `bench` names measurements of what steps cost; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set
+    by `specs.resolve`.
     """
 
     id: str

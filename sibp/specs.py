@@ -106,8 +106,8 @@ def members(experiment: Experiment, label: str) -> list[Member]:
 
 
 def canonical(experiment: Experiment) -> str:
-    """Return the experiment as JSON with sorted keys and no spaces: equal settings give equal text."""
-    return json.dumps(experiment.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """Return what decides a training as JSON with sorted keys and no spaces: equal settings give equal text."""
+    return json.dumps(experiment.model_dump(mode="json", exclude={"bench"}), sort_keys=True, separators=(",", ":"))
 
 
 def digest(experiment: Experiment) -> str:

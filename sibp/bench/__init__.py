@@ -35,9 +35,13 @@ def main(
     cases: Sequence[str] | None = None,
     quick: bool = False,
     seconds: float | None = None,
+    scale: str | None = None,
 ) -> int:
-    """Measure, print the tables, and write the JSON file; return the exit code. The arguments are those of `measure`."""
-    result = measure(torch.device(device), threads, cases, quick, seconds)
+    """Measure, print the tables, and write the JSON file; return the exit code.
+
+    The arguments are those of `measure`; `scale` is noted in the file.
+    """
+    result = measure(torch.device(device), threads, cases, quick, seconds) | {"scale": scale}
     report.show(result)
     if json is not None:
         text = json_format.dumps(result, indent=1, allow_nan=False) + "\n"
@@ -65,6 +69,7 @@ def measure(
     known = QUICK if quick else CASES
     applied, load = precision.configure(threads, deterministic=False), _load()
     about = records.environment(device) | {"precision": applied, "threads": torch.get_num_threads(), "quick": quick}
+    about["networks"] = len(known)
     peak = ceiling(device, (256, 512)) if quick else ceiling(device)
     result = {"cases": [_case(known[name], device, peak, quick, seconds) for name in names or known]}
     result |= {"ensemble": _ensemble(device, quick, seconds), "scaling": _scaling(device, quick, seconds), "ceiling": peak}

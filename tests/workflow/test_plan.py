@@ -51,6 +51,7 @@ def test_every_target_resolves_at_every_scale(repository, scale):
 def test_make_smoke_is_three_jobs_beside_the_closing_ones(repository):
     (words,) = re.findall(r"--configfile .*(?= --quiet rules)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     planned = plan(repository, *words.split())
+    assert planned.pop("cost") == sum(len(experiment.get("bench", {})) for experiment in EXPERIMENTS.values()) > 0
     assert planned.keys() >= {"train_together", "summary_together", "exhibits_together", "report"}
     assert set(planned.values()) == {1} and len(planned) <= 10
 

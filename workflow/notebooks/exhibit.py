@@ -92,21 +92,31 @@ class Exhibit:
         setting = ["method", *self.hyperparameters]
         return self.summary.sort_values("step", kind="stable").groupby(setting, dropna=False, sort=False).tail(1)
 
+    @cached_property
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """The measurements of what steps cost, by label."""
+        folder = self.root / "results" / "costs" / self.id
+        return {
+            label: json.loads((folder / f"{label}.json").read_text(encoding="utf-8")) for label in self.settings.get("bench", {})
+        }
+
     @property
     def scale(self) -> str:
         """The scale of the runs; `full` where nothing is trained."""
-        return next((record["scale"] for record in self._all_records), "full")
+        return next((record["scale"] for record in [*self._all_records, *self.costs.values()]), "full")
 
     @property
     def reductions(self) -> str:
         """What the runs leave out of the experiment file, in words: empty at full scale."""
         parts = dict.fromkeys(part for source in self.sources for label in source.records for part in source._reductions(label))
+        parts |= dict.fromkeys(part for cost in self.costs.values() for part in _fewer_networks(cost))
         return f"{self.scale} scale: {', '.join(parts)}" if parts else ""
 
     @property
     def hardware(self) -> str:
-        """On what the runs were made."""
-        names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in self._all_records)
+        """On what the runs or the measurements were made."""
+        made = [*self._all_records, *(cost["environment"] for cost in self.costs.values())]
+        names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in made)
         return "; ".join(dict.fromkeys(names))
 
     @property
@@ -140,6 +150,8 @@ class Exhibit:
         if self._all_records:
             scale = self.reductions or "Full scale: the papers' settings"
             facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self.seeds}. Trained on {self.hardware}.")
+        if self.costs:
+            facts.append(f"{self.reductions[:1].upper()}{self.reductions[1:] or 'Full scale'}. Measured on {self.hardware}.")
         return " ".join([text, *facts, *filter(None, [self.settings.get("note")])]).replace("\n", " ").strip()
 
     def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None, alt: str | None = None) -> None:
@@ -179,6 +191,12 @@ class Exhibit:
 
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 LENGTHS = {"epochs": "epochs", "steps": "steps", "max_seconds": "seconds"}
+
+
+def _fewer_networks(cost: dict[str, Any]) -> list[str]:
+    measured, all_of_them = len(cost["cases"]), cost["environment"]["networks"]
+    parts = ["small networks"] if cost["environment"]["quick"] else []
+    return parts + ([f"{measured} of {all_of_them} networks"] if measured < all_of_them else [])
 
 
 def _yaml(path: Path) -> dict[str, Any]:

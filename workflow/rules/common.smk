@@ -54,7 +54,7 @@ FILES = sorted([*(WORKFLOW / "experiments").glob("*.yaml"), *(WORKFLOW / f"selec
 EXPERIMENTS = {path.stem: at_scale(load(path), SCALE_FILE) for path in FILES}
 config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
 EXHIBITS = [name for name in EXPERIMENTS if (WORKFLOW / "notebooks" / f"{name}.py").exists()]
-FIGURES = [name for name in EXHIBITS if "-fig" in name or name in ("x-fair",)]
+FIGURES = [name for name in EXHIBITS if "-fig" in name or name in ("x-fair", "x-cost")]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
 
 
@@ -110,6 +110,18 @@ def is_timed(exhibit, label):
 
 def runs(exhibit, suffix):
     return [f"<results>/runs/{source}/{label}.{suffix}" for source in sources(exhibit) for label in labels(source)]
+
+
+def costs(exhibit):
+    return [f"<results>/costs/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].get("bench", {})]
+
+
+def bench_options(exhibit, label):
+    """Return a set of measurements as options of `sibp bench`."""
+    asked = EXPERIMENTS[exhibit]["bench"][label]
+    cases = ["--cases", *asked["cases"]] if asked.get("cases") else []
+    numbers = [word for key in ("threads", "seconds") if key in asked for word in (f"--{key}", str(asked[key]))]
+    return [*numbers, *(["--quick"] if asked.get("quick") else []), *cases, "--scale", SCALE]
 
 
 def summaries(exhibit):

@@ -7,6 +7,7 @@ for exhibit in [] if TOGETHER else EXHIBITS:
         input:
             runs=runs(exhibit, "parquet"),
             records=runs(exhibit, "json"),
+            costs=costs(exhibit),
             summary=summaries(exhibit),
             notebook=f"workflow/notebooks/{exhibit}.py",
             shared=SHARED,
@@ -30,6 +31,7 @@ rule notebook:
         lambda wildcards: [
             *runs(wildcards.exhibit, "parquet"),
             *runs(wildcards.exhibit, "json"),
+            *costs(wildcards.exhibit),
             *summaries(wildcards.exhibit),
         ],
         SHARED,

@@ -63,6 +63,7 @@ rule exhibits_together:
     input:
         runs=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
         records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
+        costs=[file for exhibit in EXHIBITS for file in costs(exhibit)],
         summary=expand("<results>/summary/{exhibit}.csv", exhibit=TRAINED),
         notebooks=expand("workflow/notebooks/{exhibit}.py", exhibit=EXHIBITS),
         shared=SHARED,

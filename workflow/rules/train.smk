@@ -25,6 +25,25 @@ rule train:
         " --threads {threads} --out {params.out} > {log} 2>&1"
 
 
+rule cost:
+    """What steps cost, timed side by side while nothing else runs."""
+    output:
+        "<results>/costs/{exhibit}/{label}.json",
+    log:
+        "<logs>/costs/{exhibit}/{label}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=int(DEVICE == "cuda"),
+        device=DEVICE,
+    params:
+        options=lambda wildcards: bench_options(wildcards.exhibit, wildcards.label),
+        code=lambda wildcards: fingerprint.of_method("every method", Path(workflow.basedir) / "sibp"),
+    shell:
+        "python -m sibp bench {params.options:q} --device {resources.device} --json {output} > {log} 2>&1"
+
+
 rule selection:
     """The searches for what the papers leave unsaid, and their choices; `make selection` puts them in workflow/selection/chosen.yaml."""
     input:

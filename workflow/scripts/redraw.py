@@ -7,6 +7,7 @@ The runs and summaries are unpacked below the root as a workflow would have left
 import argparse
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,10 @@ WORKFLOW = Path(__file__).resolve().parents[1]
 def unpack(reference: Path, root: Path) -> set[str]:
     """Lay the reference out below `root` and return the ids of the experiments that it holds."""
     names = packed.unpack(reference / "runs", root / "results/runs")
+    costs = root / "results/costs"
+    if (reference / "costs").is_dir():
+        shutil.copytree(reference / "costs", costs, dirs_exist_ok=True)
+        names = [*names, *(folder.name for folder in costs.iterdir())]
     summary = root / "results/summary"
     summary.mkdir(parents=True, exist_ok=True)
     for file in (reference / "summary").glob("*.csv.gz"):
@@ -30,7 +35,7 @@ def unpack(reference: Path, root: Path) -> set[str]:
 def sources(exhibit: str) -> set[str]:
     """Return the experiments that an exhibit is drawn from; none if it trains nothing."""
     settings = yaml.safe_load((WORKFLOW / f"experiments/{exhibit}.yaml").read_text(encoding="utf-8"))
-    named = settings.get("runs", [exhibit] if settings.get("methods") else [])
+    named = settings.get("runs", [exhibit] if settings.get("methods") or settings.get("bench") else [])
     return {named} if isinstance(named, str) else set(named)
 
 

@@ -38,6 +38,8 @@ def collect(root: Path, folder: Path) -> None:
             else:
                 shutil.copyfile(source, target)
     packed.pack(root / "results/runs", folder / "runs")
+    if (root / "results/costs").is_dir():
+        shutil.copytree(root / "results/costs", folder / "costs")
 
 
 def sizes(folder: Path) -> dict[str, int]:

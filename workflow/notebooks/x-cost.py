@@ -1,0 +1,135 @@
+# %% [markdown]
+# # Beyond the papers: what a step costs
+# One training step of each method on one mini-batch, against a step of torch's SGD on the same network. Then how the time grows with
+# the batch and with the parameters, and what it saves to train many networks at once.
+
+# %%
+import pandas as pd
+import style
+from exhibit import Exhibit
+from layout import MISSING, Table, cell
+from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, NullLocator
+
+style.use()
+exhibit = Exhibit("x-cost")
+costs = exhibit.costs
+SGD, SIBP = "torch SGD", "SIBP, 5 CG steps"
+
+
+def algorithm(step):
+    """Return the key of a step's method in `style.METHODS`."""
+    first = step.split(",")[0].split()
+    return "sgd" if "SGD" in first else "adam" if "Adam" in first else first[0].lower()
+
+
+def threads(label):
+    count = costs[label]["environment"]["threads"]
+    return f"{count} thread{'s' if count > 1 else ''}" if costs[label]["environment"]["device"] != "cuda" else "GPU"
+
+
+# %% Every measurement: a row for each set, network and step
+data = pd.DataFrame(
+    {"set": label, "threads": cost["environment"]["threads"], "case": case["case"], "parameters": case["parameters"], **row}
+    for label, cost in costs.items()
+    for case in cost["cases"]
+    for row in case["steps"]
+)
+found = data.set_index(["set", "case", "step"])
+cases, steps = list(dict.fromkeys(data["case"])), list(dict.fromkeys(data["step"]))
+steps = [step for step in steps if found.xs(step, level="step")["ratio"].notna().any()]
+data
+
+# %% The figure: a panel for each network, then growth and ensembles
+columns = min(3, len(cases))
+rows = -(-len(cases) // columns)
+figure = plt.figure(figsize=(1.2 * style.WIDTH, 2.7 * rows + 2.5))
+upper, lower = figure.subfigures(2, height_ratios=[2.7 * rows, 2.5])
+above = upper.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+below = lower.subplots(1, 3)
+marks = [(label, mark, face) for label, mark, face in zip(costs, "os^", [None, "white", "white"], strict=False)]
+for ax, case in zip(above, cases, strict=False):
+    for label, mark, face in marks:
+        for height, step in enumerate(steps):
+            ratio = found["ratio"].get((label, case, step), float("nan"))
+            colour = style.line(algorithm(step))["color"]
+            ax.plot(ratio, height, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
+    ax.axvline(1, **style.PAPER)
+    style.logarithmic(ax, "x")
+    ax.set(title=case, ylim=(len(steps) - 0.5, -0.5), xlabel="time / torch SGD's")
+    ax.set_yticks(range(len(steps)), steps, fontsize="x-small")
+for ax in above[len(cases) :]:
+    ax.set_visible(False)
+for ax, over, name in zip(below, ["batch", "parameters"], ["mini-batch size", "number of parameters"], strict=False):
+    for label, mark, face in marks:
+        for line in costs[label]["scaling"]:
+            if line["over"] == over:
+                look, times = style.line(algorithm(line["step"])), [1e3 * seconds for seconds in line["seconds"]]
+                ax.plot(line["sizes"], times, mark, **look, markerfacecolor=face or look["color"], markersize=4.5)
+    ax.set(title=f"growth with the {over}", xlabel=name, ylabel="a step [ms]", xscale="log")
+    style.logarithmic(ax, "y")
+    sizes = next(line["sizes"] for line in costs[marks[0][0]]["scaling"] if line["over"] == over)
+    ax.set_xticks(sizes, [EngFormatter(places=0, sep="")(size) for size in sizes], fontsize="x-small", minor=False)
+    ax.xaxis.set_minor_locator(NullLocator())
+ax, groups = below[2], {label: cost["ensemble"] for label, cost in costs.items()}
+kinds = [row["step"] for row in next(iter(groups.values()))["steps"]]
+for (_, mark, face), group in zip(marks, groups.values(), strict=True):
+    for height, row in enumerate(group["steps"]):
+        colour = style.line(algorithm(row["step"]))["color"]
+        ax.plot(1e3 * row["median_seconds"], height, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
+members = next(iter(groups.values()))["members"]
+style.logarithmic(ax, "x")
+ax.set(title=f"{members} networks", xlabel="a member's step [ms]", ylim=(len(kinds) - 0.5, -0.5))
+ax.set_yticks(range(len(kinds)), kinds, fontsize="x-small")
+style.letter([*above[: len(cases)], *below])
+handles = [Line2D([], [], **style.line(key), label=style.name(key)) for key in ("sibp", "sgd")]
+handles += [
+    Line2D([], [], color="0.3", marker=m, markerfacecolor=f or "0.3", linestyle="none", label=threads(s)) for s, m, f in marks
+]
+lower.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
+
+
+# %% The table: ratios to torch's SGD, then what the ratios are made of
+def entries(step, column, form):
+    """Return a line's cells: for each network the numbers of all sets, `/` between them."""
+    values = [[found[column].get((label, case, step), float("nan")) for label in costs] for case in cases]
+    return [cell(" / ".join(MISSING if pd.isna(v) else form(v) for v in each)) for each in values]
+
+
+def memory(step):
+    base = found["peak_bytes"] if "peak_bytes" in found else {}
+    pairs = [(base.get((next(iter(costs)), case, step)), base.get((next(iter(costs)), case, SGD))) for case in cases]
+    return [cell(MISSING if not own or not other or pd.isna(own) else f"{own / other:.2f}") for own, other in pairs]
+
+
+ratios = [[cell(step), *entries(step, "ratio", "{:.2f}".format)] for step in steps]
+rates = [
+    [cell(f"{step}: share of the largest product rate"), *entries(step, "share_of_ceiling", "{:.0%}".format)]
+    for step in (SGD, SIBP)
+]
+peaks = [[cell(f"{step}: peak memory / torch SGD's"), *memory(step)] for step in ("torch Adam", SIBP)]
+sets = " / ".join(threads(label) for label in costs)
+table = Table(["step", *cases], f"Time of a step over torch SGD's, medians of one run ({sets}).", [ratios, rates, peaks])
+
+# %% What to say of it
+promises = [bound for cost in costs.values() for bound in cost["bounds"]]
+broken = [
+    f"{b['step']} against {b['reference']} on {b['case']}, {b['ratio']:.2f}, at most {b['most']:g}"
+    for b in promises
+    if not b["kept"]
+]
+exponents = [
+    f"{threads(label)}: " + ", ".join(f"{line['step']} {line['exponent']:.2f} in {line['over']}" for line in cost["scaling"])
+    for label, cost in costs.items()
+]
+loads = ", ".join(f"{cost['environment']['load_before']:.1f}" for cost in costs.values())
+said = f"Of the package's {len(promises)} bounds that were measured here, {len(promises) - len(broken)} hold" if promises else ""
+caption = exhibit.caption(
+    f"The time of one training step of each method over that of torch's SGD ({sets}; load of the machine before: {loads}), how it grows "
+    f"(powers: {'; '.join(exponents)}), and one member's step in an ensemble and alone. "
+    + (f"{said}{': not ' if broken else ''}{'; not '.join(broken)}." if said else "")
+)
+alt = f"Dot plots of the time of a step relative to torch SGD on {len(cases)} networks, growth curves and bars for an ensemble."
+exhibit.save(caption, table, data.assign(exhibit=exhibit.id, scale=exhibit.scale), figure, alt)
+print(table.markdown())
