@@ -98,6 +98,8 @@ class Job:
         if trained is None:  # here, not in the except clause, whose traceback holds the tensors
             self.halve(group)
             return
+        if self.problem.device.type == "cuda" and trained.recorded and trained.recorded.reason:
+            self.note(f"steps ran one by one, not as a graph: {trained.recorded.reason}")
         done.rows += trained.rows
         done.pruned += evaluation.pruned(self.problem, trained.parameters, group, self.problem.training.prune)
         ends = zip(group, trained.diverged_at.tolist(), strict=True)

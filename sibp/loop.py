@@ -7,12 +7,14 @@ stop being finite is `diverged`: from the next evaluation on its metrics are NaN
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sibp import evaluation, methods, models
+from sibp.capture import Captured
 from sibp.layers import Affine
 from sibp.losses import Loss
 from sibp.methods.base import State
@@ -57,6 +59,7 @@ class Run:
     parameters: list[Affine]
     state: State
     diverged_at: Tensor  # [E], the number of steps after which a member was not finite, or -1
+    recorded: Captured | None = None  # the step, as a graph where it can be one
     step: int = 0
     seconds: float = 0.0
     first_weight_change: Tensor | None = None
@@ -93,9 +96,7 @@ class Run:
 class Trainer:
     """Trains one ensemble: members whose products are batched together."""
 
-    def __init__(
-        self, problem: Problem, algorithm: str, members: Sequence[Member], clock: Clock, progress: Progress
-    ) -> None:
+    def __init__(self, problem: Problem, algorithm: str, members: Sequence[Member], clock: Clock, progress: Progress) -> None:
         self.problem, self.training, self.members = problem, problem.training, members
         self.clock, self.progress = clock, progress
         self.seeds = [member.seed for member in members]
@@ -103,9 +104,7 @@ class Trainer:
         self.batches = Batches(train, self.seeds, training.batch_size, training.sampling, problem.dtype)
         self.steps = total_steps(training, len(train))
         options = [member.options for member in members]
-        self.method = methods.build(
-            algorithm, problem.network, problem.loss, options, dtype=problem.dtype, device=problem.device
-        )
+        self.method = methods.build(algorithm, problem.network, problem.loss, options, dtype=problem.dtype, device=problem.device)
 
     def start(self) -> Run:
         """Return a run at step 0."""
@@ -127,6 +126,7 @@ class Trainer:
         if content is not None:
             run.restore(content)
             self.progress.advance(run.step, math.nan)
+        self.record(run)
         points = evaluation_points(self.training.evaluate_every, self.steps, self.batches.steps_per_epoch)
         for point in points[len(run.rows) // len(self.members) :]:
             in_time = self.advance(run, point, keep)
@@ -135,6 +135,15 @@ class Trainer:
             if not in_time:
                 break
         return run
+
+    def record(self, run: Run) -> None:
+        """Let a CUDA device replay the step as one graph, see `sibp.capture`; a step on the whole data is too long to gain by it."""
+        if self.method.whole_data:
+            return
+        run.recorded = Captured(self.method, run.parameters, run.state)
+        if run.recorded.reason is None and run.step < self.steps:
+            with self.clock("warm-up"):
+                run.recorded.graph(*self.batches.at(run.step))
 
     def advance(self, run: Run, point: int, keep: Callable[[Run], None] = lambda run: None) -> bool:
         """Step to an evaluation point; return False if the time limit came first."""
@@ -157,12 +166,13 @@ class Trainer:
 
     def steps_to(self, run: Run, stop: int) -> Tensor:
         """Make the steps up to `stop` without looking at the device; return the last mini-batch losses `[E]`."""
+        step = run.recorded or partial(self.method.step, run.parameters, run.state)
         watch = "first_weight_change" in self.training.measure
         while run.step < stop:
             x, y = self.batches.at(run.step)
             W = run.parameters[0].W
             before = W.clone() if watch and run.step == stop - 1 else None
-            losses = self.method.step(run.parameters, run.state, x, y)
+            losses = step(x, y)
             run.mark(~losses.isfinite())
             run.step += 1
             if before is not None:
@@ -192,9 +202,7 @@ class Trainer:
         problem, metrics = self.problem, {}
         for name in self.training.measure:
             if name in problem.splits:
-                split = evaluation.measure(
-                    problem.network, problem.loss, run.parameters, problem.splits[name], problem.dtype
-                )
+                split = evaluation.measure(problem.network, problem.loss, run.parameters, problem.splits[name], problem.dtype)
                 metrics |= {f"{name}_{key}": values for key, values in split.items()}
             elif name == "sparsity":
                 metrics[name] = evaluation.sparsity(run.parameters)

@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sibp import evaluation, losses, models, records, sampling, trainer
+from sibp import capture, evaluation, losses, models, records, sampling, trainer
 from sibp.loop import CHECK_EVERY, Problem, Run, Trainer, evaluation_points, total_steps
 from sibp.methods import SGD
 from sibp.progress import Clock, Progress
 from sibp.schema import Every, Training
 from sibp.specs import members
 from tests.unit.experiments import experiment
+from tests.unit.test_capture import replaying
 
 DOUBLE = {"training__dtype": "float64"}
 CHAIN = {
@@ -80,6 +81,16 @@ def test_all_methods_start_from_the_same_networks():
 
 def test_the_same_run_twice_gives_the_same_bits():
     pd.testing.assert_frame_equal(numbers(run()[0]), numbers(run()[0]), check_exact=True)
+
+
+@pytest.mark.parametrize("label", ["sgd", "sibp"])
+def test_a_run_of_replayed_steps_is_the_run_itself(label, monkeypatch):
+    expected, _ = run(label, methods={"sgd": {}, "sibp": {}}, **DOUBLE)
+    recorded = []
+    monkeypatch.setattr(capture, "_obstacle", lambda parameters: None)
+    monkeypatch.setattr(capture, "record", lambda step: recorded.append(1) or replaying(step))
+    rows, _ = run(label, methods={"sgd": {}, "sibp": {}}, **DOUBLE)
+    assert recorded and numbers(rows).equals(numbers(expected))
 
 
 @pytest.mark.parametrize("changes", [{"training__ensemble": 1}, {"training__ensemble": 3}, {"training__mode": "timed"}])
