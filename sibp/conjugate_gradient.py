@@ -120,7 +120,7 @@ def _line(
     )
 
 
-def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: float = 0.0) -> Tensor:
+def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
     """Minimise ||image(D) + R||^2 + 1/(2 lam) ||D||^2 by linear conjugate gradient from D = 0, one per neuron in parallel.
 
     J 3.2 with R = Z - T. The normal equations are (X^T X + 1/(2 lam)) D = -X^T R.
@@ -130,7 +130,8 @@ def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, toleranc
         R: residual at D = 0, `[E, R, O]`.
         lam: proximal weight, > 0, `[E, 1, 1]`.
         iterations: how many, >= 0.
-        tolerance: a neuron stops when its residual has fallen below this share of the first one (P: 1e-2; J: none).
+        tolerance: a neuron stops when its residual has fallen below this share of the first one (P: 1e-2; J: none); a number, or
+            `[E, 1, 1]`.
 
     Returns:
         Coordinates of D. Cost per iteration: one product in batch space, two in weight space.

@@ -1,24 +1,26 @@
-"""The layers' subproblems through the fused kernels: the fast twins of `conjugate_gradient` in batch space.
+"""The layers' subproblems through the fused kernels: the fast twins of `conjugate_gradient`, and the choice between the two.
 
-Same iterates up to rounding. For SIBP they need a curvature or Armijo search with joint numbers, a piecewise linear activation, and
-tensors on the CPU; `applies` says whether that is so. A layer's whole solve is one call, the products with K included.
+Same iterates up to rounding. For SIBP the kernels need a curvature or Armijo search with joint numbers, a piecewise linear activation,
+and tensors on the CPU; `applies` says whether that is so, `solve_linear` asks by itself. A layer's whole solve is one call, the
+products with K included.
 """
 
 import torch
 from torch import Tensor
 
-from sibp import native
+from sibp import conjugate_gradient, native
 from sibp.conjugate_gradient import Rules
 from sibp.linesearch import Armijo, Curvature
-from sibp.subproblem import BatchSpace
+from sibp.subproblem import BatchSpace, Space
 
 __all__ = ["applies", "minimise", "solve_linear", "targets"]
 
 
-def applies(activation: str, rules: Rules, per_neuron: bool, Z: Tensor) -> bool:
-    """Return whether the kernels can take the place of the eager solver."""
+def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Tensor) -> bool:
+    """Return whether `minimise` can take the place of the eager solver."""
     plain = rules.restart and rules.period is None and not rules.tolerance and not per_neuron
-    return plain and isinstance(rules.search, Armijo | Curvature) and native.supports(activation, Z)
+    searched = plain and isinstance(rules.search, Armijo | Curvature)
+    return searched and isinstance(space, BatchSpace) and native.supports(activation, Z)
 
 
 def _search(rules: Rules) -> tuple[int, float, float, int]:
@@ -71,11 +73,14 @@ def minimise(
     return S
 
 
-def solve_linear(space: BatchSpace, R: Tensor, lam: Tensor, iterations: int, tolerance: float = 0.0) -> Tensor:
-    """Do what `conjugate_gradient.solve_linear` does, in batch space; see there.
+def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
+    """Do what `conjugate_gradient.solve_linear` does, by a kernel where one applies; see there.
 
-    Cost per iteration: one product of R^2 O, and elementwise work in the nearest caches.
+    Cost per iteration in batch space: one product of R^2 O, and elementwise work in the nearest caches.
     """
+    if not (isinstance(space, BatchSpace) and native.supports("identity", R)):
+        return conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)
     D = torch.empty_like(R, memory_format=torch.contiguous_format)
-    native.call("linear", R.shape, R.dtype, *_rows(space), int(space.joint), iterations, tolerance, R.contiguous(), lam, D)
+    column = (torch.zeros_like(lam) + tolerance).contiguous()
+    native.call("linear", R.shape, R.dtype, *_rows(space), int(space.joint), iterations, R.contiguous(), lam, column, D)
     return D

@@ -40,6 +40,9 @@ class Space(Protocol):
         """Return the elementwise terms whose sum is the inner product of two displacements; sum over axis -2 for one
         number per neuron, over both last axes for one per member."""
 
+    def displacement(self, P: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the displacements of W and of b that have coordinates P; None for one that stays."""
+
     def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
         """Add the displacement with coordinates P to the parameters, in place."""
 
@@ -67,6 +70,9 @@ class WeightSpace:
 
     def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
         return P * Q
+
+    def displacement(self, P: Tensor) -> tuple[Tensor, Tensor | None]:
+        return (P[:, :-1].mT.contiguous(), P[:, -1:]) if self.joint else (P.mT.contiguous(), None)
 
     def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
         if self.joint:
@@ -99,8 +105,11 @@ class BatchSpace:
     def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
         return P * image_Q
 
+    def displacement(self, P: Tensor) -> tuple[Tensor, Tensor | None]:
+        return layers.cross(P, self.X), P.sum(1, keepdim=True) if self.joint else None
+
     def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
-        layers.add_cross(W, P, self.X)
+        layers.add_cross(W, P, self.X)  # without a buffer of W's size
         if self.joint:
             b += P.sum(1, keepdim=True)
 
@@ -116,6 +125,9 @@ class BiasSpace:
 
     def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
         return P * Q
+
+    def displacement(self, P: Tensor) -> tuple[None, Tensor]:
+        return None, P
 
     def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
         b += P

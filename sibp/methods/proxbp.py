@@ -5,11 +5,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from sibp import conjugate_gradient, fused, layers, models, native
+from sibp import conjugate_gradient, fused, layers, models
 from sibp.layers import Affine
 from sibp.methods.base import Method, Options, Positive, State, Steps
 from sibp.models import Trace
-from sibp.subproblem import BatchSpace, choose_space
+from sibp.subproblem import choose_space
 
 __all__ = ["ProxBP", "ProxBPOptions"]
 
@@ -62,6 +62,4 @@ class ProxBP(Method):
             return
         steps = self.shared["cg_steps"]
         space = choose_space(self.shared["space"], X, W.shape[1], steps, joint)
-        fast = isinstance(space, BatchSpace) and native.supports("identity", R)
-        solve = fused.solve_linear if fast else conjugate_gradient.solve_linear
-        space.move(W, b, solve(space, R, lam, steps))
+        space.move(W, b, fused.solve_linear(space, R, lam, steps))

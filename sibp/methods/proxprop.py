@@ -7,7 +7,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from sibp import conjugate_gradient, layers, models
+from sibp import conjugate_gradient, fused, layers, models
 from sibp.layers import Affine
 from sibp.methods.adam import AdamRule
 from sibp.methods.base import NonNegative, Options, Positive, Steps
@@ -133,11 +133,8 @@ class ProxProp(FirstOrder):
         if self.shared["variant"] == "released":
             P = released_conjugate_gradient(space, g, tau, steps, one_problem=layer.is_convolution)
         else:
-            P = conjugate_gradient.solve_linear(space, g, tau / 2, steps, self.column["tolerance"])
-        W = X.new_zeros(X.shape[0], layer.fan_out, layer.fan_in)
-        b = X.new_zeros(X.shape[0], 1, layer.fan_out) if joint else None
-        space.move(W, b, -P)
-        return Affine(W, b)
+            P = fused.solve_linear(space, g, tau / 2, steps, self.column["tolerance"])
+        return Affine(*space.displacement(P.neg_()))
 
 
 def released_conjugate_gradient(space: Space, g: Tensor, tau: Tensor, iterations: int, one_problem: bool) -> Tensor:

@@ -12,7 +12,7 @@ from sibp.conjugate_gradient import Rules
 from sibp.layers import Affine
 from sibp.methods.base import Method, NonNegative, Options, Positive, State, Steps
 from sibp.models import Layer, LayerTrace, Trace
-from sibp.subproblem import BatchSpace, BiasSpace, Space, Subproblem, WeightSpace, choose_space
+from sibp.subproblem import BiasSpace, Space, Subproblem, WeightSpace, choose_space
 
 __all__ = ["SIBP", "SIBPOptions"]
 
@@ -103,7 +103,7 @@ class SIBP(Method):
             return self.solve_sparse(layer, seen, X, W, b, delta)
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
         rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
-        if isinstance(space, BatchSpace) and fused.applies(layer.activation, rules, self.variant.per_neuron, seen.Z):
+        if fused.applies(space, layer.activation, rules, self.variant.per_neuron, seen.Z):
             return self.solve_fused(layer, space, rules, seen.Z, delta, W, b)
         D = models.through_activation(layer, seen, delta)
         T = seen.F - self.column["eta"] * delta
@@ -115,7 +115,7 @@ class SIBP(Method):
         return D
 
     def solve_fused(
-        self, layer: Layer, space: BatchSpace, rules: Rules, Z: Tensor, delta: Tensor, W: Tensor, b: Tensor | None
+        self, layer: Layer, space: Space, rules: Rules, Z: Tensor, delta: Tensor, W: Tensor, b: Tensor | None
     ) -> Tensor:
         """Do what `update_layer` says through the kernels; Z is used up."""
         steps, lam = self.shared["cg_steps"], self.column["lam"]

@@ -172,13 +172,13 @@ template <class T> struct LinearPanel {
 
     // Given the residual r and its image: rr = <r, image_r>, beta = rr / rr_old, d = r + beta d,
     // t = rr / <image_d, image_d + mu d>, D += t d, r -= t (image_d + mu d). A neuron at or below its floor stays.
-    void step(int64_t R, bool first, double tolerance, T mu) {
+    void step(int64_t R, bool first, T tolerance, T mu) {
         T fresh[W] = {}, beta[W], bend[W] = {}, t[W];
         for (int64_t i = 0; i < R * W; i += W)
             SIMD for (int64_t o = 0; o < W; ++o) fresh[o] += r[i + o] * image_r[i + o];
         for (int64_t o = 0; o < W; ++o) {
             fresh[o] = fresh[o] > 0 ? fresh[o] : 0; // K may be nearly singular
-            if (first) least[o] = static_cast<T>(tolerance * tolerance) * fresh[o];
+            if (first) least[o] = tolerance * tolerance * fresh[o];
             beta[o] = !first && rr[o] > 0 ? fresh[o] / rr[o] : 0;
             rr[o] = fresh[o];
         }
@@ -199,8 +199,8 @@ template <class T> struct LinearPanel {
 
 // Coordinates of D = argmin ||X D + residual||^2 + 1/(2 lam) ||D||^2 for every neuron.
 template <class T>
-void solve_linear(const Shape &s, int64_t iterations, double tolerance, int64_t I, int64_t different, bool joint, const T *X,
-                  const T *residual, const T *lam, T *result) {
+void solve_linear(const Shape &s, int64_t iterations, int64_t I, int64_t different, bool joint, const T *X, const T *residual,
+                  const T *lam, const T *tolerance, T *result) {
     Buffer<T> packed(s.E * s.packed());
     gram(s, I, different, joint, X, packed.data);
 #pragma omp parallel if (!s.small())
@@ -218,7 +218,7 @@ void solve_linear(const Shape &s, int64_t iterations, double tolerance, int64_t 
             std::fill(panel.D, panel.D + s.panel(), T(0));
             for (int64_t k = 0; k < iterations; ++k) {
                 product(s, packed.data + e * s.packed(), panel.r, panel.image_r);
-                panel.step(s.R, k == 0, tolerance, 1 / (2 * lam[e]));
+                panel.step(s.R, k == 0, tolerance[e], 1 / (2 * lam[e]));
             }
             from_panel(s, panel.D, e, p, result);
         }
@@ -247,8 +247,8 @@ void solve_linear(const Shape &s, int64_t iterations, double tolerance, int64_t 
         Cross<T>::add(E, R, O, I, different, D, X, W);                                                                           \
     }                                                                                                                            \
     EXPORT void linear_##suffix(SHAPE, int64_t I, int64_t different, const T *X, int64_t joint, int64_t iterations,              \
-                                double tolerance, const T *residual, const T *lam, T *result) {                                  \
-        solve_linear<T>({E, R, O, WIDTH<T>}, iterations, tolerance, I, different, joint != 0, X, residual, lam, result);         \
+                                const T *residual, const T *lam, const T *tolerance, T *result) {                                \
+        solve_linear<T>({E, R, O, WIDTH<T>}, iterations, I, different, joint != 0, X, residual, lam, tolerance, result);         \
     }
 
 EXPORTS(float, f32)

@@ -60,8 +60,16 @@ def test_the_bias_is_solved_after_it_as_the_eager_solver_does(search, name, size
 def test_linear_cg_equals_the_eager_solver(size, tolerance):
     X, _, Z, T, lam = case("identity", size)
     space = BatchSpace(X, joint=True)
-    expected = conjugate_gradient.solve_linear(space, Z - T, lam, 5, tolerance)
-    torch.testing.assert_close(fused.solve_linear(space, Z - T, lam, 5, tolerance), expected, rtol=1e-8, atol=1e-10)
+    for stop in (tolerance, tolerance * lam):  # one for all members, and one for each
+        expected = conjugate_gradient.solve_linear(space, Z - T, lam, 5, stop)
+        torch.testing.assert_close(fused.solve_linear(space, Z - T, lam, 5, stop), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_linear_cg_falls_back_to_the_eager_solver_where_no_kernel_applies():
+    X, _, Z, T, lam = case("identity", (2, 33, 10, 7))
+    with native.off():
+        slow = fused.solve_linear(BatchSpace(X), Z - T, lam, 5)
+    assert torch.equal(slow, conjugate_gradient.solve_linear(BatchSpace(X), Z - T, lam, 5))
 
 
 @needs_compiler

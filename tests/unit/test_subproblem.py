@@ -46,6 +46,12 @@ def test_batch_space_and_weight_space_agree_on_everything(joint, randn):
     weight.move(*moved[1], P)
     for mine, theirs in zip(*moved, strict=True):
         torch.testing.assert_close(mine, theirs)
+    for space, coordinates in ((batch, S), (weight, P)):
+        dW, db = space.displacement(coordinates)
+        torch.testing.assert_close(dW, moved[0][0] - W)
+        assert (db is None) != joint
+        if joint:
+            torch.testing.assert_close(db, moved[0][1] - b)
 
 
 def test_bias_space_is_weight_space_over_a_column_of_ones(randn):

@@ -103,8 +103,8 @@ def test_any_number_of_conjugate_gradient_steps_gives_a_descent_direction(varian
 
 
 def test_a_direction_uphill_would_be_seen(monkeypatch):
-    solve = proxprop_method.conjugate_gradient.solve_linear
-    monkeypatch.setattr(proxprop_method.conjugate_gradient, "solve_linear", lambda *given: -solve(*given))
+    solve = proxprop_method.fused.solve_linear
+    monkeypatch.setattr(proxprop_method.fused, "solve_linear", lambda *given: -solve(*given))
     assert min(proxprop.conjugate_gradient_descends("paper")) < 0
 
 
