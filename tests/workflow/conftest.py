@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "sibp", "workflow", "envs", "profiles", "paper/report.typ")
+PARTS = ("Snakefile", "sibp", "workflow", "envs", "profiles", "paper/report.typ", "docs/deviations.md", "CITATION.cff")
 sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "workflow/notebooks")]
 
 

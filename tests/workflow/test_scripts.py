@@ -11,6 +11,7 @@ import pandas as pd
 import provenance
 import pytest
 import summarise
+import typeset
 import where
 import yaml
 
@@ -223,3 +224,15 @@ def test_the_chosen_settings_are_what_the_searches_ask_for():
         for label, choice in search_result["chosen"].items():
             grid = methods[label]["grid"]
             assert all(value in [float(x) for x in grid[option]] for option, value in choice.items()), (name, label)
+
+
+def test_the_report_takes_the_tables_of_a_page_with_their_titles():
+    page = "# Page\nWords.\n\n## First\n| a | b |\n| --- | --- |\n| 1 | x, `y` |\n| - | 2 |\nMore.\n\n## Second\n| c |\n| --- |\n| 3 |\n"
+    first, second = typeset.sections(page)
+    assert first == {"title": "First", "head": ["a", "b"], "rows": [["1", "x, `y`"], ["-", "2"]]}
+    assert second["rows"] == [["3"]]
+
+
+def test_every_row_of_the_deviations_has_all_its_cells():
+    found = typeset.sections((ROOT / "docs/deviations.md").read_text(encoding="utf-8"))
+    assert len(found) > 3 and all(len(row) == len(part["head"]) == 5 for part in found for row in part["rows"])

@@ -7,6 +7,9 @@ rule report:
         exhibits=EXHIBIT_FILES,
         figures=expand("<paper>/figures/{exhibit}.pdf", exhibit=FIGURES),
         provenance="<results>/provenance.csv",
+        claims="<results>/claims.json",
+        deviations="docs/deviations.md",
+        citation="CITATION.cff",
         source="paper/report.typ",
         script="workflow/scripts/typeset.py",
     output:
@@ -16,7 +19,8 @@ rule report:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python {input.script} {input.source} {output} --provenance {input.provenance} --exhibits {input.exhibits} > {log} 2>&1"
+        "python {input.script} {input.source} {output} --provenance {input.provenance} --claims {input.claims}"
+        " --deviations {input.deviations} --citation {input.citation} --exhibits {input.exhibits} > {log} 2>&1"
 
 
 rule gallery:
