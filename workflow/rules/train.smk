@@ -33,7 +33,7 @@ rule cost:
         "<logs>/costs/{exhibit}/{label}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: workflow.cores
+    threads: lambda wildcards: workflow.cores
     resources:
         gpu=int(DEVICE == "cuda"),
         device=DEVICE,
