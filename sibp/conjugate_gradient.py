@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sibp import layers
+from sibp.layers import Patches
 from sibp.linesearch import Line
 from sibp.subproblem import Space, Subproblem
 
@@ -160,7 +162,7 @@ def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, toleranc
     return D
 
 
-def solve_exactly(X: Tensor, R: Tensor, lam: Tensor, joint: bool) -> Tensor:
+def solve_exactly(X: Tensor | Patches, R: Tensor, lam: Tensor, joint: bool) -> Tensor:
     """Minimise ||X D + R||^2 + 1/(2 lam) ||D||^2 by Cholesky, in whichever of X X^T and X^T X is smaller.
 
     D = -(X^T X + mu)^-1 X^T R = -X^T (X X^T + mu)^-1 R with mu = 1/(2 lam); with `joint`, X has a column of ones appended.
@@ -168,6 +170,7 @@ def solve_exactly(X: Tensor, R: Tensor, lam: Tensor, joint: bool) -> Tensor:
     Returns:
         D `[E, I, O]`, or `[E, I + 1, O]` with `joint`. Cost: min(I, R)^2 times the other, once per layer and member.
     """
+    X = layers.matrix(X)
     if joint:
         X = torch.cat([X, X.new_ones(*X.shape[:-1], 1)], -1)
     wide = X.shape[-1] > X.shape[-2]

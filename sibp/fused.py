@@ -8,10 +8,11 @@ products with K included.
 import torch
 from torch import Tensor
 
-from sibp import conjugate_gradient, native
+from sibp import conjugate_gradient, layers, native
 from sibp.conjugate_gradient import Rules
+from sibp.layers import Patches
 from sibp.linesearch import Armijo, Curvature
-from sibp.subproblem import BatchSpace, Space
+from sibp.subproblem import BatchSpace, Space, WeightSpace
 
 __all__ = ["applies", "minimise", "solve_linear", "targets"]
 
@@ -20,7 +21,12 @@ def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Te
     """Return whether `minimise` can take the place of the eager solver."""
     plain = rules.restart and rules.period is None and not rules.tolerance and not per_neuron
     searched = plain and isinstance(rules.search, Armijo | Curvature)
-    return searched and isinstance(space, BatchSpace) and native.supports(activation, Z)
+    return searched and (isinstance(space, BatchSpace) or _convolves(space)) and native.supports(activation, Z)
+
+
+def _convolves(space: Space) -> bool:
+    """Return whether the kernels know this weight space: over a convolution's patches."""
+    return isinstance(space, WeightSpace) and isinstance(space.X, Patches) and space.X.step.stride == (1, 1)
 
 
 def _search(rules: Rules) -> tuple[int, float, float, int]:
@@ -32,7 +38,8 @@ def _search(rules: Rules) -> tuple[int, float, float, int]:
 
 def _rows(space: BatchSpace) -> tuple[int, int, Tensor]:
     """Return I, how many members have rows of their own, and the rows; the kernels make K themselves, one half from the other."""
-    X = space.X[:1] if space.X.stride(0) == 0 else space.X
+    X = layers.matrix(space.X)
+    X = X[:1] if X.stride(0) == 0 else X
     return X.shape[2], X.shape[0], X.contiguous()
 
 
@@ -44,15 +51,22 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor) -> tuple[Ten
     return T, D
 
 
+def _images(X: Patches) -> tuple[Tensor | int, ...]:
+    """Return what the kernels must know of a convolution's images: their geometry, strides, and where they are."""
+    strides = [0 if X.images.shape[0] == 1 else X.images.stride(0), *X.images.stride()[1:]]
+    return (*X.images.shape[1:], *X.step.kernel, *X.step.padding, *strides, X.images)
+
+
 def minimise(
-    space: BatchSpace, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None = None
+    space: Space, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None = None
 ) -> Tensor:
     """Minimise f from displacement 0 as `conjugate_gradient.minimise` does, then the bias problem at the pre-activation found.
 
     Args:
-        space: the batch space of the layer's rows.
+        space: the batch space of the layer's rows, or the weight space of a convolution's.
         activation: identity, relu or leaky_relu.
-        Z: pre-activation at displacement 0, `[E, R, O]`, contiguous; holds the one at the returned displacement afterwards.
+        Z: pre-activation at displacement 0, `[E, R, O]`, contiguous; in batch space it holds the one at the returned displacement
+            afterwards.
         T: target `[E, R, O]`, contiguous.
         lam: proximal weight `[E, 1, 1]`, > 0.
         iterations: conjugate gradient steps, >= 1.
@@ -60,9 +74,12 @@ def minimise(
         b: bias `[E, 1, O]`; the solution of its own problem (J 4.1) is added in place. None leaves that out.
 
     Returns:
-        Coordinates S `[E, R, O]`. Cost: half of R^2 I multiply-adds for K; per iteration one product of R^2 O and two passes over
-        seven `[E, R, O]` arrays, for the bias one pass over two; with an Armijo search about one more of each.
+        Coordinates, S `[E, R, O]` or P `[E, I, O]`. Cost in batch space: half of R^2 I multiply-adds for K; per iteration one product
+        of R^2 O and two passes over seven `[E, R, O]` arrays, for the bias one pass over two; with an Armijo search about one more of
+        each. In weight space: per iteration two products of R I O, one on each of two passes over three such arrays.
     """
+    if isinstance(space, WeightSpace):
+        return _minimise_weights(space.X, activation, Z, T, lam, iterations, rules, b)
     memory = torch.empty(native.call("memory", Z.shape, Z.dtype), dtype=Z.dtype)
     S = torch.empty_like(Z)
     moved = None if b is None else b.contiguous()
@@ -71,6 +88,18 @@ def minimise(
     if moved is not b:
         b.copy_(moved)
     return S
+
+
+def _minimise_weights(
+    X: Patches, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None
+) -> Tensor:
+    P = Z.new_empty(Z.shape[0], X.shape[2], Z.shape[2])
+    moved = None if b is None else b.contiguous()
+    leak, search = native.LEAKS[activation], _search(rules)
+    native.call("minimise_weights", Z.shape, Z.dtype, *_images(X), iterations, *search, T, leak, lam, moved, Z, P)
+    if moved is not b:
+        b.copy_(moved)
+    return P
 
 
 def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:

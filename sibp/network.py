@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from sibp import activations, layers
-from sibp.layers import Affine, Step
+from sibp.layers import Affine, Patches, Step
 from sibp.losses import Loss
 
 __all__ = [
@@ -64,7 +64,7 @@ class Network:
 class LayerTrace(NamedTuple):
     """What one layer saw in a forward pass: rows X `[E, R, I]`, Z `[E, R, O]`, F = sigma(Z), and the bridge's memory."""
 
-    X: Tensor
+    X: Tensor | Patches
     Z: Tensor
     F: Tensor
     kept: list[object]
@@ -112,7 +112,7 @@ def through_activation(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
 
 
 def through_bridge(layer: Layer, seen: LayerTrace, delta: Tensor) -> Tensor:
-    """Send an error on this layer's rows `[E, R, I]` back through its bridge to the rows of the layer before."""
+    """Send an error as `layers.adjoint` gives it back through this layer's bridge to the rows of the layer before."""
     for step, memory in zip(reversed(layer.bridge), reversed(seen.kept), strict=True):
         delta = step.adjoint(delta, memory)
     return delta
@@ -137,7 +137,7 @@ def backward(network: Network, parameters: Sequence[Affine], trace: Trace, delta
         layer, seen, W = network.layers[i], trace.layers[i], parameters[i].W
         D = through_activation(layer, seen, delta)
         if i > 0:
-            delta = through_bridge(layer, seen, layers.adjoint(D, W))
+            delta = through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
         yield i, seen.X.expand(W.shape[0], -1, -1), D
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sibp import layers
 from sibp.activations import Activation
+from sibp.layers import Patches
 
 __all__ = ["BatchSpace", "BiasSpace", "Space", "Subproblem", "WeightSpace", "choose_space"]
 
@@ -54,19 +55,20 @@ class WeightSpace:
     With `joint` the bias is one more input that is always 1, and P is `[E, I + 1, O]`.
     """
 
-    X: Tensor
+    X: Tensor | Patches
     joint: bool = False
 
-    def __post_init__(self) -> None:
-        if self.joint:
-            ones = self.X.new_ones(*self.X.shape[:-1], 1)
-            object.__setattr__(self, "X", torch.cat([self.X, ones], -1))
+    @cached_property
+    def matrix(self) -> Tensor:
+        """X, with its column of ones if `joint`."""
+        X = layers.matrix(self.X)
+        return torch.cat([X, X.new_ones(*X.shape[:-1], 1)], -1) if self.joint else X
 
     def coordinates(self, D: Tensor) -> Tensor:
-        return self.X.mT @ D
+        return self.matrix.mT @ D
 
     def image(self, P: Tensor) -> Tensor:
-        return self.X @ P
+        return self.matrix @ P
 
     def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
         return P * Q
@@ -87,7 +89,7 @@ class BatchSpace:
     With `joint`, K = X X^T + 1 and the bias moves by the sum of S over the rows.
     """
 
-    def __init__(self, X: Tensor, joint: bool = False) -> None:
+    def __init__(self, X: Tensor | Patches, joint: bool = False) -> None:
         self.X = X
         self.joint = joint
 
@@ -136,7 +138,7 @@ class BiasSpace:
 THIN, MINI_BATCH = 4, 128  # see choose_space
 
 
-def choose_space(name: str, X: Tensor, fan_out: int, products: int, joint: bool = False) -> Space:
+def choose_space(name: str, X: Tensor | Patches, fan_out: int, products: int, joint: bool = False) -> Space:
     """Return the space that `name` asks for; ``auto`` takes the one with fewer multiply-adds.
 
     Over a solve with n products each way, weight space costs 2 n R I O multiply-adds and batch space R^2 I + n R^2 O + R I O. Batch

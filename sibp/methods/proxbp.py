@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from sibp import conjugate_gradient, fused, layers, models
-from sibp.layers import Affine
+from sibp.layers import Affine, Patches
 from sibp.methods.base import Method, Options, Positive, State, Steps
 from sibp.models import Trace
 from sibp.subproblem import choose_space
@@ -47,10 +47,10 @@ class ProxBP(Method):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
             D = models.through_activation(layer, seen, delta)
             if i > 0:
-                delta = models.through_bridge(layer, seen, layers.adjoint(D, W))
+                delta = models.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
             self.update_layer(seen.X.expand(W.shape[0], -1, -1), W, b, self.column["eta"] * D)
 
-    def update_layer(self, X: Tensor, W: Tensor, b: Tensor | None, R: Tensor) -> None:
+    def update_layer(self, X: Tensor | Patches, W: Tensor, b: Tensor | None, R: Tensor) -> None:
         """Move one layer by the (approximate) proximal step whose residual at the old parameters is R `[E, R, O]`."""
         joint = b is not None
         lam = self.column["lam"]

@@ -8,7 +8,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from sibp import conjugate_gradient, fused, layers, models
-from sibp.layers import Affine
+from sibp.layers import Affine, Patches
 from sibp.methods.adam import AdamRule
 from sibp.methods.base import NonNegative, Options, Positive, Steps
 from sibp.methods.first_order import FirstOrder, Rule
@@ -122,7 +122,7 @@ class ProxProp(FirstOrder):
                 result.append(self.proximal_direction(self.network.layers[i], X, g))
         return result[::-1]
 
-    def proximal_direction(self, layer: Layer, X: Tensor, g: Tensor) -> Affine:
+    def proximal_direction(self, layer: Layer, X: Tensor | Patches, g: Tensor) -> Affine:
         """Return theta_k - theta+ of one hidden layer from its rows X `[E, R, I]` and g `[E, R, O]` (P eq. 11)."""
         tau, joint = self.column["tau_prox"], layer.bias
         if self.shared["solver"] == "exact":

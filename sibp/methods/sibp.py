@@ -94,7 +94,7 @@ class SIBP(Method):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
             D = self.update_layer(layer, seen, W, b, delta)
             if i > 0:
-                delta = models.through_bridge(layer, seen, layers.adjoint(D, W))
+                delta = models.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
 
     def update_layer(self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, delta: Tensor) -> Tensor:
         """Solve the layer's two subproblems (J 4.1), W first, in place, and return sigma'(Z) * delta `[E, R, O]` with the old Z."""

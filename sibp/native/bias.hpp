@@ -51,78 +51,77 @@ void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, co
     }
 }
 
-template <class T> class BiasSolver {
+// One member's Z and target in panels, as the bias problem sees them.
+template <class T> class PanelRows {
   public:
-    // One member: Z and target are its panels.
-    BiasSolver(const Shape &shape, const Search &search, T leak, double lam, const T *Z, const T *target)
-        : s{1, shape.R, shape.O, shape.width}, search(search), leak(leak), lam(lam), Z(Z), aim(target) {}
+    PanelRows(const Shape &shape, T leak, const T *Z, const T *target) : s{1, shape.R, shape.O, shape.width}, leak(leak), Z(Z), aim(target) {}
+    int64_t parts() const { return s.panels(); }
+    int64_t neurons() const { return s.panels() * s.width; }
 
-    // Add the displacement to b [O].
-    void run(int64_t iterations, T *b) {
-        numbers.data = look(p);
-        for (int64_t k = 0; k < iterations; ++k) {
-            const double bend = turn(k == 0);
-            const bool moved = search.armijo ? take_armijo_step() : take_curvature_step(bend);
-            if (k + 1 < iterations && (search.armijo || !moved)) numbers.data = look(p);
-        }
-        for (int64_t o = 0; o < s.O; ++o) b[o] += p[o];
-    }
-
-  private:
-    const Shape s;
-    const Search search;
-    const T leak;
-    const double lam;
-    const T *const Z, *const aim;
-    const std::vector<char> all = std::vector<char>(1, 1);
-    Numbers numbers{lam};
-    const int64_t neurons = s.panels() * s.width;
-    std::vector<T> p = std::vector<T>(neurons, T(0)), d = p, g = p, active = p, shifted = p;
-
-    double look(const std::vector<T> &shift) {
+    // The data term at Z + shift, the gradient in the shift, and for each neuron the sum of sigma'^2.
+    double look(const T *shift, T *gradient, T *active) const {
         double data;
         over_panels<1>(s, all, &data, [&](int64_t, int64_t panel, double *sum) {
             const int64_t at = s.at(0, panel), o = panel * s.width;
-            sum[0] = bias_look(s, Z + at, aim + at, leak, shift.data() + o, g.data() + o, active.data() + o);
+            sum[0] = bias_look(s, Z + at, aim + at, leak, shift + o, gradient + o, active + o);
         });
         return data;
     }
 
-    double turn(bool first) {
-        double gg = 0, dg = 0, bend = 0;
-        for (int64_t o = 0; o < s.O; ++o) {
-            g[o] += p[o] / static_cast<T>(lam);
-            gg += double(g[o]) * g[o];
-            dg += double(d[o]) * g[o];
-        }
-        Numbers &n = numbers;
-        const T beta = static_cast<T>(n.turn(first, gg, dg, 0));
-        n.slope = n.DD = n.Dd = n.dd = 0; // their recurrences are only worth while where an inner product is dear
-        for (int64_t o = 0; o < s.O; ++o) {
-            d[o] = beta == 0 ? -g[o] : beta * d[o] - g[o];
-            n.slope += double(g[o]) * d[o];
-            n.DD += double(p[o]) * p[o];
-            n.Dd += double(p[o]) * d[o];
-            n.dd += double(d[o]) * d[o];
-            bend += double(active[o]) * d[o] * d[o];
-        }
-        return bend;
+    // Add a part's data terms at the shifts p + t d for TRIALS steps.
+    void try_part(int64_t panel, const T *p, const T *d, const T *t, double *sums) const {
+        const int64_t at = s.at(0, panel), o = panel * s.width;
+        bias_trials(s, Z + at, aim + at, leak, p + o, d + o, t, sums);
     }
 
-    void shift_by(T t) {
-        for (int64_t o = 0; o < s.O; ++o) shifted[o] = p[o] + t * d[o];
+    void try_all(const T *p, const T *d, const T *t, double *sums) const {
+        over_panels<TRIALS>(s, all, sums, [&](int64_t, int64_t panel, double *sum) { try_part(panel, p, d, t, sum); });
     }
+
+  private:
+    const Shape s;
+    const T leak;
+    const T *const Z, *const aim;
+    const std::vector<char> all = std::vector<char>(1, 1);
+};
+
+// One member's bias problem on `Rows`: `PanelRows`, or what else looks like it.
+template <class T, class Rows> class BiasSolver {
+  public:
+    BiasSolver(const Rows &rows, const Search &search, double lam) : rows(rows), search(search), numbers{lam} {}
+
+    // Add the displacement to b [O].
+    void run(int64_t iterations, int64_t O, T *b) {
+        numbers.data = look(at.p);
+        for (int64_t k = 0; k < iterations; ++k) {
+            at.turn(k == 0, numbers);
+            const bool moved = search.armijo ? take_armijo_step() : take_curvature_step();
+            if (k + 1 < iterations && (search.armijo || !moved)) numbers.data = look(at.p);
+        }
+        for (int64_t o = 0; o < O; ++o) b[o] += at.p[o];
+    }
+
+  private:
+    const Rows &rows;
+    const Search search;
+    Numbers numbers;
+    Iterate<T> at{rows.neurons()};
+    std::vector<T> active = at.p;
+
+    double look(const std::vector<T> &shift) { return rows.look(shift.data(), at.g.data(), active.data()); }
 
     // Such a step is nearly always taken: look at the gradient in the same pass.
-    bool take_curvature_step(double bend) {
+    bool take_curvature_step() {
+        double bend = 0;
+        for (size_t o = 0; o < active.size(); ++o) bend += double(active[o]) * at.d[o] * at.d[o];
         double t = numbers.curvature_step(bend);
         for (int64_t halving = 0; halving <= search.trials && t > 0; ++halving, t /= 2) {
             const T tried = static_cast<T>(t);
-            shift_by(tried);
-            const double there = look(shifted);
-            if (numbers.passes(tried, there, search)) {
-                numbers.data = there;
-                p.swap(shifted);
+            std::vector<T> there = at.shifted(tried);
+            const double data = look(there);
+            if (numbers.passes(tried, data, search)) {
+                numbers.data = data;
+                at.p.swap(there);
                 return true;
             }
         }
@@ -130,19 +129,13 @@ template <class T> class BiasSolver {
     }
 
     bool take_armijo_step() {
-        const auto try_steps = [&](int64_t panel, const T *t, double *sum) {
-            const int64_t at = s.at(0, panel), o = panel * s.width;
-            bias_trials(s, Z + at, aim + at, leak, p.data() + o, d.data() + o, t, sum);
-        };
-        const std::vector<T> steps = possible_steps<T>(search, numbers, s.panels(), try_steps);
+        const auto try_part = [&](int64_t part, const T *t, double *sum) { rows.try_part(part, at.p.data(), at.d.data(), t, sum); };
+        const std::vector<T> steps = possible_steps<T>(search, numbers, rows.parts(), try_part);
         for (size_t tried = 0; tried < steps.size(); tried += TRIALS) {
             double data[TRIALS];
-            over_panels<TRIALS>(s, all, data, [&](int64_t, int64_t panel, double *sum) {
-                try_steps(panel, steps.data() + tried, sum);
-            });
+            rows.try_all(at.p.data(), at.d.data(), steps.data() + tried, data);
             if (const double t = first_that_passes(search, numbers, steps.data() + tried, data); t > 0) {
-                shift_by(static_cast<T>(t));
-                p.swap(shifted);
+                at.p = at.shifted(static_cast<T>(t));
                 return true;
             }
         }
@@ -154,8 +147,10 @@ template <class T> class BiasSolver {
 template <class T>
 void move_bias(const Shape &s, const Search &search, T leak, int64_t iterations, const T *Z, const T *target, const T *lam, T *b) {
 #pragma omp parallel for schedule(static) if (s.E > 1 && !s.small())
-    for (int64_t e = 0; e < s.E; ++e)
-        BiasSolver<T>(s, search, leak, lam[e], Z + s.at(e, 0), target + s.at(e, 0)).run(iterations, b + e * s.O);
+    for (int64_t e = 0; e < s.E; ++e) {
+        const PanelRows<T> rows(s, leak, Z + s.at(e, 0), target + s.at(e, 0));
+        BiasSolver<T, PanelRows<T>>(rows, search, lam[e]).run(iterations, s.O, b + e * s.O);
+    }
 }
 
 } // namespace

@@ -11,6 +11,7 @@
 
 #include "bias.hpp"
 #include "cross.hpp"
+#include "weights.hpp"
 
 namespace {
 
@@ -225,6 +226,20 @@ void solve_linear(const Shape &s, int64_t iterations, int64_t I, int64_t differe
     }
 }
 
+// Every member of a convolution's problem in turn, its samples in parallel; stride is of the images' member, sample, channel, row
+// and column.
+template <class T>
+void minimise_weights(const Geometry &geometry, int64_t E, int64_t O, int64_t iterations, const Search &search, T leak,
+                      const T *images, const int64_t *stride, const T *Z, const T *target, const T *lam, T *b, T *P) {
+    const int64_t rows = geometry.B * geometry.rows() * geometry.columns() * O;
+    Patches<T> x(geometry);
+    for (int64_t e = 0; e < E; ++e) {
+        if (e == 0 || stride[0]) x.load(images + e * stride[0], stride + 1);
+        WeightSolver<T>(x, O, search, leak, lam[e])
+            .run(iterations, Z + e * rows, target + e * rows, b ? b + e * O : nullptr, P + e * geometry.inputs() * O);
+    }
+}
+
 } // namespace
 
 // ---- What Python calls; E, R, O come first
@@ -232,6 +247,9 @@ void solve_linear(const Shape &s, int64_t iterations, int64_t I, int64_t differe
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define SHAPE int64_t E, int64_t R, int64_t O
 #define SEARCH int64_t armijo, double sigma, double shrink, int64_t trials
+#define IMAGES                                                                                                                   \
+    int64_t B, int64_t C, int64_t H, int64_t W, int64_t kh, int64_t kw, int64_t ph, int64_t pw, int64_t of_member,               \
+        int64_t of_sample, int64_t of_channel, int64_t of_row, int64_t of_column
 
 #define EXPORTS(T, suffix)                                                                                                       \
     EXPORT void targets_##suffix(SHAPE, const T *Z, const T *delta, const T *eta, double leak, T *target, T *D) {                \
@@ -242,6 +260,12 @@ void solve_linear(const Shape &s, int64_t iterations, int64_t I, int64_t differe
                                   double leak, const T *lam, T *memory, T *b, T *Z, T *S) {                                      \
         Solver<T>({E, R, O, WIDTH<T>}, {armijo != 0, sigma, shrink, trials}, static_cast<T>(leak), memory)                       \
             .run(iterations, I, different, X, target, lam, b, Z, S);                                                             \
+    }                                                                                                                            \
+    EXPORT void minimise_weights_##suffix(SHAPE, IMAGES, const T *images, int64_t iterations, SEARCH, const T *target,           \
+                                          double leak, const T *lam, T *b, const T *Z, T *P) {                                   \
+        const int64_t stride[] = {of_member, of_sample, of_channel, of_row, of_column};                                          \
+        minimise_weights<T>({B, C, H, W, kh, kw, ph, pw}, E, O, iterations, {armijo != 0, sigma, shrink, trials},                \
+                            static_cast<T>(leak), images, stride, Z, target, lam, b, P);                                         \
     }                                                                                                                            \
     EXPORT void cross_##suffix(SHAPE, int64_t I, int64_t different, const T *D, const T *X, T *W) {                              \
         Cross<T>::add(E, R, O, I, different, D, X, W);                                                                           \

@@ -32,6 +32,17 @@ template <class T> T gradient_of(int64_t n, const T *ROW Z, const T *ROW target,
     return sum;
 }
 
+// 2 sigma'(Z) (sigma(Z) - T); returns the data term.
+template <class T> T gamma_of(int64_t n, const T *ROW Z, const T *ROW target, T leak, T *ROW gamma) {
+    T sum = 0;
+    SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
+        const T rest = activate(Z[i], leak) - target[i];
+        gamma[i] = 2 * slope_of(Z[i], leak) * rest;
+        sum += rest * rest;
+    }
+    return sum;
+}
+
 template <class T> T data_of(int64_t n, const T *ROW Z, const T *ROW target, T leak) {
     T sum = 0;
     SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
@@ -59,6 +70,20 @@ void trials_of(int64_t n, const T *ROW Z, const T *ROW image_d, const T *t, cons
     sums[1] += b;
     sums[2] += c;
     sums[3] += d;
+}
+
+template <class T> void add_multiple(int64_t n, T t, const T *ROW d, T *ROW P) {
+    SIMD for (int64_t i = 0; i < n; ++i) P[i] += t * d[i];
+}
+
+// ||sigma'(Z) image_d||^2
+template <class T> T bend_of(int64_t n, const T *ROW Z, const T *ROW image_d, T leak) {
+    T sum = 0;
+    SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
+        const T seen = slope_of(Z[i], leak) * image_d[i];
+        sum += seen * seen;
+    }
+    return sum;
 }
 
 template <class T> void add_to(int64_t n, T t, const T *ROW d, T *ROW P, const T *ROW image_d, T *ROW Z) {
@@ -139,6 +164,40 @@ struct Numbers {
         DD = std::fmax(DD + 2 * t * Dd + t * t * dd, 0.0);
         Dd += t * dd;
         data = data_t;
+    }
+};
+
+// Displacement p, direction d and gradient g where inner products are cheap: the recurrences of `Numbers` are left aside.
+template <class T> struct Iterate {
+    std::vector<T> p, d, g;
+    explicit Iterate(int64_t size) : p(size, T(0)), d(size, T(0)), g(size, T(0)) {}
+
+    // Given the data term's gradient g: all of f's, the next direction, and the line's numbers but the data term.
+    void turn(bool first, Numbers &n) {
+        const int64_t size = static_cast<int64_t>(p.size());
+        const T inverse_lam = static_cast<T>(1 / n.lam);
+        double gg = 0, dg = 0;
+        for (int64_t i = 0; i < size; ++i) {
+            g[i] += inverse_lam * p[i];
+            gg += double(g[i]) * g[i];
+            dg += double(d[i]) * g[i];
+        }
+        const T beta = static_cast<T>(n.turn(first, gg, dg, 0));
+        n.slope = n.DD = n.Dd = n.dd = 0;
+        for (int64_t i = 0; i < size; ++i) {
+            d[i] = beta == 0 ? -g[i] : beta * d[i] - g[i];
+            n.slope += double(g[i]) * d[i];
+            n.DD += double(p[i]) * p[i];
+            n.Dd += double(p[i]) * d[i];
+            n.dd += double(d[i]) * d[i];
+        }
+    }
+
+    // p + t d
+    std::vector<T> shifted(T t) const {
+        std::vector<T> there(p);
+        for (size_t i = 0; i < p.size(); ++i) there[i] += t * d[i];
+        return there;
     }
 };
 

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from sibp import layers
-from sibp.layers import Activate, Flatten, Image, MaxPool, Unfold
+from sibp.layers import Activate, Flatten, Image, MaxPool, Patches, Unfold
 
 E, B, C = 2, 3, 4
 STEPS = [
@@ -15,8 +15,6 @@ STEPS = [
     (MaxPool((2, 2), (2, 2)), (E, B, C, 7, 5)),  # a rest that no window covers
     (MaxPool((3, 2), (1, 2)), (E, B, C, 6, 6)),  # windows overlap
     (MaxPool((3, 3), (2, 2), (1, 1)), (E, B, C, 6, 6)),
-    (Unfold((5, 5), (1, 1), (2, 2)), (E, B, C, 6, 6)),
-    (Unfold((3, 2), (2, 1), (0, 1)), (E, B, C, 7, 5)),
 ]
 
 
@@ -38,7 +36,7 @@ def test_affine_and_its_adjoints(members, randn):
     X, W, b, D = randn(1, 6, 5), randn(members, 4, 5), randn(members, 1, 4), randn(members, 6, 4)
     assert torch.allclose(layers.affine(X, W, b), torch.einsum("xri,eoi->ero", X, W) + b)
     assert torch.allclose(layers.affine(X, W, None), torch.einsum("xri,eoi->ero", X, W))
-    assert torch.allclose(layers.adjoint(D, W), torch.einsum("ero,eoi->eri", D, W))
+    assert torch.allclose(layers.adjoint(D, W, X), torch.einsum("ero,eoi->eri", D, W))
     assert torch.allclose(layers.cross(D, X), torch.einsum("ero,xri->eoi", D, X))
     moved = W.clone()
     layers.add_cross(moved, D, X)
@@ -46,12 +44,37 @@ def test_affine_and_its_adjoints(members, randn):
     assert torch.allclose(layers.gram(X), torch.einsum("eri,esi->ers", X, X))
 
 
+@pytest.fixture(params=[True, False], ids=["images", "matrix"])
+def folded(request, monkeypatch):
+    """Patches as the CPU has them and as other devices do."""
+    monkeypatch.setattr(Patches, "folded", request.param)
+    return request.param
+
+
+@pytest.mark.usefixtures("folded")
+@pytest.mark.parametrize("members", [1, E])
 @pytest.mark.parametrize(("stride", "padding"), [((1, 1), (2, 2)), ((2, 1), (0, 1)), ((2, 2), (1, 0))])
-def test_a_convolution_is_the_dense_map_on_unfolded_rows(stride, padding, randn):
-    x, W, b = randn(E, B, 2, 8, 7), randn(E, 5, 2, 3, 4), randn(E, 1, 5)
-    rows, _ = Unfold((3, 4), stride, padding).forward(x)
-    Z = layers.affine(rows, W.flatten(2), b)
-    for e in range(E):
-        expected = functional.conv2d(x[e], W[e], b[e, 0], stride, padding)
-        image, _ = Image(tuple(expected.shape[2:])).forward(Z)
-        assert torch.allclose(image[e], expected, rtol=1e-12, atol=1e-13)
+def test_a_convolution_is_an_affine_map_on_its_patches(stride, padding, members, randn):
+    x, W, b = randn(members, B, 2, 8, 7).requires_grad_(), randn(E, 5, 2, 3, 4).requires_grad_(), randn(E, 1, 5)
+    images = torch.stack([functional.conv2d(x[e % members], W[e], b[e, 0], stride, padding) for e in range(E)])
+    expected = Image(images.shape[3:]).adjoint(images, None)
+    D = randn(*expected.shape)
+    by_x, by_W = torch.autograd.grad(expected, (x, W), D)
+    with torch.no_grad():
+        X, kept = Unfold((3, 4), stride, padding).forward(x)
+        back = Unfold((3, 4), stride, padding).adjoint(layers.adjoint(D, W.flatten(2), X.expand(E, -1, -1)), kept)
+        assert X.shape == layers.matrix(X).shape == (members, expected.shape[1], 24)
+        for mine, theirs in (
+            (layers.affine(X, W.flatten(2), b), expected),
+            (layers.matrix(X) @ W.flatten(2).mT + b, expected),
+            (back.sum(0, keepdim=True) if members == 1 else back, by_x),
+            (layers.cross(D, X), by_W.flatten(2)),
+        ):
+            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_patches_that_members_share_are_unfolded_once(randn):
+    X, _ = Unfold((2, 2)).forward(randn(1, B, 2, 4, 4))
+    rows = X.rows
+    assert X.expand(E, -1, -1).rows.data_ptr() == rows.data_ptr()
+    assert X.expand(E, -1, -1).shape == (E, *rows.shape[1:])

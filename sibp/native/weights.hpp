@@ -1,0 +1,239 @@
+// A convolution's subproblems in weight space: iterates [I, O] are small, everything over the rows goes by in blocks of samples.
+//
+// Arrays over the rows are [S, O, span], zeros where positions mean nothing (patches.hpp). An iteration of the nonlinear solver is
+// two visits of every block: image_d and the curvature in the first; Z += t image_d, the data term and the gradient in the second,
+// with what lies between staying in cache. The linear solver needs one, as its image_d is used up at once.
+// Sums and gradients are formed per chunk of blocks in a fixed order and the chunks, whose number depends on the batch alone, are
+// added up in order, so the result does not depend on the number of threads.
+#pragma once
+
+#include "bias.hpp"
+#include "patches.hpp"
+
+namespace {
+
+constexpr int64_t CHUNKS = 32;
+
+// The blocks of one member in chunks, for threads.
+struct Chunks {
+    int64_t blocks, work; // work: numbers in an array over the rows
+    int64_t count() const { return std::min(blocks, CHUNKS); }
+
+    // Run body(block, chunk, sums) and add up each chunk's N sums in order.
+    template <int N, class Body> void run(double *sums, Body body) const {
+        std::vector<double> parts(static_cast<size_t>(count() * (N ? N : 1)), 0.0);
+        double *part = parts.data();
+#pragma omp parallel for schedule(static) if (work >= SMALL)
+        for (int64_t chunk = 0; chunk < count(); ++chunk)
+            for (int64_t block = chunk * blocks / count(); block < (chunk + 1) * blocks / count(); ++block)
+                body(block, chunk, part + chunk * N);
+        for (int n = 0; n < N; ++n) {
+            sums[n] = 0;
+            for (int64_t chunk = 0; chunk < count(); ++chunk) sums[n] += parts[chunk * N + n];
+        }
+    }
+
+    // Add up what each chunk left in its own row of `parts` [chunks, size], and clear it.
+    template <class T> void add_up(std::vector<T> &parts, int64_t size, T *sum) const {
+        std::fill_n(sum, size, T(0));
+        for (int64_t chunk = 0; chunk < count(); ++chunk)
+            for (int64_t i = 0; i < size; ++i) sum[i] += parts[chunk * size + i];
+        std::fill(parts.begin(), parts.end(), T(0));
+    }
+};
+
+// One member's Z and target over positions, as the bias problem sees them; see PanelRows.
+template <class T> class SpanRows {
+  public:
+    SpanRows(const Patches<T> &x, const Chunks &chunks, int64_t O, T leak, const T *Z, const T *target)
+        : x(x), chunks(chunks), O(O), leak(leak), Z(Z), aim(target), found(chunks.count() * 2 * O, 0.0) {}
+    int64_t parts() const { return x.blocks(); }
+    int64_t neurons() const { return O; }
+
+    double look(const T *shift, T *gradient, T *active) const {
+        double data;
+        chunks.run<1>(&data, [&](int64_t block, int64_t chunk, double *sum) {
+            over_spans(block, [&](int64_t o, int64_t at) {
+                T total = 0, g = 0, n = 0;
+                look_at(Z + at, aim + at, shift[o], total, g, n);
+                sum[0] += total;
+                found[chunk * 2 * O + o] += 2 * double(g);
+                found[chunk * 2 * O + O + o] += n;
+            });
+        });
+        std::vector<double> both(2 * O);
+        chunks.add_up(found, 2 * O, both.data());
+        for (int64_t o = 0; o < O; ++o) {
+            gradient[o] = static_cast<T>(both[o]);
+            active[o] = static_cast<T>(both[O + o]);
+        }
+        return data;
+    }
+
+    void try_part(int64_t block, const T *p, const T *d, const T *t, double *sums) const {
+        over_spans(block, [&](int64_t o, int64_t at) {
+            for (int j = 0; j < TRIALS; ++j) sums[j] += data_at(Z + at, aim + at, p[o] + t[j] * d[o]);
+        });
+    }
+
+    void try_all(const T *p, const T *d, const T *t, double *sums) const {
+        chunks.run<TRIALS>(sums, [&](int64_t block, int64_t, double *sum) { try_part(block, p, d, t, sum); });
+    }
+
+  private:
+    const Patches<T> &x;
+    const Chunks &chunks;
+    const int64_t O;
+    const T leak;
+    const T *const Z, *const aim;
+    mutable std::vector<double> found;
+
+    template <class Body> void over_spans(int64_t block, Body body) const {
+        for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s)
+            for (int64_t o = 0; o < O; ++o) body(o, (s * O + o) * x.span);
+    }
+
+    // A shift moves positions that mean nothing as well: leave them out.
+    void look_at(const T *ROW z, const T *ROW target, T shift, T &total, T &gradient, T &active) const {
+        const T *ROW real = x.mask(), leak = this->leak;
+        T sum = 0, g = 0, n = 0;
+        SUM(omp simd reduction(+ : sum, g, n)) for (int64_t p = 0; p < x.span; ++p) {
+            const T at = z[p] + shift, slope = real[p] > 0 ? slope_of(at, leak) : T(0);
+            const T rest = real[p] > 0 ? activate(at, leak) - target[p] : T(0);
+            sum += rest * rest;
+            g += slope * rest;
+            n += slope * slope;
+        }
+        total = sum, gradient = g, active = n;
+    }
+
+    T data_at(const T *ROW z, const T *ROW target, T shift) const {
+        const T *ROW real = x.mask(), leak = this->leak;
+        T sum = 0;
+        SUM(omp simd reduction(+ : sum)) for (int64_t p = 0; p < x.span; ++p) {
+            const T rest = real[p] > 0 ? activate(z[p] + shift, leak) - target[p] : T(0);
+            sum += rest * rest;
+        }
+        return sum;
+    }
+};
+
+// One member's W-problem, and the bias problem after it.
+template <class T> class WeightSolver {
+  public:
+    WeightSolver(const Patches<T> &x, int64_t O, const Search &search, T leak, double lam)
+        : x(x), O(O), search(search), leak(leak), lam(lam), Z(size()), aim(size()), image_d(size()) {}
+
+    // Z_rows and target [R, O]; writes the displacement P [I, O], and adds that of the bias to b if there is one.
+    void run(int64_t iterations, const T *Z_rows, const T *target, T *b, T *P) {
+        numbers.data = begin(Z_rows, target);
+        for (int64_t k = 0; k < iterations; ++k) {
+            at.turn(k == 0, numbers);
+            const double bend = look_along();
+            if (search.armijo)
+                take_armijo_step(k + 1 == iterations);
+            else
+                take_curvature_step(bend, k + 1 == iterations);
+        }
+        std::copy(at.p.begin(), at.p.end(), P);
+        if (!b) return;
+        const SpanRows<T> rows(x, chunks, O, leak, Z.data, aim.data);
+        BiasSolver<T, SpanRows<T>>(rows, search, lam).run(iterations, O, b);
+    }
+
+  private:
+    const Patches<T> &x;
+    const int64_t O;
+    const Search search;
+    const T leak;
+    const double lam;
+    const Chunks chunks{x.blocks(), size()};
+    Buffer<T> Z, aim, image_d;
+    Iterate<T> at{x.at.inputs() * O};
+    std::vector<T> gradients = std::vector<T>(chunks.count() * at.p.size(), T(0)); // of every chunk
+    Numbers numbers{lam};
+
+    int64_t size() const { return x.at.B * O * x.span; }
+    int64_t sample(int64_t s) const { return s * O * x.span; }
+
+    double begin(const T *Z_rows, const T *target) {
+        const int64_t rows = x.at.rows() * x.at.columns() * O;
+        chunks.run<0>(nullptr, [&](int64_t block, int64_t, double *) {
+            for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s) {
+                x.to_span(O, Z_rows + s * rows, Z.data + sample(s));
+                x.to_span(O, target + s * rows, aim.data + sample(s));
+            }
+        });
+        return move(0, false);
+    }
+
+    // image_d and ||sigma'(Z) image_d||^2.
+    double look_along() {
+        const std::vector<T> packed = x.packed(O, at.d.data());
+        double bend;
+        chunks.run<1>(&bend, [&](int64_t block, int64_t, double *sum) {
+            for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s) {
+                x.image(O, s, packed, nullptr, image_d.data + sample(s));
+                for (int64_t o = sample(s); o < sample(s + 1); o += x.span) sum[0] += bend_of(x.span, Z.data + o, image_d.data + o, leak);
+            }
+        });
+        return bend;
+    }
+
+    // Z += t image_d; returns the data term there, and leaves its gradient unless this is the last time.
+    double move(T t, bool last) {
+        double data;
+        chunks.run<1>(&data, [&](int64_t block, int64_t chunk, double *sum) {
+            const int64_t first = sample(x.first(block)), n = x.count(block) * O * x.span;
+            Buffer<T> gamma(last ? 0 : n);
+            for (int64_t o = 0; o < n; o += x.span) {
+                T *z = Z.data + first + o;
+                const T *target = aim.data + first + o;
+                if (t != 0) add_multiple(x.span, t, image_d.data + first + o, z);
+                sum[0] += last ? data_of(x.span, z, target, leak) : gamma_of(x.span, z, target, leak, gamma.data + o);
+            }
+            if (!last) x.add_coordinates(O, block, gamma.data, gradients.data() + chunk * at.g.size());
+        });
+        if (!last) chunks.add_up(gradients, at.g.size(), at.g.data());
+        return data;
+    }
+
+    // The step is taken at once, and taken back, halved, where it did not lower f.
+    void take_curvature_step(double bend, bool last) {
+        T t = static_cast<T>(numbers.curvature_step(bend)), taken = 0;
+        for (int64_t halving = 0;; ++halving) {
+            const double data = move(t - taken, last);
+            taken = t;
+            if (t == 0 || numbers.passes(t, data, search)) {
+                if (t != 0) numbers.data = data;
+                break;
+            }
+            t = halving < search.trials ? t / 2 : 0;
+        }
+        if (taken != 0) at.p = at.shifted(taken);
+    }
+
+    void take_armijo_step(bool last) {
+        const T t = armijo_step();
+        numbers.data = move(t, last);
+        if (t != 0) at.p = at.shifted(t);
+    }
+
+    // The first t = shrink^m, m < trials, that passes Armijo's test strictly, or 0.
+    T armijo_step() {
+        const auto try_block = [&](int64_t block, const T *t, double *sum) {
+            for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s)
+                for (int64_t o = sample(s); o < sample(s + 1); o += x.span)
+                    trials_of(x.span, Z.data + o, image_d.data + o, t, aim.data + o, leak, sum);
+        };
+        const std::vector<T> steps = possible_steps<T>(search, numbers, x.blocks(), try_block);
+        for (size_t tried = 0; tried < steps.size(); tried += TRIALS) {
+            double data[TRIALS];
+            chunks.run<TRIALS>(data, [&](int64_t block, int64_t, double *sum) { try_block(block, steps.data() + tried, sum); });
+            if (const double t = first_that_passes(search, numbers, steps.data() + tried, data); t > 0) return static_cast<T>(t);
+        }
+        return 0;
+    }
+};
+
+} // namespace
