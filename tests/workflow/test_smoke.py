@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.workflow import browser
 from tests.workflow.conftest import copy_repository, jobs, snakemake
 
-EXHIBITS = ("i-table1", "j-fig2", "j-fig3")  # of another's runs, of none, of its own
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+# of another's runs, of none, of its own; and a third figure, since two that differ in two labels break Snakemake's page
+EXHIBITS = ("i-table1", "j-fig2", "j-fig3", "i-fig2")
 SMOKE = ("--quiet", "rules", "--configfile", "workflow/smoke.yaml", "--config", "jobs=together", "root=out")
 
 
@@ -73,11 +78,26 @@ def test_a_second_run_does_nothing(made):
     assert jobs(snakemake(made[0], *SMOKE)) == {}
 
 
-def test_the_report_of_snakemake_holds_the_exhibits_with_their_captions(made):
+@pytest.fixture(scope="module")
+def page(made):
+    """The HTML report of Snakemake on that run."""
     snakemake(made[0], *SMOKE, "--report", "out/report.html")
-    page = (made[0] / "out/report.html").read_text(encoding="utf-8")
-    assert all(exhibit in page for exhibit in EXHIBITS)
-    assert "The gradient of (w^7 - 1)^2" in page
+    return made[0] / "out/report.html"
+
+
+def test_the_report_of_snakemake_holds_the_exhibits_with_their_captions(page):
+    text = page.read_text(encoding="utf-8")
+    assert all(exhibit in text for exhibit in EXHIBITS)
+    assert "The gradient of (w^7 - 1)^2" in text
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_a_browser_shows_every_figure_with_its_caption_and_no_error(page, tmp_path):
+    figures, others = browser.walk(BROWSER, page, tmp_path)
+    assert figures.keys() == {exhibit for exhibit in EXHIBITS if "-fig" in exhibit}, others
+    assert all(width > 300 for width, _ in figures.values())
+    assert "The gradient of (w^7 - 1)^2" in figures["j-fig2"][1] and "Scale: smoke" in figures["j-fig3"][1]
+    assert others == [f"SEEN {len(figures)}"]  # nothing but the walk's own last line
 
 
 def test_a_touched_notebook_draws_nothing_anew_and_an_edited_one_does(made):
