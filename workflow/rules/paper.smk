@@ -44,6 +44,7 @@ rule claims:
     input:
         tables=[file for exhibit in EXHIBITS for file in runs(exhibit, "parquet")],
         records=[file for exhibit in EXHIBITS for file in runs(exhibit, "json")],
+        exhibits=[f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") and not labels(exhibit)],
         claims="workflow/claims.yaml",
         script="workflow/scripts/claims.py",
     output:
@@ -55,5 +56,7 @@ rule claims:
         "../../envs/environment.yaml"
     params:
         results=lambda wildcards, output: Path(output.table).parent,
+        tables=lambda wildcards, output: Path(output.page).parent / "tables",
     shell:
-        "python {input.script} {params.results} --claims {input.claims} --output {output.page} --json {output.table} > {log} 2>&1"
+        "python {input.script} {params.results} --tables {params.tables} --claims {input.claims} --output {output.page}"
+        " --json {output.table} > {log} 2>&1"

@@ -1,11 +1,13 @@
 """Hold the runs against workflow/claims.yaml: a verdict on every claim of the papers, by criteria written down before the runs.
 
-    python workflow/scripts/claims.py RESULTS --claims workflow/claims.yaml --output paper/claims.md --json results/claims.json
+    python workflow/scripts/claims.py RESULTS --tables paper/tables --claims workflow/claims.yaml --output paper/claims.md
+        --json results/claims.json
 
 RESULTS is the folder with runs/. A claim has one or more tests. A test takes a quantity, one number for each seed, and asks whether it is
 at least, at most, or within a tolerance of a value, or above or below another quantity (seed by seed). It passes if the whole 95 %
 interval of the mean (Student's t) does, is open if only the mean does, and fails otherwise. All tests passed: reproduced; some passed
-or open: partly; none: not reproduced. With one seed there is no interval, the number itself decides, and the row says so.
+or open: partly; none: not reproduced. With one seed there is no interval, the number itself decides, and the row says so. A test may
+also ask an exhibit's table instead: whether a column has a value, or another column's, in all rows that it names.
 """
 
 import argparse
@@ -145,6 +147,17 @@ def run_test(runs: Runs, exhibit: str, test: dict[str, Any]) -> Outcome:
     return Outcome(judge(values, *bounds[name](test[name])), describe(values))
 
 
+def read_table(table: pd.DataFrame, test: dict[str, Any]) -> Outcome:
+    """Return the outcome of a test of an exhibit's rows: does `column` equal `equals`, a value or a column, in all of them?"""
+    for name, value in test.get("where", {}).items():
+        table = table[table[name].isin([value] if isinstance(value, str) else value)]
+    if table.empty:
+        raise LookupError(f"no row of {test['table']} has {test['where']}")
+    other = test["equals"]
+    right = table[test["column"]] == (table[other] if isinstance(other, str) else other)
+    return Outcome("pass" if right.all() else "fail", f"{right.sum()} of {len(right)}")
+
+
 def verdict(outcomes: list[Outcome]) -> str:
     """Return the verdict on a claim from its tests."""
     results = [outcome.result for outcome in outcomes]
@@ -153,22 +166,25 @@ def verdict(outcomes: list[Outcome]) -> str:
     return "partly" if any(result in ("pass", "open") for result in results) else "not reproduced"
 
 
-def evaluate(runs: Runs, claim: dict[str, Any]) -> dict[str, Any]:
+def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     """Return a claim's row: verdict, our numbers, scale, seeds and training seconds."""
-    exhibit = claim["runs"]
-    used = {(q.get("exhibit", exhibit), q["label"]) for t in claim["tests"] for q in (t["quantity"], t.get("than")) if q}
     head = {key: claim[key] for key in ("id", "place", "says", "paper", "criterion")}
     head["command"] = f"snakemake --cores all {claim['exhibit']}"
-    if not all(runs.has(*pair) for pair in used):
+    of_tables = [test for test in claim["tests"] if "table" in test]
+    of_runs = [test for test in claim["tests"] if "table" not in test]
+    used = {(q.get("exhibit", claim.get("runs")), q["label"]) for t in of_runs for q in (t["quantity"], t.get("than")) if q}
+    files = {test["table"]: tables / f"{test['table']}.csv" for test in of_tables}
+    if not all(runs.has(*pair) for pair in used) or not all(file.exists() for file in files.values()):
         return head | {"verdict": "not run", "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
-    outcomes = [run_test(runs, exhibit, test) for test in claim["tests"]]
+    outcomes = [run_test(runs, claim["runs"], test) for test in of_runs]
+    outcomes += [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
     records = [runs.record(*pair) for pair in sorted(used)]
     return head | {
         "verdict": verdict(outcomes),
         "ours": "; ".join(outcome.text for outcome in outcomes),
         "results": [outcome.result for outcome in outcomes],
-        "scale": records[0]["scale"],
-        "seeds": len(records[0]["seeds"]),
+        "scale": records[0]["scale"] if records else "",
+        "seeds": len(records[0]["seeds"]) if records else 0,
         "seconds": round(sum(record["seconds"].get("train", 0.0) for record in records), 1),
     }
 
@@ -201,13 +217,14 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
+    parser.add_argument("--tables", required=True, type=Path)
     parser.add_argument("--claims", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--json", required=True, type=Path)
     arguments = parser.parse_args()
     claims = yaml.safe_load(arguments.claims.read_text(encoding="utf-8"))
     runs = Runs(arguments.results / "runs")
-    rows = [evaluate(runs, claim) for claim in claims]
+    rows = [evaluate(runs, arguments.tables, claim) for claim in claims]
     write(arguments.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     write(arguments.output, markdown(rows))
 

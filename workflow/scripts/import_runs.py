@@ -149,9 +149,9 @@ def tell_snakemake(names: list[str], scale: str, root: str) -> None:
 
 def returned(place: Path) -> list[Path]:
     """Return the files to read."""
-    files = sorted(place.glob("*.zip")) if place.is_dir() else [place]
+    files = sorted(place.glob("*.zip")) if place.is_dir() else [place] if place.is_file() else []
     if not files:
-        raise CampaignError(f"{place}: holds no *.zip; need the folder with the returned.zip that run.py has written")
+        raise CampaignError(f"{place}: holds no *.zip; need a folder with what run.py has written, returned.zip")
     return files
 
 
@@ -187,9 +187,8 @@ def main() -> int:
                 print(f"import: refused {line}", file=sys.stderr)
             if here:
                 tell_snakemake(here, scale, arguments.root)
-                print(
-                    f"{path}: {len(here)} jobs at scale {scale} are in {Path(arguments.root) / 'results/runs'}, done for Snakemake"
-                )
+                place = Path(arguments.root) / "results/runs"
+                print(f"{path}: {len(here)} jobs are in {place}, done for Snakemake at scale {scale}")
     except (CampaignError, OSError) as fault:
         sys.exit(f"import: {fault}")
     return int(bad > 0)
