@@ -81,7 +81,7 @@ def test_a_bad_setting_gets_one_line(repository):
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--config", "scale=lapto"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "config scale: got 'lapto', need one of auto, full, laptop, smoke" in done.stdout + done.stderr
+    assert "config scale: got 'lapto', need one of auto, cpu, full, laptop, smoke" in done.stdout + done.stderr
 
 
 def test_lint_finds_nothing(repository):

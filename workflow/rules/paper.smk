@@ -44,7 +44,9 @@ rule claims:
     input:
         tables=[file for exhibit in EXHIBITS for file in runs(exhibit, "parquet")],
         records=[file for exhibit in EXHIBITS for file in runs(exhibit, "json")],
-        exhibits=[f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") and not labels(exhibit)],
+        exhibits=[
+            f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") and not labels(exhibit)
+        ],
         claims="workflow/claims.yaml",
         script="workflow/scripts/claims.py",
     output:
