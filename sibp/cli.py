@@ -245,7 +245,7 @@ def _resolved(path: Path, scale: str, device: str) -> "Experiment":
     name = scale if scale != "auto" else "full" if device == "cuda" else "laptop"
     beside = path.resolve().parent.parent / "scales"
     folder = beside if beside.is_dir() else EXPERIMENTS.parent / "scales"
-    return specs.resolve(experiment, specs.load_scale(name, folder))
+    return specs.resolve(experiment, specs.load_scale(name, folder, also=["auto"]))
 
 
 def _check_data(experiment: "Experiment", root: str | None) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,10 @@ def load_experiment(path: str | Path) -> Experiment:
     return experiment
 
 
-def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales") -> Scale:
+def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales", also: Sequence[str] = ()) -> Scale:
     """Read a scale by its name in a folder, or by the path of its file (anything that ends in .yaml).
+
+    `also` are names that the caller takes before, for the list of what is allowed.
 
     Raises:
         SpecError: if there is no such scale, or anything in it is wrong.
@@ -70,7 +72,7 @@ def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales")
         path = Path(folder) / f"{name_or_path}.yaml"
         known = sorted(file.stem for file in Path(folder).glob("*.yaml"))
         if path.stem not in known:
-            raise SpecError(f"scale: {wording.need(str(name_or_path), known or [f'a file in {folder}'])}")
+            raise SpecError(f"scale: {wording.need(str(name_or_path), [*also, *known] if known else [f'a file in {folder}'])}")
     scale = parse(Scale, _read(path), str(path))
     if scale.name != path.stem:
         raise SpecError(f"{path}: name: got {scale.name!r}, need {path.stem!r}, the file's name")
