@@ -1,10 +1,13 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm
+.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-import
 
 BIN   := .venv/bin
 SNAKEMAKE = $(BIN)/python workflow/scripts/alone.py $(BIN)/snakemake
 CORES := all# make CORES=4
+NODE_PYTHON   := 3.12# of the machine without a network that gpu-bundle is for
+NODE_PLATFORM := x86_64-manylinux_2_28
+NODE_HAS      := torch numpy pandas pyarrow
 ARGS  := # more options for snakemake: make ARGS="--config scale=laptop"
 
 help: ## list the targets
@@ -53,6 +56,12 @@ compare: setup ## are this run's results those of results/reference/, up to what
 
 artifact: setup ## one archive of source, lock file, results and descriptions that checks itself, into dist/
 	@$(BIN)/python workflow/scripts/artifact.py
+
+gpu-bundle: setup ## .bundle/, one folder from which a GPU machine without a network trains what is left
+	@$(BIN)/python workflow/scripts/bundle.py --python $(NODE_PYTHON) --platform $(NODE_PLATFORM) --has $(NODE_HAS) $(ARGS)
+
+gpu-import: setup ## take what came back as done: make gpu-import FOLDER=...
+	@$(BIN)/python workflow/scripts/import_runs.py $(FOLDER)
 
 fuzz: setup ## thousands of broken files, command lines and random networks
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz
