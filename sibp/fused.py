@@ -21,11 +21,13 @@ def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Te
     """Return whether `minimise` can take the place of the eager solver."""
     plain = rules.restart and rules.period is None and not rules.tolerance and not per_neuron
     searched = plain and isinstance(rules.search, Armijo | Curvature)
-    return searched and (isinstance(space, BatchSpace) or _convolves(space)) and native.supports(activation, Z)
+    return searched and _knows(space) and native.supports(activation, Z)
 
 
-def _convolves(space: Space) -> bool:
-    """Return whether the kernels know this weight space: over a convolution's patches."""
+def _knows(space: Space) -> bool:
+    """Return whether there are kernels for this space: batch space, and weight space over a convolution's patches."""
+    if isinstance(space, BatchSpace):
+        return True
     return isinstance(space, WeightSpace) and isinstance(space.X, Patches) and space.X.step.stride == (1, 1)
 
 
@@ -105,11 +107,14 @@ def _minimise_weights(
 def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
     """Do what `conjugate_gradient.solve_linear` does, by a kernel where one applies; see there.
 
-    Cost per iteration in batch space: one product of R^2 O, and elementwise work in the nearest caches.
+    Cost per iteration in batch space: one product of R^2 O, and elementwise work in the nearest caches; in weight space two products
+    of R I O and no array over the rows in memory.
     """
-    if not (isinstance(space, BatchSpace) and native.supports("identity", R)):
+    if not (_knows(space) and native.supports("identity", R)):
         return conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)
-    D = torch.empty_like(R, memory_format=torch.contiguous_format)
+    batch = isinstance(space, BatchSpace)
+    D = R.new_empty(R.shape if batch else (R.shape[0], space.X.shape[2] + space.joint, R.shape[2]))
+    name, X = ("linear", _rows(space)) if batch else ("linear_weights", _images(space.X))
     column = (torch.zeros_like(lam) + tolerance).contiguous()
-    native.call("linear", R.shape, R.dtype, *_rows(space), int(space.joint), iterations, R.contiguous(), lam, column, D)
+    native.call(name, R.shape, R.dtype, *X, int(space.joint), iterations, R.contiguous(), lam, column, D)
     return D

@@ -11,6 +11,7 @@
 
 #include "bias.hpp"
 #include "cross.hpp"
+#include "linear.hpp"
 #include "weights.hpp"
 
 namespace {
@@ -164,79 +165,14 @@ template <class T> class Solver {
     }
 };
 
-// Linear conjugate gradient is one per neuron, so a panel's neurons are solved from start to end in one visit.
-
-template <class T> struct LinearPanel {
-    static constexpr int64_t W = WIDTH<T>;
-    T *ROW r, *ROW image_r, *ROW d, *ROW image_d, *ROW D;
-    T rr[W], least[W];
-
-    // Given the residual r and its image: rr = <r, image_r>, beta = rr / rr_old, d = r + beta d,
-    // t = rr / <image_d, image_d + mu d>, D += t d, r -= t (image_d + mu d). A neuron at or below its floor stays.
-    void step(int64_t R, bool first, T tolerance, T mu) {
-        T fresh[W] = {}, beta[W], bend[W] = {}, t[W];
-        for (int64_t i = 0; i < R * W; i += W)
-            SIMD for (int64_t o = 0; o < W; ++o) fresh[o] += r[i + o] * image_r[i + o];
-        for (int64_t o = 0; o < W; ++o) {
-            fresh[o] = fresh[o] > 0 ? fresh[o] : 0; // K may be nearly singular
-            if (first) least[o] = tolerance * tolerance * fresh[o];
-            beta[o] = !first && rr[o] > 0 ? fresh[o] / rr[o] : 0;
-            rr[o] = fresh[o];
-        }
-        for (int64_t i = 0; i < R * W; i += W)
-            SIMD for (int64_t o = 0; o < W; ++o) {
-                d[i + o] = r[i + o] + beta[o] * d[i + o];
-                image_d[i + o] = image_r[i + o] + beta[o] * image_d[i + o];
-                bend[o] += image_d[i + o] * (image_d[i + o] + mu * d[i + o]);
-            }
-        for (int64_t o = 0; o < W; ++o) t[o] = bend[o] > 0 && fresh[o] > least[o] ? fresh[o] / bend[o] : 0;
-        for (int64_t i = 0; i < R * W; i += W)
-            SIMD for (int64_t o = 0; o < W; ++o) {
-                D[i + o] += t[o] * d[i + o];
-                r[i + o] -= t[o] * (image_d[i + o] + mu * d[i + o]);
-            }
-    }
-};
-
-// Coordinates of D = argmin ||X D + residual||^2 + 1/(2 lam) ||D||^2 for every neuron.
-template <class T>
-void solve_linear(const Shape &s, int64_t iterations, int64_t I, int64_t different, bool joint, const T *X, const T *residual,
-                  const T *lam, const T *tolerance, T *result) {
-    Buffer<T> packed(s.E * s.packed());
-    gram(s, I, different, joint, X, packed.data);
-#pragma omp parallel if (!s.small())
-    {
-        Buffer<T> memory(5 * s.panel());
-        const auto array = [&](int n) { return memory.data + n * s.panel(); };
-        LinearPanel<T> panel{array(0), array(1), array(2), array(3), array(4), {}, {}};
-#pragma omp for schedule(static)
-        for (int64_t job = 0; job < s.E * s.panels(); ++job) {
-            const int64_t e = job / s.panels(), p = job % s.panels();
-            to_panel(s, residual, e, p, panel.r);
-            for (int64_t i = 0; i < s.panel(); ++i) panel.r[i] = -panel.r[i];
-            std::fill(panel.d, panel.d + s.panel(), T(0));
-            std::fill(panel.image_d, panel.image_d + s.panel(), T(0));
-            std::fill(panel.D, panel.D + s.panel(), T(0));
-            for (int64_t k = 0; k < iterations; ++k) {
-                product(s, packed.data + e * s.packed(), panel.r, panel.image_r);
-                panel.step(s.R, k == 0, tolerance[e], 1 / (2 * lam[e]));
-            }
-            from_panel(s, panel.D, e, p, result);
-        }
-    }
-}
-
 // Every member of a convolution's problem in turn, its samples in parallel; stride is of the images' member, sample, channel, row
 // and column.
-template <class T>
-void minimise_weights(const Geometry &geometry, int64_t E, int64_t O, int64_t iterations, const Search &search, T leak,
-                      const T *images, const int64_t *stride, const T *Z, const T *target, const T *lam, T *b, T *P) {
-    const int64_t rows = geometry.B * geometry.rows() * geometry.columns() * O;
+template <class T, class Body>
+void over_members(const Geometry &geometry, int64_t E, const T *images, const int64_t *stride, Body body) {
     Patches<T> x(geometry);
     for (int64_t e = 0; e < E; ++e) {
         if (e == 0 || stride[0]) x.load(images + e * stride[0], stride + 1);
-        WeightSolver<T>(x, O, search, leak, lam[e])
-            .run(iterations, Z + e * rows, target + e * rows, b ? b + e * O : nullptr, P + e * geometry.inputs() * O);
+        body(e, x);
     }
 }
 
@@ -263,9 +199,22 @@ void minimise_weights(const Geometry &geometry, int64_t E, int64_t O, int64_t it
     }                                                                                                                            \
     EXPORT void minimise_weights_##suffix(SHAPE, IMAGES, const T *images, int64_t iterations, SEARCH, const T *target,           \
                                           double leak, const T *lam, T *b, const T *Z, T *P) {                                   \
+        const Geometry geometry{B, C, H, W, kh, kw, ph, pw};                                                                     \
         const int64_t stride[] = {of_member, of_sample, of_channel, of_row, of_column};                                          \
-        minimise_weights<T>({B, C, H, W, kh, kw, ph, pw}, E, O, iterations, {armijo != 0, sigma, shrink, trials},                \
-                            static_cast<T>(leak), images, stride, Z, target, lam, b, P);                                         \
+        const Search search{armijo != 0, sigma, shrink, trials};                                                                 \
+        over_members<T>(geometry, E, images, stride, [&](int64_t e, const Patches<T> &x) {                                       \
+            WeightSolver<T>(x, O, search, static_cast<T>(leak), lam[e])                                                          \
+                .run(iterations, Z + e * R * O, target + e * R * O, b ? b + e * O : nullptr, P + e * geometry.inputs() * O);     \
+        });                                                                                                                      \
+    }                                                                                                                            \
+    EXPORT void linear_weights_##suffix(SHAPE, IMAGES, const T *images, int64_t joint, int64_t iterations, const T *residual,    \
+                                        const T *lam, const T *tolerance, T *result) {                                           \
+        const Geometry geometry{B, C, H, W, kh, kw, ph, pw};                                                                     \
+        const int64_t stride[] = {of_member, of_sample, of_channel, of_row, of_column};                                          \
+        over_members<T>(geometry, E, images, stride, [&](int64_t e, const Patches<T> &x) {                                       \
+            LinearWeights<T>(x, O, joint != 0, 1 / (2 * lam[e]), tolerance[e])                                                   \
+                .run(iterations, residual + e * R * O, result + e * (geometry.inputs() + joint) * O);                            \
+        });                                                                                                                      \
     }                                                                                                                            \
     EXPORT void cross_##suffix(SHAPE, int64_t I, int64_t different, const T *D, const T *X, T *W) {                              \
         Cross<T>::add(E, R, O, I, different, D, X, W);                                                                           \

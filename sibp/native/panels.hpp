@@ -28,10 +28,32 @@ template <class T> using Vector = typename Lanes<T>::type;
 template <class T> constexpr int64_t LANES = BYTES / sizeof(T);
 template <class T> constexpr int64_t WIDTH = 2 * LANES<T>;
 
+// The sum of N lanes: half onto half, down to 16 bytes.
+template <class T, int N, class V> T total_of(const V &v) {
+    if constexpr (N * sizeof(T) <= 16) {
+        T total = v[0];
+        for (int n = 1; n < N; ++n) total += v[n];
+        return total;
+    } else {
+        typedef T Half __attribute__((vector_size(N / 2 * sizeof(T)), may_alias));
+        Half halves[2];
+        std::memcpy(halves, &v, sizeof(halves));
+        return total_of<T, N / 2>(halves[0] + halves[1]);
+    }
+}
+
 #define ROW __restrict
 #define SIMD _Pragma("omp simd")
 #define SUM(...) _Pragma(#__VA_ARGS__)
 #define UNROLL _Pragma("GCC unroll 16")
+// Keep a vector that several products need in a register: the compiler would load it from memory for each of them.
+#if defined(__x86_64__)
+#define HOLD(v) asm("" : "+v"(v))
+#elif defined(__aarch64__)
+#define HOLD(v) asm("" : "+w"(v))
+#else
+#define HOLD(v)
+#endif
 
 struct Shape {
     int64_t E, R, O, width;

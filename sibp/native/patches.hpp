@@ -151,19 +151,52 @@ template <class T> class Patches {
             UNROLL for (int n = 0; n < M; ++n) right[n] = D + std::min(o + n, O - 1) * span; // beyond the last, the last one again
             for (int64_t p = 0; p < span; p += LANES<T>) {
                 Vector<T> b[M];
-                UNROLL for (int n = 0; n < M; ++n) b[n] = load_vector(right[n] + p);
+                UNROLL for (int n = 0; n < M; ++n) {
+                    b[n] = load_vector(right[n] + p);
+                    HOLD(b[n]);
+                }
                 UNROLL for (int m = 0; m < TILE; ++m) {
                     const Vector<T> a = load_vector(left[m] + p);
                     UNROLL for (int n = 0; n < M; ++n) sum[m][n] += a * b[n];
                 }
             }
         }
-        for (int64_t m = 0; m < std::min<int64_t>(TILE, at.inputs() - i); ++m)
-            for (int64_t n = 0; n < std::min<int64_t>(M, O - o); ++n) {
-                T total = 0;
-                for (int64_t l = 0; l < LANES<T>; ++l) total += sum[m][n][l];
-                G[(i + m) * O + o + n] += total;
+        UNROLL for (int m = 0; m < TILE; ++m)
+            UNROLL for (int n = 0; n < M; ++n) {
+                const T total = total_of<T, LANES<T>>(sum[m][n]);
+                if (i + m < at.inputs() && o + n < O) G[(i + m) * O + o + n] += total;
             }
+    }
+};
+
+constexpr int64_t CHUNKS = 32;
+
+// The blocks of one member in chunks, for threads. Sums and gradients are formed per chunk in a fixed order, and the chunks, whose
+// number depends on the batch alone, are added up in order, so the result does not depend on the number of threads.
+struct Chunks {
+    int64_t blocks, work; // work: numbers in an array over the rows
+    int64_t count() const { return std::min(blocks, CHUNKS); }
+
+    // Run body(block, chunk, sums) and add up each chunk's N sums in order.
+    template <int N, class Body> void run(double *sums, Body body) const {
+        std::vector<double> parts(static_cast<size_t>(count() * (N ? N : 1)), 0.0);
+        double *part = parts.data();
+#pragma omp parallel for schedule(static) if (work >= SMALL)
+        for (int64_t chunk = 0; chunk < count(); ++chunk)
+            for (int64_t block = chunk * blocks / count(); block < (chunk + 1) * blocks / count(); ++block)
+                body(block, chunk, part + chunk * N);
+        for (int n = 0; n < N; ++n) {
+            sums[n] = 0;
+            for (int64_t chunk = 0; chunk < count(); ++chunk) sums[n] += parts[chunk * N + n];
+        }
+    }
+
+    // Add up what each chunk left in its own row of `parts` [chunks, size], and clear it.
+    template <class T> void add_up(std::vector<T> &parts, int64_t size, T *sum) const {
+        std::fill_n(sum, size, T(0));
+        for (int64_t chunk = 0; chunk < count(); ++chunk)
+            for (int64_t i = 0; i < size; ++i) sum[i] += parts[chunk * size + i];
+        std::fill(parts.begin(), parts.end(), T(0));
     }
 };
 

@@ -2,45 +2,13 @@
 //
 // Arrays over the rows are [S, O, span], zeros where positions mean nothing (patches.hpp). An iteration of the nonlinear solver is
 // two visits of every block: image_d and the curvature in the first; Z += t image_d, the data term and the gradient in the second,
-// with what lies between staying in cache. The linear solver needs one, as its image_d is used up at once.
-// Sums and gradients are formed per chunk of blocks in a fixed order and the chunks, whose number depends on the batch alone, are
-// added up in order, so the result does not depend on the number of threads.
+// with what lies between staying in cache.
 #pragma once
 
 #include "bias.hpp"
 #include "patches.hpp"
 
 namespace {
-
-constexpr int64_t CHUNKS = 32;
-
-// The blocks of one member in chunks, for threads.
-struct Chunks {
-    int64_t blocks, work; // work: numbers in an array over the rows
-    int64_t count() const { return std::min(blocks, CHUNKS); }
-
-    // Run body(block, chunk, sums) and add up each chunk's N sums in order.
-    template <int N, class Body> void run(double *sums, Body body) const {
-        std::vector<double> parts(static_cast<size_t>(count() * (N ? N : 1)), 0.0);
-        double *part = parts.data();
-#pragma omp parallel for schedule(static) if (work >= SMALL)
-        for (int64_t chunk = 0; chunk < count(); ++chunk)
-            for (int64_t block = chunk * blocks / count(); block < (chunk + 1) * blocks / count(); ++block)
-                body(block, chunk, part + chunk * N);
-        for (int n = 0; n < N; ++n) {
-            sums[n] = 0;
-            for (int64_t chunk = 0; chunk < count(); ++chunk) sums[n] += parts[chunk * N + n];
-        }
-    }
-
-    // Add up what each chunk left in its own row of `parts` [chunks, size], and clear it.
-    template <class T> void add_up(std::vector<T> &parts, int64_t size, T *sum) const {
-        std::fill_n(sum, size, T(0));
-        for (int64_t chunk = 0; chunk < count(); ++chunk)
-            for (int64_t i = 0; i < size; ++i) sum[i] += parts[chunk * size + i];
-        std::fill(parts.begin(), parts.end(), T(0));
-    }
-};
 
 // One member's Z and target over positions, as the bias problem sees them; see PanelRows.
 template <class T> class SpanRows {

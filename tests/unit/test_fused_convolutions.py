@@ -48,6 +48,19 @@ def test_minimise_equals_the_eager_solver_for_weights_and_bias(search, name, siz
     assert_close(moved - b, p)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("tolerance", [0.0, 0.3])
+def test_linear_cg_equals_the_eager_solver(tolerance, joint, size):
+    X, _, Z, T, lam = case("identity", size)
+    space = WeightSpace(X, joint)
+    stops = (tolerance, 2 * tolerance * lam)  # one for all members, and one for each
+    mine = [fused.solve_linear(space, Z - T, lam, 5, stop) for stop in stops]
+    assert "rows" not in vars(X)  # the kernel unfolds no patches
+    for D, stop in zip(mine, stops, strict=True):
+        assert_close(D, conjugate_gradient.solve_linear(space, Z - T, lam, 5, stop))
+
+
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 @pytest.mark.parametrize("variant", ["newton", "armijo"])
 def test_steps_of_a_convolutional_network_equal_the_eager_ones(variant, activation):
@@ -93,10 +106,13 @@ def test_float32_follows_float64():
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_the_number_of_threads_does_not_change_a_bit(search):
+    X, b, Z, T, lam = case("relu", SIZES[3], torch.float32)
+
     def solve(threads):
         torch.set_num_threads(threads)
-        X, b, Z, T, lam = case("relu", SIZES[3], torch.float32)
-        return fused.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), b), b
+        moved = b.clone()
+        P = fused.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
+        return P, moved, fused.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5)
 
     try:
         results = [solve(threads) for threads in (1, 2, 3)]
@@ -108,14 +124,17 @@ def test_the_number_of_threads_does_not_change_a_bit(search):
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("where", ["images", "Z", "T"])
 def test_a_member_that_is_nan_touches_nobody(search, where):
-    def solve(spoilt):
-        X, b, Z, T, lam = case("relu", SIZES[2])
-        if spoilt:
-            {"images": X.images, "Z": Z, "T": T}[where][1] = torch.nan
-        return fused.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), b), b
+    X, b, Z, T, lam = case("relu", SIZES[2])
 
-    for clean, mine in zip(solve(False), solve(True), strict=True):
-        assert torch.equal(mine[[0, 2]], clean[[0, 2]])
+    def solve():
+        moved = b.clone()
+        P = fused.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
+        return P, moved, fused.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5)
+
+    clean = solve()
+    {"images": X.images, "Z": Z, "T": T}[where][1] = torch.nan
+    for before, after in zip(clean, solve(), strict=True):
+        assert torch.equal(after[[0, 2]], before[[0, 2]])
 
 
 def test_other_strides_are_no_work_for_the_kernels():
