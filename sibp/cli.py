@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import sibp
 
 if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` should not wait for them
+    from sibp.progress import Progress
     from sibp.schema import Experiment
 
 __all__ = ["main"]
@@ -93,6 +94,7 @@ def _parser() -> Parser:
     run.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
     text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
     run.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
+    run.add_argument("--tensorboard", metavar="DIR", help="also write curves, one per member and measure, for `tensorboard --logdir DIR`")
     _add_machine(run)
 
     listed = add("list", _list, "Show what experiments would train.")
@@ -154,7 +156,7 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from sibp import progress, trainer
+    from sibp import trainer
 
     device = _device(arguments.device)
     experiment = _resolved(_path(arguments.experiment), arguments.scale, device)
@@ -166,13 +168,28 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{experiment.id}: nothing to train, {source}")
         return 0
     _check_data(experiment, arguments.data_dir)
+    told = _told(arguments.tensorboard)
     _check_writable(Path(arguments.out) / experiment.id)
-    told = progress.for_stream(sys.stderr)
     for label in labels:
         machine = (device, arguments.threads, arguments.out, told, arguments.data_dir, arguments.checkpoint_seconds)
         trainer.run(experiment, label, *machine)
         print(Path(arguments.out) / experiment.id / f"{label}.parquet")
     return 0
+
+
+def _told(curves: str | None) -> "Progress":
+    """Return what a run tells its progress: the terminal, and TensorBoard's files where they are asked for."""
+    from sibp import live, progress
+
+    told = progress.for_stream(sys.stderr)
+    if curves is None:
+        return told
+    try:
+        told = live.to_folder(curves, told)
+    except ImportError as fault:
+        raise UsageError(str(fault)) from None
+    _check_writable(Path(curves), "tensorboard")
+    return told
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -259,11 +276,11 @@ def _check_data(experiment: "Experiment", root: str | None) -> None:
         raise UsageError(str(fault)) from None
 
 
-def _check_writable(folder: Path) -> None:
-    """Make the output folder and try to write there, before hours are spent."""
+def _check_writable(folder: Path, option: str = "out") -> None:
+    """Make an output folder and try to write there, before hours are spent."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as fault:
-        raise UsageError(f"out: cannot write to {folder}: {fault.strerror}") from None
+        raise UsageError(f"{option}: cannot write to {folder}: {fault.strerror}") from None

@@ -117,12 +117,13 @@ class Job:
             torch.cuda.empty_cache()
 
     def keep(self, run: Run | None = None) -> None:
-        """Offer a checkpoint; `run` is that of the first ensemble waiting."""
+        """Offer the rows so far and a checkpoint; `run` is that of the first ensemble waiting."""
 
         def content() -> dict[str, Any]:
             begun = {"started": self.about["started"], "peak_memory_bytes": self.peak_memory(), "seconds": self.clock.so_far()}
             return begun | vars(self.done) | {"run": run and run.content()}
 
+        self.progress.recorded(run.rows if run else self.done.rows)
         self.checkpoint.offer(content)
 
     def resume(self) -> None:

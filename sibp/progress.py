@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from rich.console import Console
@@ -60,6 +60,9 @@ class Progress:
 
     def evaluated(self, metrics: dict[str, float]) -> None:
         """The mean metrics of the members that have not diverged."""
+
+    def recorded(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of the record: all so far of the ensemble in training, or of those that are trained. The same ones come again and again."""
 
     def note(self, text: str) -> None:
         """Something out of the ordinary that the record will say, too."""
