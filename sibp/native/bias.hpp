@@ -54,7 +54,8 @@ void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, co
 // One member's Z and target in panels, as the bias problem sees them.
 template <class T> class PanelRows {
   public:
-    PanelRows(const Shape &shape, T leak, const T *Z, const T *target) : s{1, shape.R, shape.O, shape.width}, leak(leak), Z(Z), aim(target) {}
+    PanelRows(const Shape &shape, T leak, const T *Z, const T *target)
+        : s{1, shape.R, shape.O, shape.width}, leak(leak), Z(Z), aim(target) {}
     int64_t parts() const { return s.panels(); }
     int64_t neurons() const { return s.panels() * s.width; }
 
@@ -129,7 +130,9 @@ template <class T, class Rows> class BiasSolver {
     }
 
     bool take_armijo_step() {
-        const auto try_part = [&](int64_t part, const T *t, double *sum) { rows.try_part(part, at.p.data(), at.d.data(), t, sum); };
+        const auto try_part = [&](int64_t part, const T *t, double *sum) {
+            rows.try_part(part, at.p.data(), at.d.data(), t, sum);
+        };
         const std::vector<T> steps = possible_steps<T>(search, numbers, rows.parts(), try_part);
         for (size_t tried = 0; tried < steps.size(); tried += TRIALS) {
             double data[TRIALS];

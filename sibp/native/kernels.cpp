@@ -1,4 +1,5 @@
-// The solvers of conjugate_gradient.py in batch space, fused: everything between a layer's target and its displacement.
+// The solvers of conjugate_gradient.py, fused: everything between a layer's target and its displacement. Here are the nonlinear
+// solver in batch space and what Python calls; linear.hpp has the linear ones, weights.hpp the nonlinear one of a convolution.
 //
 // Letters: E member, R row, O neuron, W panel width. Arrays that come from torch are [E, R, O], contiguous. Inside, they are
 // kept as panels [E, O / W, R, W], the last one padded with zeros: a panel of all arrays fits the nearest caches, so one visit

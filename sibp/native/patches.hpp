@@ -105,7 +105,8 @@ template <class T> class Patches {
 
     template <int M> void image_rows(int64_t O, int64_t width, const T *x, const T *D, const T *shift, T *out) const {
         if (width == M)
-            for (int64_t o = 0; o < O; o += M, D += M * at.inputs()) image_tile<M>(std::min<int64_t>(M, O - o), x, D, shift ? shift + o : nullptr, out + o * span);
+            for (int64_t o = 0; o < O; o += M, D += M * at.inputs())
+                image_tile<M>(std::min<int64_t>(M, O - o), x, D, shift ? shift + o : nullptr, out + o * span);
         else if constexpr (M > 1)
             image_rows<M - 1>(O, width, x, D, shift, out);
     }

@@ -40,7 +40,8 @@ template <class T> class SpanRows {
 
     void try_part(int64_t block, const T *p, const T *d, const T *t, double *sums) const {
         over_spans(block, [&](int64_t o, int64_t at) {
-            for (int j = 0; j < TRIALS; ++j) sums[j] += data_at(Z + at, aim + at, p[o] + t[j] * d[o]);
+            const T shifts[] = {p[o] + t[0] * d[o], p[o] + t[1] * d[o], p[o] + t[2] * d[o], p[o] + t[3] * d[o]};
+            data_at(Z + at, aim + at, shifts, sums);
         });
     }
 
@@ -63,7 +64,8 @@ template <class T> class SpanRows {
 
     // A shift moves positions that mean nothing as well: leave them out.
     void look_at(const T *ROW z, const T *ROW target, T shift, T &total, T &gradient, T &active) const {
-        const T *ROW real = x.mask(), leak = this->leak;
+        const T *ROW real = x.mask();
+        const T leak = this->leak;
         T sum = 0, g = 0, n = 0;
         SUM(omp simd reduction(+ : sum, g, n)) for (int64_t p = 0; p < x.span; ++p) {
             const T at = z[p] + shift, slope = real[p] > 0 ? slope_of(at, leak) : T(0);
@@ -75,14 +77,23 @@ template <class T> class SpanRows {
         total = sum, gradient = g, active = n;
     }
 
-    T data_at(const T *ROW z, const T *ROW target, T shift) const {
-        const T *ROW real = x.mask(), leak = this->leak;
-        T sum = 0;
-        SUM(omp simd reduction(+ : sum)) for (int64_t p = 0; p < x.span; ++p) {
-            const T rest = real[p] > 0 ? activate(z[p] + shift, leak) - target[p] : T(0);
-            sum += rest * rest;
+    void data_at(const T *ROW z, const T *ROW target, const T *shifts, double *sums) const {
+        static_assert(TRIALS == 4, "one sum each");
+        const T *ROW real = x.mask();
+        const T leak = this->leak, sa = shifts[0], sb = shifts[1], sc = shifts[2], sd = shifts[3];
+        T a = 0, b = 0, c = 0, d = 0;
+        SUM(omp simd reduction(+ : a, b, c, d)) for (int64_t p = 0; p < x.span; ++p) {
+            const T ra = activate(z[p] + sa, leak) - target[p], rb = activate(z[p] + sb, leak) - target[p];
+            const T rc = activate(z[p] + sc, leak) - target[p], rd = activate(z[p] + sd, leak) - target[p];
+            a += real[p] > 0 ? ra * ra : T(0);
+            b += real[p] > 0 ? rb * rb : T(0);
+            c += real[p] > 0 ? rc * rc : T(0);
+            d += real[p] > 0 ? rd * rd : T(0);
         }
-        return sum;
+        sums[0] += a;
+        sums[1] += b;
+        sums[2] += c;
+        sums[3] += d;
     }
 };
 
@@ -90,7 +101,7 @@ template <class T> class SpanRows {
 template <class T> class WeightSolver {
   public:
     WeightSolver(const Patches<T> &x, int64_t O, const Search &search, T leak, double lam)
-        : x(x), O(O), search(search), leak(leak), lam(lam), Z(size()), aim(size()), image_d(size()) {}
+        : x(x), O(O), search(search), leak(leak), lam(lam), memory(3 * size()) {}
 
     // Z_rows and target [R, O]; writes the displacement P [I, O], and adds that of the bias to b if there is one.
     void run(int64_t iterations, const T *Z_rows, const T *target, T *b, T *P) {
@@ -105,7 +116,7 @@ template <class T> class WeightSolver {
         }
         std::copy(at.p.begin(), at.p.end(), P);
         if (!b) return;
-        const SpanRows<T> rows(x, chunks, O, leak, Z.data, aim.data);
+        const SpanRows<T> rows(x, chunks, O, leak, Z, aim);
         BiasSolver<T, SpanRows<T>>(rows, search, lam).run(iterations, O, b);
     }
 
@@ -116,7 +127,8 @@ template <class T> class WeightSolver {
     const T leak;
     const double lam;
     const Chunks chunks{x.blocks(), size()};
-    Buffer<T> Z, aim, image_d;
+    const Buffer<T> memory; // in one piece, which the C library keeps from one solve to the next
+    T *const Z = memory.data, *const aim = Z + size(), *const image_d = aim + size();
     Iterate<T> at{x.at.inputs() * O};
     std::vector<T> gradients = std::vector<T>(chunks.count() * at.p.size(), T(0)); // of every chunk
     Numbers numbers{lam};
@@ -128,8 +140,8 @@ template <class T> class WeightSolver {
         const int64_t rows = x.at.rows() * x.at.columns() * O;
         chunks.run<0>(nullptr, [&](int64_t block, int64_t, double *) {
             for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s) {
-                x.to_span(O, Z_rows + s * rows, Z.data + sample(s));
-                x.to_span(O, target + s * rows, aim.data + sample(s));
+                x.to_span(O, Z_rows + s * rows, Z + sample(s));
+                x.to_span(O, target + s * rows, aim + sample(s));
             }
         });
         return move(0, false);
@@ -141,8 +153,9 @@ template <class T> class WeightSolver {
         double bend;
         chunks.run<1>(&bend, [&](int64_t block, int64_t, double *sum) {
             for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s) {
-                x.image(O, s, packed, nullptr, image_d.data + sample(s));
-                for (int64_t o = sample(s); o < sample(s + 1); o += x.span) sum[0] += bend_of(x.span, Z.data + o, image_d.data + o, leak);
+                x.image(O, s, packed, nullptr, image_d + sample(s));
+                for (int64_t o = sample(s); o < sample(s + 1); o += x.span)
+                    sum[0] += bend_of(x.span, Z + o, image_d + o, leak);
             }
         });
         return bend;
@@ -155,9 +168,9 @@ template <class T> class WeightSolver {
             const int64_t first = sample(x.first(block)), n = x.count(block) * O * x.span;
             Buffer<T> gamma(last ? 0 : n);
             for (int64_t o = 0; o < n; o += x.span) {
-                T *z = Z.data + first + o;
-                const T *target = aim.data + first + o;
-                if (t != 0) add_multiple(x.span, t, image_d.data + first + o, z);
+                T *z = Z + first + o;
+                const T *target = aim + first + o;
+                if (t != 0) add_multiple(x.span, t, image_d + first + o, z);
                 sum[0] += last ? data_of(x.span, z, target, leak) : gamma_of(x.span, z, target, leak, gamma.data + o);
             }
             if (!last) x.add_coordinates(O, block, gamma.data, gradients.data() + chunk * at.g.size());
@@ -192,7 +205,7 @@ template <class T> class WeightSolver {
         const auto try_block = [&](int64_t block, const T *t, double *sum) {
             for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s)
                 for (int64_t o = sample(s); o < sample(s + 1); o += x.span)
-                    trials_of(x.span, Z.data + o, image_d.data + o, t, aim.data + o, leak, sum);
+                    trials_of(x.span, Z + o, image_d + o, t, aim + o, leak, sum);
         };
         const std::vector<T> steps = possible_steps<T>(search, numbers, x.blocks(), try_block);
         for (size_t tried = 0; tried < steps.size(); tried += TRIALS) {
