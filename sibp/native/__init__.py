@@ -1,8 +1,9 @@
 """The fused CPU kernels: compiled once per machine, called through ctypes, never needed.
 
-`kernels.cpp` and its headers hold the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space. The first use compiles them with the system's
-C++ compiler (a few seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0, the eager code runs in its place, with
-the same result up to rounding, and `status()` says why. The compiled code uses torch's own threads.
+`kernels.cpp` and its headers hold the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space. The
+first use compiles them with the system's C++ compiler (a few seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0,
+the eager code runs in its place, with the same result up to rounding, and `status()` says why. The compiled code uses torch's own
+threads.
 """
 
 import ctypes
