@@ -76,6 +76,7 @@ BOUNDS = (
     Bound("3072-2000-500-10", SIBP20, SGD, {1: 1.5, 2: 1.5}),
     Bound("3072-4000-1000-4000-10", SIBP20, SGD, {1: 1.5, 2: 1.5}),
     Bound("3072-2000-500-10", SIBP, f"{SIBP}, weight space", {1: 0.1, 2: 0.1}),
+    Bound("cnn", SIBP, SGD, {1: 4.5, 2: 4.5}),
     Bound("3072-4000-1000-4000-10, batch 500", "ProxProp, 5 CG steps", SGD, {1: 2.0, 2: 2.0}),
     Bound("ensemble", ENSEMBLE, LOOP, {2: 1.0}),
     Bound("ensemble", ENSEMBLE, PLAIN_LOOP, {2: 1 / 1.5}),
