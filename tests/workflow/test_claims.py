@@ -119,6 +119,15 @@ def test_verdicts(tmp_path):
     assert found == ["reproduced", "partly", "not reproduced", "not run"]
 
 
+def test_networks_that_were_cut_are_asked_by_their_share_and_the_best_of_a_seed_counts(tmp_path):
+    made = runs(tmp_path, a=[[0.9], [0.8]])
+    path = tmp_path / "runs/x/a.json"
+    cuts = [{"member": m, "share": share, "train_accuracy": 0.1 * m + share} for m in range(3) for share in (0.0, 0.5)]
+    members = [{"member": 0, "seed": 0}, {"member": 1, "seed": 0}, {"member": 2, "seed": 1}]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pruned": cuts, "members": members}))
+    assert claims.per_seed(made, "x", quantity("a", pruned=0.5)).to_dict() == pytest.approx({0: 0.6, 1: 0.7})
+
+
 def test_a_claim_may_ask_the_rows_of_an_exhibit_s_table(tmp_path):
     asked = {"table": "t", "where": {"kind": ["a", "b"]}, "column": "holds"}
     whole, other = asked | {"equals": True}, asked | {"equals": "paper"}

@@ -48,6 +48,14 @@ def test_every_target_resolves_at_every_scale(repository, scale):
     assert planned.get("data", 0) == (0 if scale == "smoke" else len(used & REAL))
 
 
+def test_the_page_of_exhibits_lists_every_target_with_its_title():
+    page = (ROOT / "docs/exhibits.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| [^|]+ \| ([^|]+) \|", page, flags=re.MULTILINE))
+    assert listed == {name: EXPERIMENTS[name]["title"] for name in EXHIBITS}
+    papers = {"j-table": 2, "j-fig": 12, "a-table": 1, "a-fig": 4, "i-table": 1, "i-fig": 2, "p-table": 1, "p-fig": 2}
+    assert {kind: sum(name.startswith(kind) for name in listed) for kind in papers} == papers  # all that the papers have
+
+
 def test_make_smoke_is_three_jobs_beside_the_closing_ones(repository):
     (words,) = re.findall(r"--configfile .*(?= --quiet rules)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     planned = plan(repository, *words.split())

@@ -52,7 +52,10 @@ def per_seed(runs: Runs, exhibit: str, quantity: dict[str, Any]) -> pd.Series:
     (the default), `best`, `epoch: n` (the last evaluation up to it), `epochs_to: x` or `steps_to: x` (the first at which the metric is at
     least x; inf if never), `falls_to: share` (the first step at which it is below that share of its start), or `failed` (1 if the member
     diverged or ended below `chance`). Over several settings of one seed, `over` takes their min, max or range; mean otherwise.
+    `pruned: share` instead takes the networks whose smallest weights were cut, by that share, and the best of a seed.
     """
+    if "pruned" in quantity:
+        return _best_cut(runs.record(quantity.get("exhibit", exhibit), quantity["label"]), quantity)
     rows = runs.table(quantity.get("exhibit", exhibit), quantity["label"])
     for name, value in quantity.get("where", {}).items():
         rows = rows[np.isclose(rows[name].to_numpy(float)[:, None], np.atleast_1d(value).astype(float)).any(axis=1)]
@@ -62,6 +65,11 @@ def per_seed(runs: Runs, exhibit: str, quantity: dict[str, Any]) -> pd.Series:
     taken = pd.DataFrame([(part["seed"].iloc[0], _take(part, quantity)) for _, part in members], columns=["seed", "value"])
     reduce = {"min": "min", "max": "max", "range": np.ptp}.get(quantity.get("over", ""), "mean")
     return taken.groupby("seed")["value"].agg(reduce)
+
+
+def _best_cut(record: dict[str, Any], quantity: dict[str, Any]) -> pd.Series:
+    cuts = pd.DataFrame(record["pruned"]).merge(pd.DataFrame(record["members"])[["member", "seed"]], on="member")
+    return cuts[np.isclose(cuts["share"], quantity["pruned"])].groupby("seed")[quantity["metric"]].max()
 
 
 def _take(rows: pd.DataFrame, quantity: dict[str, Any]) -> float:
