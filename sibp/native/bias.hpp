@@ -149,11 +149,10 @@ template <class T, class Rows> class BiasSolver {
 // Solve every member's bias problem at the panels Z and add the displacements to b [E, 1, O].
 template <class T>
 void move_bias(const Shape &s, const Search &search, T leak, int64_t iterations, const T *Z, const T *target, const T *lam, T *b) {
-#pragma omp parallel for schedule(static) if (s.E > 1 && !s.small())
-    for (int64_t e = 0; e < s.E; ++e) {
+    Team::each(s.E, s.E > 1 && !s.small(), true, [&](int64_t e) {
         const PanelRows<T> rows(s, leak, Z + s.at(e, 0), target + s.at(e, 0));
         BiasSolver<T, PanelRows<T>>(rows, search, lam[e]).run(iterations, s.O, b + e * s.O);
-    }
+    });
 }
 
 } // namespace

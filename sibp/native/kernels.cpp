@@ -195,8 +195,8 @@ void over_members(const Geometry &geometry, int64_t E, const T *images, const in
     EXPORT int64_t memory_##suffix(SHAPE) { return Solver<T>::memory({E, R, O, WIDTH<T>}); }                                     \
     EXPORT void minimise_##suffix(SHAPE, int64_t I, int64_t different, const T *X, int64_t iterations, SEARCH, const T *target,  \
                                   double leak, const T *lam, T *memory, T *b, T *Z, T *S) {                                      \
-        Solver<T>({E, R, O, WIDTH<T>}, {armijo != 0, sigma, shrink, trials}, static_cast<T>(leak), memory)                       \
-            .run(iterations, I, different, X, target, lam, b, Z, S);                                                             \
+        Solver<T> solver({E, R, O, WIDTH<T>}, {armijo != 0, sigma, shrink, trials}, static_cast<T>(leak), memory);               \
+        Team::lead(E *R *(O + I) >= SMALL, [&] { solver.run(iterations, I, different, X, target, lam, b, Z, S); });              \
     }                                                                                                                            \
     EXPORT void minimise_weights_##suffix(SHAPE, IMAGES, const T *images, int64_t iterations, SEARCH, const T *target,           \
                                           double leak, const T *lam, T *b, const T *Z, T *P) {                                   \

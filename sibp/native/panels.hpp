@@ -7,6 +7,8 @@
 #include <new>
 #include <vector>
 
+#include "team.hpp"
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -83,9 +85,9 @@ template <int N, class Body> void over_panels(const Shape &s, const std::vector<
     std::vector<double> parts(static_cast<size_t>(s.E * panels * (N ? N : 1)), 0.0);
     double *part = parts.data();
     const char *is_open = open.data();
-#pragma omp parallel for schedule(static) if (!s.small())
-    for (int64_t job = 0; job < s.E * panels; ++job)
+    Team::each(s.E * panels, !s.small(), false, [&](int64_t job) {
         if (is_open[job / panels]) body(job / panels, job % panels, part + job * N);
+    });
     for (int64_t e = 0; e < s.E; ++e)
         for (int n = 0; n < N && open[e]; ++n) {
             double sum = 0;
@@ -126,9 +128,9 @@ template <class T> class Gram {
         const int64_t squares = (s.R + SQUARE - 1) / SQUARE;
         for (int64_t first = 0; first == 0 || first < whole; first += CHUNK) {
             const int64_t last = std::min(whole, first + CHUNK);
-#pragma omp parallel for schedule(dynamic) if (s.R * I >= 4 * SMALL)
-            for (int64_t i = 0; i < squares; ++i)
+            Team::each(squares, s.R * I >= 4 * SMALL, true, [&](int64_t i) {
                 for (int64_t j = 0; j <= i; ++j) add(i * SQUARE, j * SQUARE, first, last);
+            });
         }
     }
 
