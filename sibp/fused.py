@@ -45,11 +45,16 @@ def _rows(space: BatchSpace) -> tuple[int, int, Tensor]:
     return X.shape[2], X.shape[0], X.contiguous()
 
 
-def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return T = sigma(Z) - eta delta and D = sigma'(Z) delta, both `[E, R, O]`, in one pass."""
-    delta = delta.expand_as(Z).contiguous()
-    T, D = torch.empty_like(Z), torch.empty_like(Z)
-    native.call("targets", Z.shape, Z.dtype, Z, delta, eta, native.LEAKS[activation], T, D)
+def targets(
+    activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """Return T = sigma(Z) - eta delta and, if asked for, D = sigma'(Z) delta, both `[E, R, O]`, in one pass.
+
+    T takes the place of delta, which is not to be used again: on a convolution's rows such an array is the largest that a step has.
+    """
+    T = delta.expand_as(Z).contiguous()
+    D = torch.empty_like(Z) if with_error else None
+    native.call("targets", Z.shape, Z.dtype, Z, T, eta, native.LEAKS[activation], D)
     return T, D
 
 

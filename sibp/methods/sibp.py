@@ -92,20 +92,26 @@ class SIBP(Method):
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
-            D = self.update_layer(layer, seen, W, b, delta)
+            D = self.update_layer(layer, seen, W, b, delta, with_error=i > 0)
             if i > 0:
                 delta = models.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
 
-    def update_layer(self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, delta: Tensor) -> Tensor:
-        """Solve the layer's two subproblems (J 4.1), W first, in place, and return sigma'(Z) * delta `[E, R, O]` with the old Z."""
+    def update_layer(
+        self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, delta: Tensor, with_error: bool = True
+    ) -> Tensor | None:
+        """Solve the layer's two subproblems (J 4.1), W first, in place; delta and Z are used up.
+
+        Returns:
+            sigma'(Z) * delta `[E, R, O]` with the old Z; None where no layer below needs it.
+        """
         X = seen.X.expand(W.shape[0], -1, -1)
         if self.sparse:
             return self.solve_sparse(layer, seen, X, W, b, delta)
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
         rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
         if fused.applies(space, layer.activation, rules, self.variant.per_neuron, seen.Z):
-            return self.solve_fused(layer, space, rules, seen.Z, delta, W, b)
-        D = models.through_activation(layer, seen, delta)
+            return self.solve_fused(layer, space, rules, seen.Z, delta, W, b, with_error)
+        D = models.through_activation(layer, seen, delta) if with_error else None
         T = seen.F - self.column["eta"] * delta
         P, Z = self.solve(layer, space, rules, seen.Z, T, offset=b, inputs=layer.fan_in)
         space.move(W, b, P)
@@ -115,11 +121,19 @@ class SIBP(Method):
         return D
 
     def solve_fused(
-        self, layer: Layer, space: Space, rules: Rules, Z: Tensor, delta: Tensor, W: Tensor, b: Tensor | None
-    ) -> Tensor:
-        """Do what `update_layer` says through the kernels; Z is used up."""
+        self,
+        layer: Layer,
+        space: Space,
+        rules: Rules,
+        Z: Tensor,
+        delta: Tensor,
+        W: Tensor,
+        b: Tensor | None,
+        with_error: bool,
+    ) -> Tensor | None:
+        """Do what `update_layer` says through the kernels."""
         steps, lam = self.shared["cg_steps"], self.column["lam"]
-        T, D = fused.targets(layer.activation, Z, delta, self.column["eta"])
+        T, D = fused.targets(layer.activation, Z, delta, self.column["eta"], with_error)
         space.move(W, b, fused.minimise(space, layer.activation, Z, T, lam, steps, rules, b))
         return D
 

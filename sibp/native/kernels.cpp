@@ -19,10 +19,10 @@ namespace {
 
 // T = sigma(Z) - eta delta and D = sigma'(Z) delta.
 template <class T>
-void targets(int64_t E, int64_t R, int64_t O, const T *Z, const T *delta, const T *eta, T leak, T *target, T *D) {
+void targets(int64_t E, int64_t R, int64_t O, const T *Z, T *delta, const T *eta, T leak, T *D) {
 #pragma omp parallel for schedule(static) if (E * R * O >= SMALL)
     for (int64_t row = 0; row < E * R; ++row)
-        targets_of(O, Z + row * O, delta + row * O, eta[row / R], leak, target + row * O, D + row * O);
+        targets_of(O, Z + row * O, delta + row * O, eta[row / R], leak, D ? D + row * O : nullptr);
 }
 
 // One layer's W-problem, for all members at once.
@@ -189,8 +189,8 @@ void over_members(const Geometry &geometry, int64_t E, const T *images, const in
         int64_t of_sample, int64_t of_channel, int64_t of_row, int64_t of_column
 
 #define EXPORTS(T, suffix)                                                                                                       \
-    EXPORT void targets_##suffix(SHAPE, const T *Z, const T *delta, const T *eta, double leak, T *target, T *D) {                \
-        targets<T>(E, R, O, Z, delta, eta, static_cast<T>(leak), target, D);                                                     \
+    EXPORT void targets_##suffix(SHAPE, const T *Z, T *delta, const T *eta, double leak, T *D) {                                 \
+        targets<T>(E, R, O, Z, delta, eta, static_cast<T>(leak), D);                                                             \
     }                                                                                                                            \
     EXPORT int64_t memory_##suffix(SHAPE) { return Solver<T>::memory({E, R, O, WIDTH<T>}); }                                     \
     EXPORT void minimise_##suffix(SHAPE, int64_t I, int64_t different, const T *X, int64_t iterations, SEARCH, const T *target,  \

@@ -14,11 +14,10 @@ constexpr int64_t SCREENED = 4; // panels that may rule out a trial before all a
 template <class T> inline T activate(T z, T leak) { return z > 0 ? z : leak * z; }
 template <class T> inline T slope_of(T z, T leak) { return z > 0 ? T(1) : leak; }
 
-template <class T> void targets_of(int64_t n, const T *ROW Z, const T *ROW delta, T eta, T leak, T *ROW target, T *ROW D) {
-    SIMD for (int64_t i = 0; i < n; ++i) {
-        target[i] = activate(Z[i], leak) - eta * delta[i];
-        D[i] = slope_of(Z[i], leak) * delta[i];
-    }
+// The target sigma(Z) - eta delta in delta's place, and the error sigma'(Z) delta where there is a D.
+template <class T> void targets_of(int64_t n, const T *ROW Z, T *ROW delta, T eta, T leak, T *ROW D) {
+    if (D) SIMD for (int64_t i = 0; i < n; ++i) D[i] = slope_of(Z[i], leak) * delta[i];
+    SIMD for (int64_t i = 0; i < n; ++i) delta[i] = activate(Z[i], leak) - eta * delta[i];
 }
 
 // The gradient's coordinates 2 sigma'(Z) (sigma(Z) - T) + P / lam; returns the data term ||sigma(Z) - T||^2.

@@ -77,9 +77,11 @@ def test_linear_cg_falls_back_to_the_eager_solver_where_no_kernel_applies():
 def test_targets_are_sigma_minus_the_step_and_the_error_before_sigma(name, randn):
     Z, delta, eta = randn(2, 5, 7), randn(2, 5, 7), torch.tensor([0.1, 2.0], dtype=torch.float64).reshape(2, 1, 1)
     sigma = activations.get(name)
-    T, D = fused.targets(name, Z, delta, eta)
+    T, D = fused.targets(name, Z, delta.clone(), eta)
     torch.testing.assert_close(T, sigma.value(Z) - eta * delta)
     torch.testing.assert_close(D, delta * sigma.slope(Z, sigma.value(Z)))
+    alone, none = fused.targets(name, Z, delta, eta, with_error=False)
+    assert none is None and torch.equal(alone, T) and alone.data_ptr() == delta.data_ptr()  # no array of its own
 
 
 @needs_compiler
