@@ -40,7 +40,7 @@ test: setup ## the whole test suite
 	@$(BIN)/python -m pytest
 
 check: setup ## formatting and lint
-	@$(BIN)/ruff check . && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint
 
 readme: setup ## refresh the results in README.md from results/reference/
 	@$(BIN)/python workflow/scripts/readme.py

@@ -94,7 +94,9 @@ def _parser() -> Parser:
     run.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
     text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
     run.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
-    run.add_argument("--tensorboard", metavar="DIR", help="also write curves, one per member and measure, for `tensorboard --logdir DIR`")
+    run.add_argument(
+        "--tensorboard", metavar="DIR", help="also write curves, one per member and measure, for `tensorboard --logdir DIR`"
+    )
     _add_machine(run)
 
     listed = add("list", _list, "Show what experiments would train.")

@@ -22,9 +22,7 @@ CHUNK = 2**23  # most numbers in the widest rows of all members at a time
 
 
 @torch.no_grad()
-def measure(
-    network: Network, loss: Loss, parameters: Sequence[Affine], samples: Samples, dtype: torch.dtype
-) -> dict[str, Tensor]:
+def measure(network: Network, loss: Loss, parameters: Sequence[Affine], samples: Samples, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the mean ``loss`` of a split and, where there are classes, the ``accuracy``; float64 `[E]` each."""
     members = parameters[0].W.shape[0]
     positions = math.prod(network.input_shape[1:])  # a bound on the rows per sample of a convolution

@@ -45,9 +45,7 @@ def _rows(space: BatchSpace) -> tuple[int, int, Tensor]:
     return X.shape[2], X.shape[0], X.contiguous()
 
 
-def targets(
-    activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: bool = True
-) -> tuple[Tensor, Tensor | None]:
+def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: bool = True) -> tuple[Tensor, Tensor | None]:
     """Return T = sigma(Z) - eta delta and, if asked for, D = sigma'(Z) delta, both `[E, R, O]`, in one pass.
 
     T takes the place of delta, which is not to be used again: on a convolution's rows such an array is the largest that a step has.

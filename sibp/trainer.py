@@ -77,9 +77,7 @@ def _train(
     return rows, _settings(experiment, label, problem, members) | outcome | about
 
 
-def _problem(
-    experiment: Experiment, label: str, device: torch.device, root: str | None
-) -> tuple[Problem, dict[str, Any]]:
+def _problem(experiment: Experiment, label: str, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:
     splits, about = sampling.load(experiment.data, root)
     asked = experiment.network_of(label)
     network = models.build(**asked.settings())
@@ -114,6 +112,4 @@ def _check_memory(problem: Problem, members: int) -> None:
     free, _ = torch.cuda.mem_get_info(problem.device)
     if need > free:
         gib = 2**30
-        raise MemoryError(
-            f"training.ensemble: {members} members need about {need / gib:.1f} GiB, {free / gib:.1f} GiB are free"
-        )
+        raise MemoryError(f"training.ensemble: {members} members need about {need / gib:.1f} GiB, {free / gib:.1f} GiB are free")

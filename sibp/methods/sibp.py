@@ -137,9 +137,7 @@ class SIBP(Method):
         space.move(W, b, fused.minimise(space, layer.activation, Z, T, lam, steps, rules, b))
         return D
 
-    def solve_sparse(
-        self, layer: Layer, seen: LayerTrace, X: Tensor, W: Tensor, b: Tensor | None, delta: Tensor
-    ) -> Tensor:
+    def solve_sparse(self, layer: Layer, seen: LayerTrace, X: Tensor, W: Tensor, b: Tensor | None, delta: Tensor) -> Tensor:
         """Do what `update_layer` says with the l1 term in both subproblems."""
         steps, gamma, sigma = self.shared["cg_steps"], self.column["l1"], activations.get(layer.activation)
         T = seen.F - self.column["eta"] * delta

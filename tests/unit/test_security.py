@@ -90,7 +90,13 @@ def test_each_kind_of_fault_is_found(source):
 
 @pytest.mark.parametrize(
     "source",
-    ["torch.load(f, weights_only=True)", "yaml.safe_load(t)", "yaml.load(t, Loader=yaml.SafeLoader)", "re.compile('a')", "model.eval()"],
+    [
+        "torch.load(f, weights_only=True)",
+        "yaml.safe_load(t)",
+        "yaml.load(t, Loader=yaml.SafeLoader)",
+        "re.compile('a')",
+        "model.eval()",
+    ],
 )
 def test_harmless_calls_are_not(source):
     assert faults(source) == []

@@ -74,7 +74,9 @@ def test_the_members_of_a_setting_are_found_also_where_an_option_is_not_the_meth
 
 
 def test_a_band_leaves_diverged_seeds_out():
-    rows = pd.DataFrame({"step": [1, 1, 1], "epoch": [0.5] * 3, "loss": [1.0, 3.0, 100.0], "status": ["running", "running", "diverged"]})
+    rows = pd.DataFrame(
+        {"step": [1, 1, 1], "epoch": [0.5] * 3, "loss": [1.0, 3.0, 100.0], "status": ["running", "running", "diverged"]}
+    )
     assert selection.band(rows, "epoch", "loss").to_dict("index") == {0.5: {"mean": 2.0, "min": 1.0, "max": 3.0}}
 
 
@@ -103,7 +105,9 @@ def test_runs_near_neither_support_neither():
 
 
 def test_seeds_that_disagree_leave_it_undecided():
-    assert "is undecided: of 3 seeds 2 support A, 1 support I" in settle((0.98, 0.97, "done"), (0.97, 0.97, "done"), (0.1, 0.1, "done"))
+    assert "is undecided: of 3 seeds 2 support A, 1 support I" in settle(
+        (0.98, 0.97, "done"), (0.97, 0.97, "done"), (0.1, 0.1, "done")
+    )
 
 
 def test_without_a_run_nothing_is_settled_and_a_reduced_scale_is_named():

@@ -12,7 +12,9 @@ from tests.workflow.conftest import ROOT, jobs, run, snakemake
 
 WORKFLOW = ROOT / "workflow"
 EXPERIMENTS = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in (WORKFLOW / "experiments").glob("*.yaml")}
-SEARCHES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (WORKFLOW / "selection").glob("*.yaml") if file.stem != "chosen"]
+SEARCHES = [
+    yaml.safe_load(file.read_text(encoding="utf-8")) for file in (WORKFLOW / "selection").glob("*.yaml") if file.stem != "chosen"
+]
 EXHIBITS = sorted(name for name in EXPERIMENTS if (WORKFLOW / f"notebooks/{name}.py").exists())
 PAPERS = yaml.safe_load((WORKFLOW / "papers.yaml").read_text(encoding="utf-8"))
 REAL = {"mnist", "fashion-mnist", "cifar10"}
@@ -114,7 +116,9 @@ def test_nothing_is_left_over():
     """Every caption, paper's entry and scale's entry belongs to an experiment, every claim to an exhibit's target."""
     searches = {search["id"] for search in SEARCHES}
     captions = {file.stem for file in (WORKFLOW / "report").glob("*.rst")} - {"workflow"}
-    scaled = {name for file in (WORKFLOW / "scales").glob("*.yaml") for name in yaml.safe_load(file.read_text()).get("experiments", {})}
+    scaled = {
+        name for file in (WORKFLOW / "scales").glob("*.yaml") for name in yaml.safe_load(file.read_text()).get("experiments", {})
+    }
     assert captions - EXPERIMENTS.keys() == set()
     assert PAPERS.keys() - {"versions"} - EXPERIMENTS.keys() == set()
     assert scaled - EXPERIMENTS.keys() - searches == set()

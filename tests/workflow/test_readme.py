@@ -136,7 +136,15 @@ def test_an_unfinished_or_too_large_run_is_refused_and_changes_nothing(finished,
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a checkout's business")
 def test_git_takes_the_kept_results_and_no_others():
     kept = ["results/reference/figures/a.png", "results/reference/tables/a.md", "results/reference/claims.md"]
-    made = ["figures/a.png", "paper/tables/a.md", "paper/claims.md", "paper/report.pdf", "results/claims.json", "logs/a.log", ".smoke/a"]
+    made = [
+        "figures/a.png",
+        "paper/tables/a.md",
+        "paper/claims.md",
+        "paper/report.pdf",
+        "results/claims.json",
+        "logs/a.log",
+        ".smoke/a",
+    ]
     done = subprocess.run(["git", "check-ignore", *kept, *made], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == made
 

@@ -7,15 +7,18 @@ The runs and summaries are unpacked below the root as a workflow would have left
 import argparse
 import gzip
 import os
+import shlex
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import packed
+import together
 import yaml
 
 WORKFLOW = Path(__file__).resolve().parents[1]
+LIBRARIES = ("pandas", "pyarrow.parquet", "seaborn", "matplotlib.pyplot", "matplotlib.backends.backend_pdf")
 
 
 def unpack(reference: Path, root: Path) -> set[str]:
@@ -39,12 +42,13 @@ def sources(exhibit: str) -> set[str]:
     return {named} if isinstance(named, str) else set(named)
 
 
-def draw(exhibit: str, root: Path) -> str:
-    """Run an exhibit's notebook and return the last line of what it said if it failed, else nothing."""
-    environment = os.environ | {"SIBP_ROOT": str(root.resolve()), "MPLBACKEND": "agg"}
-    command = [sys.executable, str(WORKFLOW / f"notebooks/{exhibit}.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no message"])[-1]
+def draw(exhibits: list[str], root: Path) -> Iterator[tuple[str, str]]:
+    """Run exhibits' notebooks beside each other; yield each one's id and the last line of what it said if it failed, else nothing."""
+    os.environ |= {"SIBP_ROOT": str(root.resolve()), "MPLBACKEND": "agg"}
+    together.warm_up(LIBRARIES)
+    commands = {shlex.quote(str(WORKFLOW / f"notebooks/{exhibit}.py")): exhibit for exhibit in exhibits}
+    for command, said, code in together.run_all(list(commands), len(os.sched_getaffinity(0))):
+        yield commands[command], (said.strip().splitlines() or ["no message"])[-1] if code else ""
 
 
 def main() -> None:
@@ -58,13 +62,14 @@ def main() -> None:
         sys.exit(f"redraw: {arguments.reference}/runs holds no runs: make some with `make reference`, after `make`")
     known = {path.stem for path in (WORKFLOW / "notebooks").glob("*.py")}
     every = sorted(path.stem for path in (WORKFLOW / "experiments").glob("*.yaml") if path.stem in known)
-    faults = {}
-    for exhibit in arguments.ids or every:
-        if exhibit not in every:
-            sys.exit(f"redraw: got {exhibit!r}, need one of {', '.join(every)}")
-        missing = sorted(sources(exhibit) - there)
-        faults[exhibit] = f"needs the runs of {', '.join(missing)}" if missing else draw(exhibit, arguments.root)
-        print(f"{exhibit}: {faults[exhibit] or 'drawn'}")
+    if unknown := [exhibit for exhibit in arguments.ids if exhibit not in every]:
+        sys.exit(f"redraw: got {unknown[0]!r}, need one of {', '.join(every)}")
+    asked = arguments.ids or every
+    lacking = {exhibit: sorted(sources(exhibit) - there) for exhibit in asked}
+    faults = {exhibit: f"needs the runs of {', '.join(missing)}" for exhibit, missing in lacking.items() if missing}
+    for exhibit, fault in [*faults.items(), *draw([exhibit for exhibit in asked if exhibit not in faults], arguments.root)]:
+        faults[exhibit] = fault
+        print(f"{exhibit}: {fault or 'drawn'}", flush=True)
     drawn, root = sum(not fault for fault in faults.values()), arguments.root
     print(f"{drawn} of {len(faults)} exhibits are in {root}/paper and {root}/figures")
     sys.exit(any(faults.values()))

@@ -15,6 +15,7 @@ import shlex
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -55,9 +56,9 @@ def fork(command: str) -> tuple[int, IO[str]]:
         os._exit(code)  # nothing of the parent's is to be cleaned up here
 
 
-def run_all(commands: list[str], processes: int) -> list[str]:
-    """Run all programs, at most `processes` at a time, in their order; return the command lines of those that failed."""
-    waiting, running, failed = list(commands), {}, []
+def run_all(commands: list[str], processes: int) -> Iterator[tuple[str, str, int]]:
+    """Run all programs in their order, at most `processes` at a time; yield each one's command line, print and exit code at its end."""
+    waiting, running = list(commands), {}
     while waiting or running:
         while waiting and len(running) < processes:
             command = waiting.pop(0)
@@ -65,12 +66,16 @@ def run_all(commands: list[str], processes: int) -> list[str]:
             running[process] = command, printed
         process, status = os.wait()
         command, printed = running.pop(process)
-        printed.seek(0)
-        print(f"--- python {command}\n{printed.read()}", end="", flush=True)
-        printed.close()
-        if os.waitstatus_to_exitcode(status):
-            failed.append(command)
-    return failed
+        with printed:
+            printed.seek(0)
+            said = printed.read()
+        yield command, said, os.waitstatus_to_exitcode(status)
+
+
+def warm_up(modules: Iterable[str]) -> None:
+    """Import what the programs will import."""
+    for name in modules:
+        importlib.import_module(name)
 
 
 def main() -> None:
@@ -80,9 +85,13 @@ def main() -> None:
     parser.add_argument("commands", nargs="+", metavar="COMMAND")
     arguments = parser.parse_args()
     sys.path[0] = os.getcwd()  # as for `python -m`; a script gets its own folder in its place
-    for name in filter(None, arguments.imports.split(",")):
-        importlib.import_module(name)
-    if failed := run_all(arguments.commands, arguments.processes):
+    warm_up(filter(None, arguments.imports.split(",")))
+    failed = []
+    for command, said, code in run_all(arguments.commands, arguments.processes):
+        print(f"--- python {command}\n{said}", end="", flush=True)
+        if code:
+            failed.append(command)
+    if failed:
         sys.exit(f"{len(failed)} of {len(arguments.commands)} programs failed: " + "; ".join(failed))
 
 
