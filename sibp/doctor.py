@@ -27,10 +27,15 @@ OTHER = (10, 60)
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of an experiment: floating-point operations, and operations that are launched one after another."""
+    """Work of training: floating-point operations, operations that are launched one after another, and the most seconds allowed."""
 
     flops: float
     launches: float
+    limit: float = math.inf
+
+    def seconds(self, flops: float, launches: float) -> float:
+        """Return about how long it takes at so many operations and launches per second."""
+        return min(self.flops / flops + self.launches / launches, self.limit)
 
 
 def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
         "gflop_per_second": round(flops / 1e9, 1),
         "launches_per_second": round(launches),
     }
-    return report | _estimate(experiments, scale, Cost(flops, launches))
+    return report | _estimate(experiments, scale, (flops, launches))
 
 
 def rates(device: torch.device, seconds: float = 0.3) -> tuple[float, float]:
@@ -84,25 +89,19 @@ def rates(device: torch.device, seconds: float = 0.3) -> tuple[float, float]:
     return 2 * A.numel() * B.shape[-1] * per_second(lambda: A @ B), per_second(lambda: tiny + 1)
 
 
-def cost(experiment: Experiment) -> Cost:
-    """Return about how much work an experiment is: training steps of all ensembles, and evaluations."""
-    if not experiment.methods:
-        return Cost(0, 0)
+def cost(experiment: Experiment, label: str) -> Cost:
+    """Return about how much work a label's training is: the steps of all its ensembles, and evaluations."""
     network, sizes = models.build(**experiment.network.settings()), experiment.data.sizes()
-    forward = 2 * network.parameter_count * math.prod(network.input_shape[1:])  # of one sample; a bound for convolutions
-    flops = launches = 0.0
-    for label in experiment.methods:
-        training, algorithm = experiment.training_of(label), experiment.algorithm(label)
-        options = [member.options for member in specs.members(experiment, label)]
-        size = 1 if training.mode == "timed" else training.ensemble
-        passes, operations = STEP.get(algorithm, OTHER)
-        batch = sizes["train"] if training.batch_size == "full" else training.batch_size
-        steps = total_steps(training, sizes["train"])
-        points = len(evaluation_points(training.evaluate_every, steps, -(-sizes["train"] // batch)))
-        evaluated = points * sum(sizes.get(name, 0) for name in training.measure)
-        flops += len(options) * forward * (passes * steps * batch + evaluated)
-        launches += len(ensemble.groups(algorithm, options, size)) * steps * len(network.layers) * operations
-    return Cost(flops, launches)
+    training, algorithm = experiment.training_of(label), experiment.algorithm(label)
+    options = [member.options for member in specs.members(experiment, label)]
+    groups = len(ensemble.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble))
+    passes, operations = STEP.get(algorithm, OTHER)
+    batch = sizes["train"] if training.batch_size == "full" else training.batch_size
+    steps = total_steps(training, sizes["train"])
+    points = len(evaluation_points(training.evaluate_every, steps, -(-sizes["train"] // batch)))
+    evaluated = points * sum(sizes.get(name, 0) for name in training.measure)
+    flops = len(options) * 2 * network.multiply_adds * (passes * steps * batch + evaluated)
+    return Cost(flops, groups * steps * len(network.layers) * operations, groups * (training.max_seconds or math.inf))
 
 
 def as_json(report: dict[str, Any]) -> str:
@@ -123,7 +122,7 @@ def _words(value: Any) -> str:
     return str(value)
 
 
-def _estimate(folder: Path, scale: str, per_second: Cost) -> dict[str, Any]:
+def _estimate(folder: Path, scale: str, per_second: tuple[float, float]) -> dict[str, Any]:
     """Return the minutes that each experiment of a folder should take at a scale."""
     paths = sorted(folder.glob("*.yaml"))
     if not paths:
@@ -133,8 +132,8 @@ def _estimate(folder: Path, scale: str, per_second: Cost) -> dict[str, Any]:
     for path in paths:
         experiment = specs.resolve(specs.load_experiment(path), limits)
         if experiment.methods:
-            work = cost(experiment)
-            minutes[path.stem] = round((work.flops / per_second.flops + work.launches / per_second.launches) / 60, 1)
+            seconds = sum(cost(experiment, label).seconds(*per_second) for label in experiment.methods)
+            minutes[path.stem] = round(seconds / 60, 1)
     return {"minutes": minutes, "minutes_in_all": round(sum(minutes.values()), 1)}
 
 

@@ -4,6 +4,7 @@ Notation as in J (2.1): F_1 = X, G_{i+1} = F_i W_i^T + b_i, F_{i+1} = sigma(G_{i
 layers are counted from 0; layer i holds its rows `X` (F_i after the bridge), `Z` (G_{i+1}) and `F` (F_{i+1}).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -59,6 +60,15 @@ class Network:
     def parameter_count(self) -> int:
         """Number of weights and biases of one member."""
         return sum(layer.fan_out * (layer.fan_in + layer.bias) for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one sample's forward pass: each layer's parameters, for a convolution at every output position."""
+        after = [*self.layers[1:], None]
+        rows = [
+            math.prod(then.bridge[0].size) if layer.is_convolution else 1 for layer, then in zip(self.layers, after, strict=True)
+        ]
+        return sum(count * layer.fan_out * (layer.fan_in + layer.bias) for count, layer in zip(rows, self.layers, strict=True))
 
 
 class LayerTrace(NamedTuple):

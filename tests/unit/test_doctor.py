@@ -1,11 +1,12 @@
 """The doctor's report and its count of work."""
 
 import json
+import math
 
 import pytest
 import torch
 
-from sibp import cli, doctor
+from sibp import cli, doctor, models
 from sibp.doctor import Cost
 from tests.unit.experiments import experiment, mapping, write
 
@@ -26,18 +27,26 @@ def folder(tmp_path, monkeypatch):
 
 def test_work_is_counted_over_members_steps_and_evaluations():
     passes, operations = doctor.STEP["sgd"]
-    found = doctor.cost(experiment())
+    found = doctor.cost(experiment(), "sgd")
     trained, evaluated = passes * 6 * 20, 3 * (60 + 20)
     assert found.flops == 4 * FORWARD * (trained + evaluated)
     assert found.launches == 6 * 2 * operations
 
 
 def test_a_timed_run_launches_every_member_s_operations_apart():
-    assert doctor.cost(experiment(training__mode="timed")).launches == 4 * doctor.cost(experiment()).launches
+    assert doctor.cost(experiment(training__mode="timed"), "sgd").launches == 4 * doctor.cost(experiment(), "sgd").launches
 
 
-def test_an_exhibit_that_trains_nothing_is_no_work():
-    assert doctor.cost(experiment(methods={})) == Cost(0, 0)
+def test_time_is_work_over_rates_up_to_the_limit_of_each_member():
+    assert Cost(flops=6e9, launches=100).seconds(2e9, 50) == 5
+    assert doctor.cost(experiment(), "sgd").limit == math.inf
+    timed = doctor.cost(experiment(training__mode="timed", training__max_seconds=7.0), "sgd")
+    assert timed.seconds(1, 1) == timed.limit == 4 * 7
+
+
+def test_a_convolution_works_at_every_position():
+    network = models.cnn((3, 8, 8), channels=(2,), pools=1, classes=10)
+    assert network.multiply_adds == 64 * 2 * (75 + 1) + 10 * (2 * 16 + 1)
 
 
 def test_the_report_says_what_is_there_and_what_auto_would_choose(folder):
@@ -45,7 +54,7 @@ def test_the_report_says_what_is_there_and_what_auto_would_choose(folder):
     assert (report["torch"], report["cuda_usable"], report["scale"]) == (torch.__version__.split("+")[0], False, "laptop")
     assert report["data"] == {"mnist": "missing", "fashion-mnist": "missing", "cifar10": "missing"}
     assert report["memory_gib"] > 0
-    work = doctor.cost(experiment())
+    work = doctor.cost(experiment(), "sgd")
     assert report["minutes"] == {"tiny": round((work.flops / 1e6 + work.launches / 1e3) / 60, 1)}
     assert report["minutes"]["tiny"] > 0
 

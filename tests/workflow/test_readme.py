@@ -20,9 +20,11 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
 
 
-def test_the_parts_that_a_script_writes_are_in_step_with_the_kept_results():
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_the_parts_that_a_script_writes_are_in_step_with_the_kept_results(page):
     kept = readme.kept(ROOT / "results/reference", ROOT / "workflow/experiments")
-    assert readme.refreshed(TEXT, kept) == TEXT, "run `make readme`"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert readme.refreshed(page, text, kept) == text, "run `make readme`"
 
 
 def test_every_make_target_named_in_the_readme_exists():
@@ -157,7 +159,7 @@ def test_the_readme_shows_picture_verdicts_table_and_costs_of_the_kept_results(f
     root, experiments, to = finished
     reference.keep(root, to)
     page = "# T\n<!-- results:begin -->\nold\n<!-- results:end -->\nkept\n<!-- cost:begin -->\n<!-- cost:end -->\n"
-    text = readme.refreshed(page, readme.kept(to, experiments))
+    text = readme.refreshed("README.md", page, readme.kept(to, experiments))
     assert "old" not in text and "kept" in text
     assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
     assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text
@@ -165,15 +167,15 @@ def test_the_readme_shows_picture_verdicts_table_and_costs_of_the_kept_results(f
     assert "| the table of j-table2 |" in text
     row = "| [Title i-fig2](results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2.5 min |"
     assert row in text
-    assert readme.refreshed(text, readme.kept(to, experiments)) == text
+    assert readme.refreshed("README.md", text, readme.kept(to, experiments)) == text
 
 
 def test_without_kept_results_the_readme_says_how_to_make_them(tmp_path):
     assert readme.kept(tmp_path, tmp_path) is None
-    page = "".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in readme.PARTS)
-    assert readme.refreshed(page, None).count("`make reference readme`") == 2
+    page = "".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in readme.PAGES["README.md"])
+    assert readme.refreshed("README.md", page, None).count("`make reference readme`") == 2
 
 
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(SystemExit, match="results:begin"):
-        readme.refreshed("# nothing", None)
+        readme.refreshed("README.md", "# nothing", None)

@@ -84,8 +84,7 @@ def estimate(jobs: list[Job], asked: str) -> str:
             job["device"] = "cpu" if job["cpu"] else device
         rates = {kind: child.apply(doctor.rates, (torch.device(kind),)) for kind in {job["device"] for job in jobs}}
     for job in jobs:
-        flops, launches = rates[job["device"]]
-        job["seconds"] = job["flops"] / flops + job["launches"] / launches
+        job["seconds"] = doctor.Cost(job["flops"], job["launches"], job["limit"]).seconds(*rates[job["device"]])
     return device
 
 

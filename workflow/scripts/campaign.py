@@ -15,6 +15,7 @@ from sibp.schema import Experiment
 
 ALONE = ["workflow/scripts/alone.py", sys.executable, "-m", "snakemake", "--cores", "1"]
 PARTS = ("J", "A", "I", "P", "extra", "search")  # in the order in which they run
+NEVER = 1e9  # seconds; JSON knows no infinity
 LAUNCH = 1e7  # a launch takes about as long as so many floating-point operations
 DECISIVE = ("id", "data", "network", "loss", "training", "seeds", "first_seed", "scale")  # beside a label's own settings
 
@@ -87,7 +88,7 @@ def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
     options = [member.options for member in specs.members(experiment, label)]
     groups = ensemble.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble)
     batch = experiment.data.train if training.batch_size == "full" else training.batch_size
-    work = doctor.cost(experiment.model_copy(update={"methods": {label: experiment.method(label)}}))
+    work = doctor.cost(experiment, label)
     paper = experiment.paper.source if experiment.paper else "extra"
     return {
         "name": f"{experiment.id}/{label}",
@@ -100,6 +101,7 @@ def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
         "steps": total_steps(training, experiment.data.train),
         "flops": work.flops,
         "launches": work.launches,
+        "limit": min(work.limit, NEVER),
         "bytes": max(map(len, groups)) * ensemble.bytes_per_member(network, batch),
         "settings": digest(settings(experiment), label),
         "code": code(experiment, label),

@@ -1,4 +1,4 @@
-"""Refresh the parts of README.md that a machine writes: python workflow/scripts/readme.py [--check]
+"""Refresh the parts of README.md and the documentation that a machine writes: python workflow/scripts/readme.py [--check]
 
 A part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. All its numbers come from results/reference/, which
 `make reference` fills; with --check nothing is written, and the exit code is 1 if a part is not what the script would write.
@@ -14,7 +14,9 @@ from typing import Any
 
 import files
 import pandas as pd
+import plan
 import yaml
+from units import duration
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("j-fig6", "j-fig4", "j-fig8", "i-fig2", "j-fig3")  # the first of these that was made
@@ -78,29 +80,26 @@ def cost(reference: Reference) -> str:
     return "\n".join(lines)
 
 
-PARTS = {"results": results, "cost": cost}
+def many_gpus(reference: Reference) -> str:
+    """Return how long the kept runs take on several GPUs, as they are and at full scale."""
+    return f"{plan.told(reference.jobs)}\n\n{plan.told(reference.jobs, scale='full')}"
 
 
-def duration(seconds: float) -> str:
-    """Return a time in its natural unit."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
+PAGES = {"README.md": {"results": results, "cost": cost}, "docs/scale-out.md": {"plan": many_gpus}}
 
 
-def refreshed(text: str, reference: Reference | None) -> str:
-    """Return README's text with each part as it should be.
+def refreshed(page: str, text: str, reference: Reference | None) -> str:
+    """Return a page's text with each part as it should be.
 
     Raises:
         SystemExit: if a part's markers are not there exactly once.
     """
-    for name, write in PARTS.items():
+    for name, write in PAGES[page].items():
         pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
         content = write(reference) if reference else EMPTY
         text, found = re.subn(pattern, lambda match, new=content: f"{match[1]}{new}\n{match[2]}", text, flags=re.DOTALL)
         if found != 1:
-            raise SystemExit(f"README.md: got {found} parts between <!-- {name}:begin --> and <!-- {name}:end -->, need 1")
+            raise SystemExit(f"{page}: got {found} parts between <!-- {name}:begin --> and <!-- {name}:end -->, need 1")
     return text
 
 
@@ -117,13 +116,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
     check = parser.parse_args().check
-    page = ROOT / "README.md"
-    text = page.read_text(encoding="utf-8")
-    new = refreshed(text, kept(ROOT / "results/reference", ROOT / "workflow/experiments"))
-    if check and new != text:
-        sys.exit("README.md: not in step with results/reference: run `make readme`")
-    if not check and new != text:
-        files.write(page, new)
+    reference = kept(ROOT / "results/reference", ROOT / "workflow/experiments")
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        new = refreshed(page, text, reference)
+        if check and new != text:
+            sys.exit(f"{page}: not in step with results/reference: run `make readme`")
+        if not check and new != text:
+            files.write(ROOT / page, new)
 
 
 if __name__ == "__main__":
