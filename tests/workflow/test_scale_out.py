@@ -1,12 +1,19 @@
 """The plan for many GPUs follows from the costs of the jobs."""
 
+import importlib.util
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import plan
 import pytest
+import yaml
 
 from sibp import specs
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,41 @@ def test_a_job_that_trains_for_so_many_seconds_takes_these_at_any_scale(jobs):
     timed = jobs.assign(exhibit="a-fig4")
     seconds = specs.load_experiment(Path("workflow/experiments/a-fig4.yaml")).training.max_seconds
     assert plan.at_scale(timed, "full")["total_seconds"].tolist() == [seconds, seconds]
+
+
+@pytest.mark.parametrize(
+    ("profile", "plugins"),
+    [
+        ("slurm", ["snakemake_executor_plugin_slurm"]),
+        ("kubernetes", ["snakemake_executor_plugin_kubernetes", "snakemake_storage_plugin_fs"]),
+    ],
+)
+def test_a_dry_run_with_the_profile_of_a_cluster_plans_every_job(profile, plugins):
+    if missing := [name for name in plugins if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"no {missing[0]}")
+    words = [
+        "snakemake",
+        "-n",
+        "--quiet",
+        "--nolock",
+        "--workflow-profile",
+        f"profiles/{profile}",
+        "--container-image",
+        "registry.example/sibp",
+    ]
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("profile", ["default", "slurm", "kubernetes"])
+def test_every_word_of_a_profile_is_an_option_of_snakemake_or_of_its_plugin(profile):
+    words = yaml.safe_load((ROOT / f"profiles/{profile}/profile.yaml").read_text(encoding="utf-8"))
+    options = subprocess.run([sys.executable, "-m", "snakemake", "--help"], capture_output=True, text=True, check=True).stdout
+    assert [word for word in words if f"--{word}" not in options and not word.startswith(f"{profile}-")] == []
+
+
+def test_files_of_the_repository_stay_in_the_repository_where_outputs_are_stored_elsewhere():
+    """A storage provider takes every input that is not marked as local for one of its own."""
+    rules = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "workflow/rules").glob("*.smk"))
+    inputs = re.findall(r"^        (?:\w+=)?(f?\"(?:workflow|docs|paper)/.*)", rules, flags=re.MULTILINE)
+    assert [line for line in inputs if not line.startswith("f") and "{}" not in line] == []

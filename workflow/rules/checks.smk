@@ -2,7 +2,7 @@ rule provenance:
     """What ran where, from which commit, at what cost: a row a training job."""
     input:
         records=[file for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") for file in runs(exhibit, "json")],
-        script="workflow/scripts/provenance.py",
+        script=local("workflow/scripts/provenance.py"),
     output:
         "<results>/provenance.csv",
     log:

@@ -9,8 +9,8 @@ for exhibit in [] if TOGETHER else EXHIBITS:
             records=runs(exhibit, "json"),
             costs=costs(exhibit),
             summary=summaries(exhibit),
-            notebook=f"workflow/notebooks/{exhibit}.py",
-            shared=SHARED,
+            notebook=local(f"workflow/notebooks/{exhibit}.py"),
+            shared=local(SHARED),
         output:
             *tables(exhibit),
             *figures(exhibit),
@@ -34,8 +34,8 @@ rule notebook:
             *costs(wildcards.exhibit),
             *summaries(wildcards.exhibit),
         ],
-        SHARED,
-        notebook="workflow/notebooks/{exhibit}.py",
+        local(SHARED),
+        notebook=local("workflow/notebooks/{exhibit}.py"),
     output:
         "<results>/notebooks/{exhibit}.ipynb",
     log:

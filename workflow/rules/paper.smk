@@ -8,10 +8,10 @@ rule report:
         figures=expand("<paper>/figures/{exhibit}.pdf", exhibit=FIGURES),
         provenance="<results>/provenance.csv",
         claims="<results>/claims.json",
-        deviations="docs/deviations.md",
-        citation="CITATION.cff",
-        source="paper/report.typ",
-        script="workflow/scripts/typeset.py",
+        deviations=local("docs/deviations.md"),
+        citation=local("CITATION.cff"),
+        source=local("paper/report.typ"),
+        script=local("workflow/scripts/typeset.py"),
     output:
         "<paper>/report.pdf",
     log:
@@ -28,7 +28,7 @@ rule gallery:
     input:
         exhibits=EXHIBIT_FILES,
         figures=expand("<figures>/{exhibit}.png", exhibit=FIGURES),
-        script="workflow/scripts/gallery.py",
+        script=local("workflow/scripts/gallery.py"),
     output:
         "<figures>/README.md",
     log:
@@ -47,8 +47,8 @@ rule claims:
         exhibits=[
             f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") and not labels(exhibit)
         ],
-        claims="workflow/claims.yaml",
-        script="workflow/scripts/claims.py",
+        claims=local("workflow/claims.yaml"),
+        script=local("workflow/scripts/claims.py"),
     output:
         page="<paper>/claims.md",
         table="<results>/claims.json",

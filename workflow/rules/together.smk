@@ -11,7 +11,7 @@ rule train_together:
     """All members of all methods of all experiments."""
     input:
         data=sorted({file for exhibit in TRAINED for file in training_data(exhibit)}),
-        script="workflow/scripts/together.py",
+        script=local("workflow/scripts/together.py"),
     output:
         tables=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
         records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
@@ -37,8 +37,8 @@ rule summary_together:
     """The summaries of all experiments."""
     input:
         runs=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
-        together="workflow/scripts/together.py",
-        script="workflow/scripts/summarise.py",
+        together=local("workflow/scripts/together.py"),
+        script=local("workflow/scripts/summarise.py"),
     output:
         expand("<results>/summary/{exhibit}.csv", exhibit=TRAINED),
     log:
@@ -65,9 +65,9 @@ rule exhibits_together:
         records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
         costs=[file for exhibit in EXHIBITS for file in costs(exhibit)],
         summary=expand("<results>/summary/{exhibit}.csv", exhibit=TRAINED),
-        notebooks=expand("workflow/notebooks/{exhibit}.py", exhibit=EXHIBITS),
-        shared=SHARED,
-        together="workflow/scripts/together.py",
+        notebooks=local(expand("workflow/notebooks/{exhibit}.py", exhibit=EXHIBITS)),
+        shared=local(SHARED),
+        together=local("workflow/scripts/together.py"),
     output:
         [file for exhibit in EXHIBITS for file in [*tables(exhibit), *figures(exhibit)]],
         expand("<paper>/exhibits/{exhibit}.json", exhibit=EXHIBITS),

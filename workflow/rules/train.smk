@@ -50,7 +50,7 @@ rule selection:
     input:
         records=[file for search in SEARCHES for file in runs(search, "json")],
         tables=[file for search in SEARCHES for file in runs(search, "parquet")],
-        script="workflow/scripts/choose.py",
+        script=local("workflow/scripts/choose.py"),
     output:
         "<results>/selection.yaml",
     log:
