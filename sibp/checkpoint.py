@@ -2,13 +2,17 @@
 
 A checkpoint is written beside the results, whole or not at all, and removed once they are there. It belongs to a key: all that
 decides the numbers (settings, code, versions, threads, kind of device). One that is damaged or belongs to another key is not used.
+Ctrl-C, or the SIGTERM of a scheduler, has one more written before the job stops.
 """
 
 import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -21,11 +25,19 @@ import torch
 from sibp import records, specs
 from sibp.schema import Experiment
 
-__all__ = ["SECONDS", "SHARE", "Checkpoint", "code", "key"]
+__all__ = ["SECONDS", "SHARE", "Checkpoint", "Stopped", "code", "key"]
 
 SECONDS = 60.0  # between two checkpoints, unless the user says otherwise
 SHARE = 0.02  # most of a job's time that may go into writing them
 HEADER = 64  # hex digits of the content's SHA-256
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the job to stop; `number` is the signal's, the message says what is kept."""
+
+    def __init__(self, number: int, kept: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}, {kept}")
+        self.number = number
 
 
 class Checkpoint:
@@ -40,6 +52,25 @@ class Checkpoint:
     def __init__(self, path: Path | None, key: dict[str, str], seconds: float = SECONDS) -> None:
         self.path, self.key, self.seconds = path, key, seconds
         self.wait, self.last = seconds, perf_counter()
+        self.asked: int | None = None  # to stop, by this signal
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM stop the job at the next offer, when its checkpoint is written; a second one stops it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may say what a signal does
+            return
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self.asked or self.path is None:
+            raise Stopped(number, "what came after the last checkpoint is lost" if self.path else "nothing is kept")
+        self.asked = number
 
     def load(self) -> tuple[dict[str, Any] | None, str]:
         """Return the content, or None and one line on why it is not used; None and no line if there is no checkpoint."""
@@ -58,16 +89,22 @@ class Checkpoint:
         return content, ""
 
     def offer(self, content: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint if it is time for one.
+        """Write a checkpoint if it is time for one, or the last chance.
 
         Args:
             content: called only then; tensors, numbers, text, and lists and dictionaries of them.
 
         Raises:
             RecordError: if it cannot be written; the one before is still there.
+            Stopped: once it is written, if a signal has asked for that, see `listening`.
         """
-        if self.path is None or perf_counter() - self.last < self.wait:
+        if self.path is None or (self.asked is None and perf_counter() - self.last < self.wait):
             return
+        self._write(content)
+        if self.asked:
+            raise Stopped(self.asked, f"the same command goes on from {self.path}")
+
+    def _write(self, content: Callable[[], dict[str, Any]]) -> None:
         begin, packed = perf_counter(), _packed(content() | {"key": self.key})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,13 @@
 """The command line: `sibp data`, `run`, `list`, `doctor` and `bench`.
 
-Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C. Whatever goes wrong
-is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
+Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
+Whatever goes wrong is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
 """
 
 import argparse
 import json
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -47,9 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.command(arguments)
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
-    except KeyboardInterrupt:
-        print("sibp: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(f"sibp: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 128 + getattr(stop, "number", signal.SIGINT)
     except Exception as fault:
         if debug:
             raise

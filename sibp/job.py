@@ -66,10 +66,11 @@ class Job:
         steps = total_steps(self.problem.training, len(self.problem.splits["train"]))
         self.progress.start(f"{self.names['exhibit']} {self.names['method']}", steps * len(self.done.waiting))
         try:
-            self.resume()
-            self.progress.advance(steps * len(self.done.trained), float("nan"))
-            while self.done.waiting:
-                self.train_next()
+            with self.checkpoint.listening():
+                self.resume()
+                self.progress.advance(steps * len(self.done.trained), float("nan"))
+                while self.done.waiting:
+                    self.train_next()
         finally:
             self.progress.finish()
         done = self.done

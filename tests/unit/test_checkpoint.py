@@ -1,15 +1,18 @@
 """Checkpoints: a job that was killed goes on to the same bits, and a checkpoint that does not fit is not used."""
 
 import multiprocessing
+import os
 import random
+import signal
 import time
 
 import pandas as pd
 import pytest
 
 from sibp import checkpoint, loop, records, trainer
-from sibp.checkpoint import Checkpoint
+from sibp.checkpoint import Checkpoint, Stopped
 from sibp.loop import Trainer
+from sibp.progress import Progress
 from tests.unit.experiments import experiment
 
 LABELS = {
@@ -77,6 +80,39 @@ def test_a_job_that_was_killed_goes_on_to_the_same_bits(label, tmp_path, monkeyp
     assert_equal(resumed, straight)
     assert len(resumed[1]["notes"]) == 1 and "went on from ensemble" in resumed[1]["notes"][0]
     assert not path.exists()
+
+
+class Sender(Progress):
+    """Sends this process signals while it trains."""
+
+    def __init__(self, *numbers):
+        self.waiting = list(numbers)
+
+    def advance(self, steps, loss):
+        if self.waiting:
+            os.kill(os.getpid(), self.waiting.pop(0))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_that_is_told_to_stop_writes_a_checkpoint_first(number, tmp_path):
+    before, slow = signal.getsignal(number), {"threads": 1, "checkpoint_seconds": 1e6}
+    with pytest.raises(Stopped, match=rf"{number.name}, the same command goes on from .*sgd\.pt") as stop:
+        trainer.run(experiment(**LONG), "sgd", out=tmp_path, progress=Sender(number), **slow)
+    assert stop.value.number == number and signal.getsignal(number) == before
+    resumed = trainer.run(experiment(**LONG), "sgd", out=tmp_path, **slow)
+    assert "went on from ensemble 1, step 2" in resumed[1]["notes"][0]
+    plain = trainer.run(experiment(**LONG), "sgd", threads=1)
+    assert_equal((resumed[0], resumed[1] | {"notes": []}), plain)
+
+
+def test_a_job_that_is_told_twice_or_keeps_nothing_stops_at_once(tmp_path):
+    with pytest.raises(Stopped, match="SIGTERM, nothing is kept"):
+        trainer.run(experiment(**LONG), "sgd", threads=1, progress=Sender(signal.SIGTERM))
+    kept = Checkpoint(tmp_path / "tiny.pt", {})
+    with pytest.raises(Stopped, match="what came after the last checkpoint is lost"), kept.listening():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_finished_ensembles_are_not_trained_again(tmp_path, monkeypatch):

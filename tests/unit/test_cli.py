@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors, and that nothing is written before all is checked."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from sibp import cli, records, trainer
+from sibp.checkpoint import Stopped
 from tests.unit.experiments import mapping, write
 
 
@@ -93,6 +95,7 @@ def test_data_that_is_missing_is_found_before_training(sibp, tmp_path):
         (MemoryError("25 members\nneed more"), 1, "sibp: error: out of memory: 25 members need more; a smaller"),
         (RuntimeError("two\nlines"), 1, "sibp: error: RuntimeError: two lines (--debug shows where)"),
         (KeyboardInterrupt(), 130, "sibp: interrupted"),
+        (Stopped(signal.SIGTERM, "all is kept"), 143, "sibp: stopped by SIGTERM, all is kept"),
     ],
 )
 def test_what_fails_while_training_is_one_line(sibp, monkeypatch, fault, code, line):
