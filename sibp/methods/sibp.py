@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sibp import activations, conjugate_gradient, fused, layers, linesearch, models, proximal_gradient
 from sibp.conjugate_gradient import Rules
-from sibp.layers import Affine
+from sibp.layers import Affine, Patches
 from sibp.methods.base import Method, NonNegative, Options, Positive, State, Steps
 from sibp.models import Layer, LayerTrace, Trace
 from sibp.subproblem import BiasSpace, Space, Subproblem, WeightSpace, choose_space
@@ -106,9 +106,9 @@ class SIBP(Method):
         """
         X = seen.X.expand(W.shape[0], -1, -1)
         if self.sparse:
-            return self.solve_sparse(layer, seen, X, W, b, delta)
+            return self.solve_sparse(layer, seen, X, W, b, delta, with_error)
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
-        rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
+        rules = self.rules(layer)
         if fused.applies(space, layer.activation, rules, self.variant.per_neuron, seen.Z):
             return self.solve_fused(layer, space, rules, seen.Z, delta, W, b, with_error)
         D = models.through_activation(layer, seen, delta) if with_error else None
@@ -137,17 +137,45 @@ class SIBP(Method):
         space.move(W, b, fused.minimise(space, layer.activation, Z, T, lam, steps, rules, b))
         return D
 
-    def solve_sparse(self, layer: Layer, seen: LayerTrace, X: Tensor, W: Tensor, b: Tensor | None, delta: Tensor) -> Tensor:
-        """Do what `update_layer` says with the l1 term in both subproblems."""
-        steps, gamma, sigma = self.shared["cg_steps"], self.column["l1"], activations.get(layer.activation)
+    def solve_sparse(
+        self,
+        layer: Layer,
+        seen: LayerTrace,
+        X: Tensor | Patches,
+        W: Tensor,
+        b: Tensor | None,
+        delta: Tensor,
+        with_error: bool,
+    ) -> Tensor | None:
+        """Do what `update_layer` says with the l1 term in both subproblems: the same solution without it, then proximal gradient."""
+        steps, gamma, lam = self.shared["cg_steps"], self.column["l1"], self.column["lam"]
         T = seen.F - self.column["eta"] * delta
-        problem = Subproblem(WeightSpace(X), sigma, seen.Z, T, self.column["lam"])
-        D, Z = proximal_gradient.minimise_l1(problem, W.mT, gamma, steps)
+        problem = Subproblem(WeightSpace(X), activations.get(layer.activation), seen.Z, T, lam)
+        smooth = self.solve_smooth(layer, X, seen.Z, T, W, b)
+        D, Z = proximal_gradient.minimise_l1(problem, W.mT, gamma, steps, smooth)
         # an entry that was thresholded to zero is V + (0 - V): exactly zero again
         W += D.mT
         if b is not None:
-            b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps)[0]
-        return models.through_activation(layer, seen, delta)
+            rules = self.rules(layer)
+            smooth, _ = self.solve(layer, BiasSpace(), rules, Z, T, offset=Z - b, inputs=1)
+            b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps, smooth)[0]
+        return models.through_activation(layer, seen, delta) if with_error else None
+
+    def solve_smooth(self, layer: Layer, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+        """Return the displacement `[E, I, O]` that solves the W-problem without the l1 term."""
+        steps, rules = self.shared["cg_steps"], self.rules(layer)
+        space = choose_space(self.shared["space"], X, layer.fan_out, steps)
+        if fused.applies(space, layer.activation, rules, self.variant.per_neuron, Z):
+            P = fused.minimise(space, layer.activation, Z.clone(), T, self.column["lam"], steps, rules)
+        else:
+            P, _ = self.solve(layer, space, rules, Z, T, offset=b, inputs=layer.fan_in)
+        moved = W.new_zeros(W.shape)
+        space.move(moved, None, P)
+        return moved.mT
+
+    def rules(self, layer: Layer) -> Rules:
+        """Return how conjugate gradients search at this layer."""
+        return self.variant.last if layer.activation == "identity" else self.variant.hidden
 
     def solve(
         self, layer: Layer, space: Space, rules: Rules, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int
