@@ -107,8 +107,7 @@ class Crew:
 
     def command(self, job: Job) -> list[str]:
         file, _, label = job["file"], *job["name"].partition("/")[1:]
-        threads = str(self.cores if job["timed"] else 1)
-        machine = ["--device", job["device"], "--threads", threads, "--checkpoint-seconds", str(CHECKPOINT)]
+        machine = ["--device", job["device"], "--threads", "1", "--checkpoint-seconds", str(CHECKPOINT)]
         out = ["--scale", self.results.plan["scale"], "--out", str(self.results.out / "runs")]
         return ["-m", "sibp", "run", str(BUNDLE / file), "--method", label, *machine, *out, *self.words]
 
