@@ -49,7 +49,8 @@ def _statistics(group: pd.DataFrame, members: int, measured: list[str]) -> dict[
     for name in measured:
         values = alive[name].to_numpy(float)
         n, mean = len(values), values.mean() if len(values) else np.nan
-        std = values.std(ddof=1) if n > 1 else np.nan
+        with np.errstate(over="ignore"):  # losses that have exploded may have an infinite spread
+            std = values.std(ddof=1) if n > 1 else np.nan
         half = stdtrit(n - 1, 0.975) * std / np.sqrt(n) if n > 1 else np.nan
         row |= {f"{name}_mean": mean, f"{name}_std": std, f"{name}_low": mean - half, f"{name}_high": mean + half}
     return row
