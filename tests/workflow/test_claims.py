@@ -14,7 +14,18 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import claims  # noqa: E402
 
+from tests.unit.experiments import experiment, mapping, write  # noqa: E402
+
 CLAIMS = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))
+
+
+ASKED = {"id": "x", "methods": {name: {"method": "sgd"} for name in "abz"}}
+TRIED = experiment(**ASKED)
+RECORD = {
+    "scale": "smoke",
+    "settings": TRIED.model_dump(mode="json", exclude_none=True),
+    "training": TRIED.training_of("a").model_dump(mode="json", exclude_none=True),
+}
 
 
 def runs(folder, **curves):
@@ -35,9 +46,10 @@ def runs(folder, **curves):
         ]
         (folder / "runs" / "x").mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_parquet(folder / "runs" / "x" / f"{label}.parquet")
-        record = {"scale": "smoke", "seeds": list(range(len(seeds))), "seconds": {"train": 1.0}}
+        record = RECORD | {"seeds": list(range(len(seeds))), "seconds": {"train": 1.0}}
         (folder / "runs" / "x" / f"{label}.json").write_text(json.dumps(record))
-    return claims.Runs(folder / "runs")
+    write(folder, mapping(**ASKED), "experiments/x.yaml")
+    return claims.Runs(folder / "runs", folder / "experiments")
 
 
 def quantity(label="a", **more):
@@ -119,6 +131,32 @@ def test_verdicts(tmp_path):
     assert found == ["reproduced", "partly", "not reproduced", "not run"]
 
 
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [
+        ({}, "papers'"),
+        ({"seeds": 9}, "papers'"),
+        ({"training__evaluate_every": {"epochs": 2}}, "papers'"),
+        ({"training__epochs": 50}, "smaller"),
+        ({"data__train": 100}, "smaller"),
+        ({"network__widths": [784, 100, 10]}, "smaller"),
+        ({"methods": {"a": {"method": "sgd", "training": {"epochs": 3}}}}, "smaller"),
+    ],
+)
+def test_a_verdict_says_whether_its_runs_had_the_papers_size(change, size, tmp_path):
+    made = runs(tmp_path, a=[[0.9]])
+    write(tmp_path, mapping(**(ASKED | change)), "experiments/x.yaml")
+    row = claims.evaluate(made, tmp_path, claim({"quantity": quantity(), "at_least": 0.5}))
+    assert (row["verdict"], row["size"]) == ("reproduced", size)
+
+
+def test_claims_are_counted_by_size_and_verdict():
+    made = [("reproduced", "papers'"), ("partly", "papers'"), ("partly", "smaller"), ("partly", "smaller"), ("not run", "")]
+    told = claims.counted([{"verdict": verdict, "size": size} for verdict, size in made])
+    assert told.startswith("5 claims. 2 at the papers' own size: 1 reproduced, 1 partly. 2 at a smaller size, ")
+    assert told.endswith(": 2 partly. 1 without runs: 1 not run.")
+
+
 def test_networks_that_were_cut_are_asked_by_their_share_and_the_best_of_a_seed_counts(tmp_path):
     made = runs(tmp_path, a=[[0.9], [0.8]])
     path = tmp_path / "runs/x/a.json"
@@ -131,7 +169,7 @@ def test_networks_that_were_cut_are_asked_by_their_share_and_the_best_of_a_seed_
 def test_a_claim_may_ask_the_rows_of_an_exhibit_s_table(tmp_path):
     asked = {"table": "t", "where": {"kind": ["a", "b"]}, "column": "holds"}
     whole, other = asked | {"equals": True}, asked | {"equals": "paper"}
-    made = claims.Runs(tmp_path / "runs")
+    made = claims.Runs(tmp_path / "runs", tmp_path / "experiments")
     assert claims.evaluate(made, tmp_path, claim(whole))["verdict"] == "not run"
     rows = pd.DataFrame({"kind": ["a", "b", "c"], "holds": [True, False, True], "paper": [True, False, False]})
     rows.to_csv(tmp_path / "t.csv", index=False)
@@ -144,7 +182,7 @@ def test_a_claim_may_ask_the_rows_of_an_exhibit_s_table(tmp_path):
 def test_the_page_names_scale_counts_and_every_claim(tmp_path):
     made = runs(tmp_path, a=[[0.9], [0.91]])
     page = claims.markdown([claims.evaluate(made, tmp_path, claim({"quantity": quantity(), "at_least": 0.5}))])
-    assert "1 claims: 1 reproduced" in page and "Scale of the runs: smoke" in page and "| c (p) |" in page
+    assert "1 claims. 1 at the papers' own size: 1 reproduced" in page and "Scale of the runs: smoke" in page and "| c (p) |" in page
 
 
 def test_there_are_thirty_claims_with_names_of_their_own():

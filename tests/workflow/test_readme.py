@@ -101,7 +101,7 @@ def finished(tmp_path):
         (root / f"paper/exhibits/{name}.json").write_text(json.dumps(page))
     (root / "figures/i-fig2.png").write_bytes(b"PNG")
     (root / "results/summary/j-table2.csv").write_text("mean\n" + "0.5\n" * 100)
-    (root / "results/claims.json").write_text('[{"verdict": "reproduced"}, {"verdict": "partly"}, {"verdict": "partly"}]')
+    (root / "results/claims.json").write_text('[{"verdict": "reproduced", "size": "smaller"}, {"verdict": "partly", "size": "smaller"}]')
     (root / "paper/claims.md").write_text("# Claims\n")
     job = {"exhibit": "j-table2", "scale": "laptop", "device": "a CPU", "members": 5, "commit": "0123456789", "dirty": False}
     costs = [{"train_seconds": 100.0, "total_seconds": 7000.0}, {"train_seconds": 50.0, "total_seconds": 500.0}]
@@ -163,7 +163,7 @@ def test_the_readme_shows_picture_verdicts_table_and_costs_of_the_kept_results(f
     assert "old" not in text and "kept" in text
     assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
     assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text
-    assert "3 claims of the papers:** 1 reproduced, 2 partly" in text
+    assert "2 claims. 2 at a smaller size" in text and ": 1 reproduced, 1 partly." in text
     assert "| the table of j-table2 |" in text
     row = "| [Title i-fig2](results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2.5 min |"
     assert row in text

@@ -23,14 +23,23 @@ import yaml
 from files import write
 from scipy import stats
 
+from sibp import specs
+
 VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
+SIZE = ("epochs", "steps", "batch_size", "max_seconds")  # of a training, beside its data and network
+SMALLER = "at a smaller size, where a verdict is a lead and the papers' numbers cannot be expected"
 
 
 class Runs:
-    """The rows and records of experiments, read once each."""
+    """The rows and records of experiments, read once each.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: of the runs.
+        experiments: of the files that say what the papers ran.
+    """
+
+    def __init__(self, folder: Path, experiments: Path) -> None:
+        self.folder, self.experiments = folder, experiments
         self._tables: dict[tuple[str, str], pd.DataFrame] = {}
 
     def has(self, exhibit: str, label: str) -> bool:
@@ -43,6 +52,14 @@ class Runs:
 
     def record(self, exhibit: str, label: str) -> dict[str, Any]:
         return json.loads((self.folder / exhibit / f"{label}.json").read_text(encoding="utf-8"))
+
+    def is_full(self, exhibit: str, label: str) -> bool:
+        """Return whether a run had the papers' data, network and length; fewer seeds only widen an interval."""
+        asked, record = specs.load_experiment(self.experiments / f"{exhibit}.yaml"), self.record(exhibit, label)
+        parts = (("data", asked.data), ("network", asked.network))
+        same = [record["settings"][name] == part.model_dump(mode="json", exclude_none=True) for name, part in parts]
+        training = asked.training_of(label).model_dump(mode="json", exclude_none=True)
+        return all(same) and all(record["training"].get(key) == training.get(key) for key in SIZE)
 
 
 def per_seed(runs: Runs, exhibit: str, quantity: dict[str, Any]) -> pd.Series:
@@ -183,12 +200,13 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     used = {(q.get("exhibit", claim.get("runs")), q["label"]) for t in of_runs for q in (t["quantity"], t.get("than")) if q}
     files = {test["table"]: tables / f"{test['table']}.csv" for test in of_tables}
     if not all(runs.has(*pair) for pair in used) or not all(file.exists() for file in files.values()):
-        return head | {"verdict": "not run", "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
+        return head | {"verdict": "not run", "size": "", "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
     outcomes = [run_test(runs, claim["runs"], test) for test in of_runs]
     outcomes += [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
     records = [runs.record(*pair) for pair in sorted(used)]
     return head | {
         "verdict": verdict(outcomes),
+        "size": "papers'" if all(runs.is_full(*pair) for pair in used) else "smaller",
         "ours": "; ".join(outcome.text for outcome in outcomes),
         "results": [outcome.result for outcome in outcomes],
         "scale": records[0]["scale"] if records else "",
@@ -197,27 +215,35 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def counted(rows: list[dict[str, Any]]) -> str:
+    """Return how many claims have which verdict, those judged at the papers' size apart."""
+    parts = []
+    for size, words in (("papers'", "at the papers' own size"), ("smaller", SMALLER), ("", "without runs")):
+        verdicts = [row["verdict"] for row in rows if row["size"] == size]
+        named = ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts)
+        parts += [f"{len(verdicts)} {words}: {named}"] if verdicts else []
+    return f"{len(rows)} claims. {'. '.join(part[:1].upper() + part[1:] for part in parts)}."
+
+
 def markdown(rows: list[dict[str, Any]]) -> str:
     """Return the page that people read."""
-    counts = {name: sum(row["verdict"] == name for row in rows) for name in VERDICTS}
     scales = ", ".join(sorted({row["scale"] for row in rows} - {""}))
     lines = [
         "# The papers' claims, and what our runs say",
         "",
-        f"{len(rows)} claims: "
-        + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        + f". Scale of the runs: {scales}.",
+        f"{counted(rows)} Scale of the runs: {scales}.",
         "",
         "Every criterion was written before the runs. Ours: mean over the seeds with its 95 % interval; where the interval straddles a "
-        "bound the test is open and the verdict at most *partly*. One seed has no interval. Seconds: training on the machine that made "
+        "bound the test is open and the verdict at most *partly*. One seed has no interval. Size: whether data, network and length are "
+        "the papers'. Seconds: training on the machine that made "
         "these runs, all labels that a claim needs.",
         "",
-        "| claim | the paper says | its value | criterion | ours | verdict | seeds | s | command |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| claim | the paper says | its value | criterion | ours | verdict | size | seeds | s | command |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         cells = [f"{row['id']} ({row['place']})", row["says"], row["paper"], row["criterion"], row["ours"], f"**{row['verdict']}**"]
-        cells += [row["seeds"] or "", f"{row['seconds']:.0f}" if row["seconds"] else "", f"`{row['command']}`"]
+        cells += [row["size"], row["seeds"] or "", f"{row['seconds']:.0f}" if row["seconds"] else "", f"`{row['command']}`"]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|").strip() for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -231,7 +257,7 @@ def main() -> None:
     parser.add_argument("--json", required=True, type=Path)
     arguments = parser.parse_args()
     claims = yaml.safe_load(arguments.claims.read_text(encoding="utf-8"))
-    runs = Runs(arguments.results / "runs")
+    runs = Runs(arguments.results / "runs", arguments.claims.parent / "experiments")
     rows = [evaluate(runs, arguments.tables, claim) for claim in claims]
     write(arguments.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     write(arguments.output, markdown(rows))

@@ -8,7 +8,6 @@ import argparse
 import json
 import re
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ import files
 import pandas as pd
 import plan
 import yaml
+from claims import counted
 from units import duration
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("j-fig6", "j-fig4", "j-fig8", "i-fig2", "j-fig3")  # the first of these that was made
 TABLES = ("j-table2", "a-table1")
-VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
 EMPTY = "No run's results are kept in the repository yet; after `make`, `make reference readme` puts them here."
 
 
@@ -58,10 +57,8 @@ def results(reference: Reference) -> str:
         path = folder.format("figures", f"{picture}.png")
         parts.append(f"![{made[picture]['title']}]({path})\n\n*{made[picture]['title']}.* {made[picture]['caption']}")
     if (claims := reference.folder / "claims.json").is_file():
-        count = Counter(row["verdict"] for row in json.loads(claims.read_text(encoding="utf-8")))
-        words = ", ".join(f"{count[name]} {name}" for name in VERDICTS if count[name])
-        page = "[criterion, numbers and command of each](results/reference/claims.md)"
-        parts.append(f"**{sum(count.values())} claims of the papers:** {words}; {page}.")
+        page = "[Criterion, numbers and command of each](results/reference/claims.md)"
+        parts.append(f"**The papers' claims.** {counted(json.loads(claims.read_text(encoding='utf-8')))} {page}.")
     if table := next((name for name in TABLES if name in made), None):
         parts.append((reference.folder / "tables" / f"{table}.md").read_text(encoding="utf-8").strip())
     return "\n\n".join(parts)
