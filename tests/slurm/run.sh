@@ -76,7 +76,8 @@ until sinfo --noheader --format=%T 2>/dev/null | grep -q idle; do
     sleep 0.5
 done
 echo "test-slurm: $(sinfo --noheader --format='%N has %c CPUs, %G, is %T')"
-if [ $# = 0 ]; then # one table on tiny generated data
-    set -- --config scale=smoke device=cpu root="$state/run" --default-resources runtime=10 mem_mb=1500 --latency-wait 10 -- j-table2
+if [ $# = 0 ]; then
+    "$bin/python" tests/slurm/checks.py "$state"
+else
+    "$bin/snakemake" --workflow-profile profiles/slurm --slurm-status-command squeue "$@"
 fi
-"$bin/snakemake" --workflow-profile profiles/slurm --slurm-status-command squeue "$@"

@@ -182,7 +182,9 @@ def test_a_claim_may_ask_the_rows_of_an_exhibit_s_table(tmp_path):
 def test_the_page_names_scale_counts_and_every_claim(tmp_path):
     made = runs(tmp_path, a=[[0.9], [0.91]])
     page = claims.markdown([claims.evaluate(made, tmp_path, claim({"quantity": quantity(), "at_least": 0.5}))])
-    assert "1 claims. 1 at the papers' own size: 1 reproduced" in page and "Scale of the runs: smoke" in page and "| c (p) |" in page
+    assert (
+        "1 claims. 1 at the papers' own size: 1 reproduced" in page and "Scale of the runs: smoke" in page and "| c (p) |" in page
+    )
 
 
 def test_there_are_thirty_claims_with_names_of_their_own():

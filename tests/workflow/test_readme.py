@@ -101,7 +101,9 @@ def finished(tmp_path):
         (root / f"paper/exhibits/{name}.json").write_text(json.dumps(page))
     (root / "figures/i-fig2.png").write_bytes(b"PNG")
     (root / "results/summary/j-table2.csv").write_text("mean\n" + "0.5\n" * 100)
-    (root / "results/claims.json").write_text('[{"verdict": "reproduced", "size": "smaller"}, {"verdict": "partly", "size": "smaller"}]')
+    (root / "results/claims.json").write_text(
+        '[{"verdict": "reproduced", "size": "smaller"}, {"verdict": "partly", "size": "smaller"}]'
+    )
     (root / "paper/claims.md").write_text("# Claims\n")
     job = {"exhibit": "j-table2", "scale": "laptop", "device": "a CPU", "members": 5, "commit": "0123456789", "dirty": False}
     costs = [{"train_seconds": 100.0, "total_seconds": 7000.0}, {"train_seconds": 50.0, "total_seconds": 500.0}]
