@@ -66,7 +66,7 @@ gpu-import: setup ## take what came back as done: make gpu-import FOLDER=...
 fuzz: setup ## thousands of broken files, command lines and random networks
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz
 
-test-slurm: setup ## the smoke run on a SLURM cluster of one machine: this one; needs root, slurm-wlm and munge
+test-slurm: setup ## job arrays and cancelled jobs on a SLURM cluster of one machine: this one; needs root, slurm-wlm and munge
 	@sh tests/slurm/run.sh $(BIN)
 
 lock: setup ## resolve envs/requirements.lock anew

@@ -26,15 +26,16 @@ def main(folder: Path) -> None:
 def job_array(root: Path) -> None:
     """The training jobs of one table, on tiny generated data, are one job array to the scheduler."""
     begin = time.monotonic()
-    with workflow(root, "scale=smoke", "--slurm-array-jobs", "train", "--", "j-table2") as snakemake:
+    arrays = ["--slurm-array-jobs", "train", "--jobs", "200", "--resources", "gpu=200", "--max-jobs-per-timespan", "200/1s"]
+    with workflow(root, "scale=smoke", *arrays, "--", "j-table2") as snakemake:
         finish(snakemake, root)
-    arrays = defaultdict(dict)
+    seen = defaultdict(dict)
     for array, task, state, comment in squeue("%F %K %T %k"):
         if task != "N/A" and comment.startswith("rule_train"):
-            arrays[array][task] = state
-    assert list(map(dict, arrays.values())) == [dict.fromkeys("123", "COMPLETED")], f"need one array of 3 tasks: {dict(arrays)}"
+            seen[array][task] = state
+    assert list(seen.values()) == [dict.fromkeys("123", "COMPLETED")], f"need one array of 3 tasks: {dict(seen)}"
     assert (root / "paper/tables/j-table2.md").stat().st_size, "no table"
-    print(f"test-slurm: job array {next(iter(arrays))} trained 3 methods, j-table2 is drawn ({time.monotonic() - begin:.0f} s)")
+    print(f"test-slurm: job array {next(iter(seen))} trained 3 methods, j-table2 is drawn ({time.monotonic() - begin:.0f} s)")
 
 
 def cancelled_job(root: Path) -> None:
@@ -59,26 +60,10 @@ def cancelled_job(root: Path) -> None:
 def workflow(root: Path, config: str, *arguments: str) -> Iterator[subprocess.Popen]:
     """Run Snakemake as docs/scale-out.md says, with its output in a file, but ask for states often; interrupt it if a check fails."""
     root.mkdir()
-    options = [
-        "--slurm-status-command",
-        "squeue",
-        "--slurm-init-seconds-before-status-checks",
-        "3",
-        "--slurm-logdir",
-        str(root / "slurm"),
-    ]
-    config = [
-        "--config",
-        config,
-        "device=cpu",
-        f"root={root}",
-        "--default-resources",
-        "runtime=10",
-        "mem_mb=1500",
-        "--latency-wait",
-        "10",
-    ]
-    command = ["snakemake", "--workflow-profile", "profiles/slurm", *options, *config, *arguments]
+    asked = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
+    small = ["--default-resources", "runtime=10", "mem_mb=1500", "--latency-wait", "10", "--slurm-logdir", str(root / "slurm")]
+    where = ["--config", config, "device=cpu", f"root={root}"]
+    command = ["snakemake", "--workflow-profile", "profiles/slurm", *asked, *small, *where, *arguments]
     with (root / "snakemake.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as snakemake:
         try:
             yield snakemake

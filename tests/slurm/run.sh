@@ -1,5 +1,6 @@
 #!/bin/sh
-# A SLURM cluster of one machine, this one, and a workflow on it: sh tests/slurm/run.sh FOLDER-WITH-PYTHON [SNAKEMAKE ARGUMENT...]
+# A SLURM cluster of one machine, this one, and checks.py on it, or a workflow:
+# sh tests/slurm/run.sh FOLDER-WITH-PYTHON [SNAKEMAKE ARGUMENT...]
 # Needs root, Debian's slurm-wlm and munge, and Python's snakemake-executor-plugin-slurm. All state is in a temporary folder, but for
 # two files in /etc/slurm, where the jobs look for them; they go at the end.
 set -eu
