@@ -14,6 +14,7 @@ __all__ = ["Timing", "ceiling", "exponent", "interleaved"]
 LEAST = 9  # rounds
 MOST = 51
 WARM_UP = 3  # untimed steps before the first round
+LONG = 0.5  # seconds; what the caches hold does not matter to a step that takes longer
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def interleaved(
 ) -> dict[str, Timing]:
     """Time functions in turns, in a new order each round, so that a slow moment of the machine hits all of them.
 
-    A turn is one untimed call, which brings the function's data back into the caches, and `calls` timed ones.
+    A turn is one untimed call, which brings the function's data back into the caches, and `calls` timed ones. A call that takes
+    more than half a second is warmed up once, and needs no untimed one.
 
     Args:
         steps: what to time, by label.
@@ -54,24 +56,32 @@ def interleaved(
         budget: seconds that all rounds may take; there are at least 9 and at most 51 rounds.
         calls: timed calls in a turn; a turn counts as their mean.
     """
-    begin = time.perf_counter()
-    for step in steps.values():
-        for _ in range(WARM_UP):
-            step()
-    _wait(device)
-    spent = (time.perf_counter() - begin) / WARM_UP * (1 + calls)
-    rounds = max(LEAST, min(MOST, int(budget / spent)))
+    costs = {label: _warm_up(step, device) for label, step in steps.items()}
+    untimed = {label: int(cost <= LONG) for label, cost in costs.items()}
+    rounds = max(LEAST, min(MOST, int(budget / sum(cost * (untimed[label] + calls) for label, cost in costs.items()))))
     turns: dict[str, list[tuple[float, float]]] = {label: [] for label in steps}
     order = list(steps)
     for number in range(rounds):
         random.Random(number).shuffle(order)
         for label in order:
-            turns[label].append(_turn(steps[label], device, calls))
+            turns[label].append(_turn(steps[label], device, untimed[label], calls))
     return {label: Timing(*map(tuple, zip(*taken, strict=True))) for label, taken in turns.items()}
 
 
-def _turn(step: Callable[[], object], device: torch.device, calls: int) -> tuple[float, float]:
-    step()
+def _warm_up(step: Callable[[], object], device: torch.device) -> float:
+    """Call a step until it is warm, and return the seconds of the last call."""
+    for _ in range(WARM_UP):
+        begin = time.perf_counter()
+        step()
+        _wait(device)
+        if (spent := time.perf_counter() - begin) > LONG:
+            break
+    return spent
+
+
+def _turn(step: Callable[[], object], device: torch.device, untimed: int, calls: int) -> tuple[float, float]:
+    for _ in range(untimed):
+        step()
     _wait(device)
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(calls):

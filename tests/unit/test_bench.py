@@ -35,6 +35,13 @@ def test_steps_take_turns_in_rounds_after_a_warm_up():
     assert all(len(timed[name].wall) == len(timed[name].cpu) == timing.LEAST for name in "abc")
 
 
+def test_a_long_step_is_called_once_to_warm_up_and_never_untimed_again(monkeypatch):
+    called = []
+    monkeypatch.setattr(timing, "LONG", 0.0)
+    timing.interleaved({"a": lambda: called.append("a")}, CPU, budget=0.0)
+    assert len(called) == 1 + timing.LEAST
+
+
 def test_more_time_gives_more_rounds_up_to_a_limit():
     timed = timing.interleaved({"a": lambda: None}, CPU, budget=1e9)
     assert len(timed["a"].wall) == timing.MOST
