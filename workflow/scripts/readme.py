@@ -19,8 +19,8 @@ from claims import counted
 from units import duration
 
 ROOT = Path(__file__).resolve().parents[2]
-PICTURES = ("j-fig6", "j-fig4", "j-fig8", "i-fig2", "j-fig3")  # the first of these that was made
-TABLES = ("j-table2", "a-table1")
+PICTURES = ("j-fig10", "j-fig6", "j-fig4", "j-fig8", "i-fig2", "j-fig3")  # the first of these that was made
+TABLES = ("a-table1", "j-table2")
 EMPTY = "No run's results are kept in the repository yet; after `make`, `make reference readme` puts them here."
 
 
