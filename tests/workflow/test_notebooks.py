@@ -80,6 +80,25 @@ def test_a_band_leaves_diverged_seeds_out():
     assert selection.band(rows, "epoch", "loss").to_dict("index") == {0.5: {"mean": 2.0, "min": 1.0, "max": 3.0}}
 
 
+def timed(member: int, seconds: list[float], accuracies: list[float], status: str = "done") -> pd.DataFrame:
+    columns = {"member": member, "step": np.arange(len(seconds)), "seconds": seconds, "train_accuracy": accuracies, "status": "running"}
+    return pd.DataFrame(columns).assign(status=["running"] * (len(seconds) - 1) + [status])
+
+
+def test_against_seconds_seeds_are_compared_at_the_same_moments_and_as_long_as_all_run():
+    slow, fast = timed(0, [0, 10, 20], [0.1, 0.3, 0.5]), timed(1, [0, 6, 12, 18, 24], [0.1, 0.7, 0.8, 0.9, 1.0])
+    band = selection.band(pd.concat([slow, fast]), "seconds", "train_accuracy")
+    assert band.index.tolist() == [0, 8, 16, 18, 20]  # the mean moment of each step that both or one has, up to the slow one's end
+    assert band.loc[20, "min"] == 0.5 and band.loc[20, "max"] == pytest.approx(0.9 + 0.1 / 3)
+    assert band.loc[8, "min"] == pytest.approx(0.26) and band.loc[8, "mean"] == pytest.approx((0.26 + 0.7 + 0.1 / 3) / 2)
+
+
+def test_a_seed_that_diverges_leaves_the_band_against_seconds_without_ending_it():
+    lasting, lost = timed(0, [0, 10, 20], [0.1, 0.3, 0.5]), timed(1, [0, 10, 12], [0.1, 0.1, np.nan], "diverged")
+    band = selection.band(pd.concat([lasting, lost]), "seconds", "train_accuracy")
+    assert band["mean"].to_dict() == {0: 0.1, 10: 0.2, 20: 0.5}
+
+
 # --- A's and I's contradicting cell -------------------------------------------------------------------------------------------------
 
 

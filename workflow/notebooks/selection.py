@@ -41,9 +41,20 @@ def members(runs: pd.DataFrame, chosen: pd.Series, names: list[str]) -> pd.DataF
 
 
 def band(rows: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
-    """Return mean, min and max over the seeds that have not diverged: one row per step, by their mean place on `axis`."""
-    steps = rows[rows["status"] != "diverged"].groupby("step")
-    return steps[metric].agg(["mean", "min", "max"]).set_axis(steps[axis].mean()).dropna()
+    """Return mean, min and max over the seeds that have not diverged, by their place on `axis`.
+
+    Seeds share their steps but not their seconds. Against seconds they are therefore compared at the same moments (the mean one of
+    each step), read off the line between a seed's evaluations; the curve ends where the first seed that has not diverged does.
+    """
+    alive = rows[rows["status"] != "diverged"].dropna(subset=metric)
+    steps = alive.groupby("step")
+    if axis != "seconds":
+        return steps[metric].agg(["mean", "min", "max"]).set_axis(steps[axis].mean())
+    seeds = alive.sort_values("step").groupby("member")
+    ends = seeds[axis].max()[rows.groupby("member")["status"].last() != "diverged"]
+    moments = np.unique(steps[axis].mean().clip(upper=ends.min() if len(ends) else np.inf))
+    read = {member: np.interp(moments, seed[axis], seed[metric], right=np.nan) for member, seed in seeds}
+    return pd.DataFrame(read, index=moments).agg(["mean", "min", "max"], axis="columns")
 
 
 def in_words(row: pd.Series, symbols: Mapping[str, str] = SYMBOLS) -> str:
