@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import selection
+from exhibit import Exhibit
 from layout import MISSING, Table, Text, cell
 
 # --- tables -----------------------------------------------------------------------------------------------------------------------
@@ -81,7 +82,13 @@ def test_a_band_leaves_diverged_seeds_out():
 
 
 def timed(member: int, seconds: list[float], accuracies: list[float], status: str = "done") -> pd.DataFrame:
-    columns = {"member": member, "step": np.arange(len(seconds)), "seconds": seconds, "train_accuracy": accuracies, "status": "running"}
+    columns = {
+        "member": member,
+        "step": np.arange(len(seconds)),
+        "seconds": seconds,
+        "train_accuracy": accuracies,
+        "status": "running",
+    }
     return pd.DataFrame(columns).assign(status=["running"] * (len(seconds) - 1) + [status])
 
 
@@ -97,6 +104,18 @@ def test_a_seed_that_diverges_leaves_the_band_against_seconds_without_ending_it(
     lasting, lost = timed(0, [0, 10, 20], [0.1, 0.3, 0.5]), timed(1, [0, 10, 12], [0.1, 0.1, np.nan], "diverged")
     band = selection.band(pd.concat([lasting, lost]), "seconds", "train_accuracy")
     assert band["mean"].to_dict() == {0: 0.1, 10: 0.2, 20: 0.5}
+
+
+def test_what_is_smaller_in_one_of_several_experiments_carries_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIBP_ROOT", str(tmp_path))
+    exhibit = Exhibit("x-fair")
+    for source, train in zip(exhibit.sources, (100, 200, 45000, 45000), strict=True):
+        network, label = source.settings["network"], next(iter(source.settings["methods"]))
+        settings = {"data": source.settings["data"] | {"train": train, "validation": 0}, "network": network, "seeds": 1}
+        record = {"scale": "tiny", "settings": settings, "training": source.settings["training"], "seeds": [0]}
+        source.__dict__["records"] = {label: record}  # in place of the files
+    mnist, deep = "x-fair-mnist 100 of 55000 training samples", "x-fair-deep 200 of 55000 training samples"
+    assert exhibit.reductions == f"tiny scale: 1 of 3 seeds; {mnist}; {deep}"
 
 
 # --- A's and I's contradicting cell -------------------------------------------------------------------------------------------------

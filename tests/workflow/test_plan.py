@@ -50,6 +50,10 @@ def test_every_target_resolves_at_every_scale(repository, scale):
     assert planned.get("data", 0) == (0 if scale == "smoke" else len(used & REAL))
 
 
+def test_the_page_of_costs_counts_every_job(repository):
+    assert plan(repository, "out/results/provenance.csv", "--config", "scale=smoke", "root=out")["train"] == labels(TRAINED)
+
+
 def test_the_page_of_exhibits_lists_every_target_with_its_title():
     page = (ROOT / "docs/exhibits.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| [^|]+ \| ([^|]+) \|", page, flags=re.MULTILINE))

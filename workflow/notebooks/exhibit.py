@@ -108,9 +108,14 @@ class Exhibit:
     @property
     def reductions(self) -> str:
         """What the runs leave out of the experiment file, in words: empty at full scale."""
-        parts = dict.fromkeys(part for source in self.sources for label in source.records for part in source._reductions(label))
-        parts |= dict.fromkeys(part for cost in self.costs.values() for part in _fewer_networks(cost))
-        return f"{self.scale} scale: {', '.join(parts)}" if parts else ""
+        sources = {source.id: [part for label in source.records for part in source._reductions(label)] for source in self.sources}
+        everywhere = [part for part in next(iter(sources.values())) if all(part in parts for parts in sources.values())]
+        everywhere += [part for cost in self.costs.values() for part in _fewer_networks(cost)]
+        texts = [", ".join(dict.fromkeys(everywhere))]
+        for name, parts in sources.items():  # what is one experiment's own carries its name
+            own = ", ".join(dict.fromkeys(part for part in parts if part not in everywhere))
+            texts += [f"{name} {own}"] if own else []
+        return f"{self.scale} scale: {'; '.join(filter(None, texts))}" if any(texts) else ""
 
     @property
     def hardware(self) -> str:
@@ -137,7 +142,7 @@ class Exhibit:
             (ran["seeds"], file.get("seeds", 1), "seeds"),
         ]
         parts = ["generated data"] * (ran["data"].get("generated", False) and file["data"]["name"] != "chain")  # which always is
-        parts += [f"{ours} of {theirs} {word}" for ours, theirs, word in pairs if theirs and ours is not None and ours < theirs]
+        parts += [f"{ours} of {theirs} {word}" for ours, theirs, word in pairs if ours and theirs and ours < theirs]
         for key in ("widths", "channels"):
             ours, theirs = ran["network"].get(key), file["network"].get(key)
             if ours != theirs:
