@@ -32,7 +32,9 @@ if [ -n "$mirror" ]; then export UV_DEFAULT_INDEX="$mirror"; fi
 export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}" # torch's CUDA libraries are gigabytes
 
 echo "setup: installing envs/requirements.lock (about 5 GB on Linux, most of it CUDA libraries)"
-"$bin/uv" pip install --python "$bin/python" --require-hashes -r envs/requirements.lock
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set (as in many containers), each of the workflow's processes would do it again,
+# four seconds for torch alone.
+"$bin/uv" pip install --python "$bin/python" --compile-bytecode --require-hashes -r envs/requirements.lock
 "$bin/uv" pip install --quiet --python "$bin/python" --no-deps --no-build-isolation --editable .
 touch "$folder/.ready"
 echo "setup: done"
