@@ -25,25 +25,25 @@ void targets(int64_t E, int64_t R, int64_t O, const T *Z, T *delta, const T *eta
         targets_of(O, Z + row * O, delta + row * O, eta[row / R], leak, D ? D + row * O : nullptr);
 }
 
-// One layer's W-problem, for all members at once.
+// The next `size` elements of a piece of memory, from an aligned address on.
+template <class T> T *take(T *&memory, int64_t size) {
+    T *here = reinterpret_cast<T *>((reinterpret_cast<uintptr_t>(memory) + ALIGNED - 1) / ALIGNED * ALIGNED);
+    memory = here + size;
+    return here;
+}
+
+// One layer's W-problem for some members at once, whose K are `packed`.
 template <class T> class Solver {
   public:
-    static int64_t memory(const Shape &s) { return s.E * s.packed() + 7 * s.size() + 8 * ALIGNED; }
+    static int64_t memory(const Shape &s) { return 7 * (s.size() + ALIGNED); }
 
-    Solver(const Shape &shape, const Search &search, T leak, T *memory) : s(shape), search(search), leak(leak), all(s.E, 1) {
-        const auto next = [&memory](int64_t size) {
-            T *here = reinterpret_cast<T *>((reinterpret_cast<uintptr_t>(memory) + ALIGNED - 1) / ALIGNED * ALIGNED);
-            memory = here + size;
-            return here;
-        };
-        packed = next(s.E * s.packed());
-        for (T **array : {&Z, &aim, &P, &g, &image_g, &d, &image_d}) *array = next(s.size());
+    Solver(const Shape &shape, const Search &search, T leak, const T *packed, T *memory)
+        : s(shape), search(search), leak(leak), all(s.E, 1), packed(packed) {
+        for (T **array : {&Z, &aim, &P, &g, &image_g, &d, &image_d}) *array = take(memory, s.size());
     }
 
     // Move Z [E, R, O] along and write the displacement's coordinates S [E, R, O]; then the bias problem there, if there is a b.
-    void run(int64_t iterations, int64_t I, int64_t different, const T *X, const T *target, const T *lam, T *b, T *Z_rows,
-             T *S) {
-        gram(s, I, different, false, X, packed);
+    void run(int64_t iterations, const T *target, const T *lam, T *b, T *Z_rows, T *S) {
         begin(target, lam, Z_rows);
         for (int64_t k = 0; k < iterations; ++k) {
             turn(k == 0);
@@ -64,7 +64,8 @@ template <class T> class Solver {
     const Search search;
     const T leak;
     const std::vector<char> all;
-    T *packed, *Z, *aim, *P, *g, *image_g, *d, *image_d;
+    const T *const packed;
+    T *Z, *aim, *P, *g, *image_g, *d, *image_d;
     std::vector<Numbers> numbers;
     std::vector<double> sums = std::vector<double>(4 * s.E), bends = std::vector<double>(s.E);
 
@@ -166,6 +167,33 @@ template <class T> class Solver {
     }
 };
 
+// The W-problems of all members, as many at once as the outer cache holds: a solve visits its arrays a dozen times.
+template <class T> class Groups {
+  public:
+    explicit Groups(const Shape &shape) : s(shape), most(std::clamp<int64_t>(CACHED / (7 * sizeof(T) * one(s).size()), 1, s.E)) {}
+
+    int64_t memory() const { return s.E * s.packed() + ALIGNED + Solver<T>::memory(group(0)); }
+
+    void run(const Search &search, T leak, int64_t iterations, int64_t I, int64_t different, const T *X, const T *target,
+             const T *lam, T *memory, T *b, T *Z, T *S) const {
+        T *packed = take(memory, s.E * s.packed());
+        gram(s, I, different, false, X, packed);
+        for (int64_t e = 0; e < s.E; e += most) {
+            const int64_t at = e * s.R * s.O;
+            Solver<T>(group(e), search, leak, packed + e * s.packed(), memory)
+                .run(iterations, target + at, lam + e, b ? b + e * s.O : nullptr, Z + at, S + at);
+        }
+    }
+
+  private:
+    static constexpr int64_t CACHED = 4 << 20; // bytes
+    const Shape s;
+    const int64_t most;
+
+    static Shape one(const Shape &s) { return {1, s.R, s.O, s.width}; }
+    Shape group(int64_t e) const { return {std::min(most, s.E - e), s.R, s.O, s.width}; }
+};
+
 // Every member of a convolution's problem in turn, its samples in parallel; stride is of the images' member, sample, channel, row
 // and column.
 template <class T, class Body>
@@ -192,11 +220,14 @@ void over_members(const Geometry &geometry, int64_t E, const T *images, const in
     EXPORT void targets_##suffix(SHAPE, const T *Z, T *delta, const T *eta, double leak, T *D) {                                 \
         targets<T>(E, R, O, Z, delta, eta, static_cast<T>(leak), D);                                                             \
     }                                                                                                                            \
-    EXPORT int64_t memory_##suffix(SHAPE) { return Solver<T>::memory({E, R, O, WIDTH<T>}); }                                     \
+    EXPORT int64_t memory_##suffix(SHAPE) { return Groups<T>({E, R, O, WIDTH<T>}).memory(); }                                    \
     EXPORT void minimise_##suffix(SHAPE, int64_t I, int64_t different, const T *X, int64_t iterations, SEARCH, const T *target,  \
                                   double leak, const T *lam, T *memory, T *b, T *Z, T *S) {                                      \
-        Solver<T> solver({E, R, O, WIDTH<T>}, {armijo != 0, sigma, shrink, trials}, static_cast<T>(leak), memory);               \
-        Team::lead(E *R *(O + I) >= SMALL, [&] { solver.run(iterations, I, different, X, target, lam, b, Z, S); });              \
+        const Groups<T> groups({E, R, O, WIDTH<T>});                                                                             \
+        const Search search{armijo != 0, sigma, shrink, trials};                                                                 \
+        Team::lead(E *R *(O + I) >= SMALL, [&] {                                                                                 \
+            groups.run(search, static_cast<T>(leak), iterations, I, different, X, target, lam, memory, b, Z, S);                 \
+        });                                                                                                                      \
     }                                                                                                                            \
     EXPORT void minimise_weights_##suffix(SHAPE, IMAGES, const T *images, int64_t iterations, SEARCH, const T *target,           \
                                           double leak, const T *lam, T *b, const T *Z, T *P) {                                   \

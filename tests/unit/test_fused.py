@@ -110,6 +110,21 @@ def test_the_number_of_threads_does_not_change_a_bit(search):
 
 
 @needs_compiler
+@pytest.mark.parametrize("shared", [False, True], ids=["own rows", "shared rows"])
+@pytest.mark.parametrize("size", [(5, 100, 20, 400), (3, 100, 20, 2000), (40, 30, 10, 100)])  # several groups
+def test_members_solved_in_groups_equal_each_alone_to_the_bit(size, shared):
+    X, b, Z, T, lam = case("relu", size, torch.float32)
+    X = X[:1].expand_as(X) if shared else X
+    Z_together, b_together = Z.clone(), b.clone()
+    S = fused.minimise(BatchSpace(X), "relu", Z_together, T, lam, 5, Rules(Curvature()), b_together)
+    for e in range(size[0]):
+        one = slice(e, e + 1)
+        Z_alone, b_alone = Z[one].clone(), b[one].clone()
+        S_alone = fused.minimise(BatchSpace(X[one]), "relu", Z_alone, T[one], lam[one], 5, Rules(Curvature()), b_alone)
+        assert torch.equal(S[one], S_alone) and torch.equal(Z_together[one], Z_alone) and torch.equal(b_together[one], b_alone)
+
+
+@needs_compiler
 @pytest.mark.parametrize("search", SEARCHES)
 def test_a_member_that_is_nan_touches_nobody(search):
     X, b, Z, T, lam = case("relu", (3, 20, 30, 17))
