@@ -14,7 +14,7 @@ __all__ = ["Timing", "ceiling", "exponent", "interleaved"]
 LEAST = 9  # rounds
 MOST = 51
 WARM_UP = 3  # untimed steps before the first round
-LONG = 0.5  # seconds; what the caches hold does not matter to a step that takes longer
+LONG = 0.1  # seconds; what the caches hold does not matter to a step that takes longer
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def interleaved(
     """Time functions in turns, in a new order each round, so that a slow moment of the machine hits all of them.
 
     A turn is one untimed call, which brings the function's data back into the caches, and `calls` timed ones. A call that takes
-    more than half a second is warmed up once, and needs no untimed one.
+    more than a tenth of a second is warmed up once, and needs no untimed one.
 
     Args:
         steps: what to time, by label.
@@ -95,7 +95,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def ceiling(device: torch.device, sizes: Sequence[int] = (512, 1024, 2048), repeats: int = 5) -> float:
+def ceiling(device: torch.device, sizes: Sequence[int] = (512, 1024, 2048), repeats: int = 2) -> float:
     """Return the highest rate of a square float32 matrix product here, in floating point operations per second."""
     best = math.inf
     for size in sizes:
