@@ -97,8 +97,9 @@ def _case(case: Case, device: torch.device, peak: float, quick: bool, seconds: f
         if "operations" in rows[label]:
             rate = rows[label]["operations"] / rows[label]["median_seconds"]
             rows[label] |= {"operations_per_second": rate, "share_of_ceiling": rate / peak}
-    for label, held in ({} if quick else _memory([label for label in MEMORY_STEPS if label in timings], case, device)).items():
-        rows[label]["peak_bytes"] = held
+    if not quick:
+        for label, held in _memory([label for label in MEMORY_STEPS if label in timings], case, device).items():
+            rows[label]["peak_bytes"] = held
     about = {"case": case.name, "parameters": case.network.parameter_count, "batch": case.batch}
     return about | {"steps": list(rows.values())}
 

@@ -170,7 +170,8 @@ template <class T> class Solver {
 // The W-problems of all members, as many at once as the outer cache holds: a solve visits its arrays a dozen times.
 template <class T> class Groups {
   public:
-    explicit Groups(const Shape &shape) : s(shape), most(std::clamp<int64_t>(CACHED / (7 * sizeof(T) * one(s).size()), 1, s.E)) {}
+    explicit Groups(const Shape &shape)
+        : s(shape), most(std::clamp<int64_t>(CACHED / sizeof(T) / Solver<T>::memory({1, s.R, s.O, s.width}), 1, s.E)) {}
 
     int64_t memory() const { return s.E * s.packed() + ALIGNED + Solver<T>::memory(group(0)); }
 
@@ -190,7 +191,6 @@ template <class T> class Groups {
     const Shape s;
     const int64_t most;
 
-    static Shape one(const Shape &s) { return {1, s.R, s.O, s.width}; }
     Shape group(int64_t e) const { return {std::min(most, s.E - e), s.R, s.O, s.width}; }
 };
 

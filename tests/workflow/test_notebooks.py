@@ -106,8 +106,7 @@ def test_a_seed_that_diverges_leaves_the_band_against_seconds_without_ending_it(
     assert band["mean"].to_dict() == {0: 0.1, 10: 0.2, 20: 0.5}
 
 
-def test_what_is_smaller_in_one_of_several_experiments_carries_its_name(tmp_path, monkeypatch):
-    monkeypatch.setenv("SIBP_ROOT", str(tmp_path))
+def test_what_is_smaller_in_one_of_several_experiments_carries_its_name():
     exhibit = Exhibit("x-fair")
     for source, train in zip(exhibit.sources, (100, 200, 45000, 45000), strict=True):
         network, label = source.settings["network"], next(iter(source.settings["methods"]))

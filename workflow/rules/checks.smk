@@ -1,7 +1,7 @@
 rule provenance:
     """What ran where, from which commit, at what cost: a row a training job."""
     input:
-        records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
+        records=all_runs("json"),
         script=local("workflow/scripts/provenance.py"),
     output:
         "<results>/provenance.csv",

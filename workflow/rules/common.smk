@@ -112,6 +112,10 @@ def runs(exhibit, suffix):
     return [f"<results>/runs/{source}/{label}.{suffix}" for source in sources(exhibit) for label in labels(source)]
 
 
+def all_runs(suffix):
+    return [file for exhibit in TRAINED for file in runs(exhibit, suffix)]
+
+
 def costs(exhibit):
     return [f"<results>/costs/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].get("bench", {})]
 

@@ -42,8 +42,8 @@ rule gallery:
 rule claims:
     """A verdict on every claim of the papers, by criteria written down before the runs."""
     input:
-        tables=[file for exhibit in EXHIBITS for file in runs(exhibit, "parquet")],
-        records=[file for exhibit in EXHIBITS for file in runs(exhibit, "json")],
+        tables=all_runs("parquet"),
+        records=all_runs("json"),
         exhibits=[
             f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") and not labels(exhibit)
         ],

@@ -13,8 +13,8 @@ rule train_together:
         data=sorted({file for exhibit in TRAINED for file in training_data(exhibit)}),
         script=local("workflow/scripts/together.py"),
     output:
-        tables=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
-        records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
+        tables=all_runs("parquet"),
+        records=all_runs("json"),
     log:
         "<logs>/train.log",
     conda:
@@ -36,7 +36,7 @@ rule train_together:
 rule summary_together:
     """The summaries of all experiments."""
     input:
-        runs=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
+        runs=all_runs("parquet"),
         together=local("workflow/scripts/together.py"),
         script=local("workflow/scripts/summarise.py"),
     output:
@@ -61,8 +61,8 @@ rule summary_together:
 rule exhibits_together:
     """All exhibits."""
     input:
-        runs=[file for exhibit in TRAINED for file in runs(exhibit, "parquet")],
-        records=[file for exhibit in TRAINED for file in runs(exhibit, "json")],
+        runs=all_runs("parquet"),
+        records=all_runs("json"),
         costs=[file for exhibit in EXHIBITS for file in costs(exhibit)],
         summary=expand("<results>/summary/{exhibit}.csv", exhibit=TRAINED),
         notebooks=local(expand("workflow/notebooks/{exhibit}.py", exhibit=EXHIBITS)),
