@@ -9,11 +9,13 @@ for x, y in batches:
 
 from typing import TYPE_CHECKING
 
+from sibp.core.version import VERSION
+
 if TYPE_CHECKING:
     from sibp.optim import BCD, SIBP, ProxBP, ProxProp, lenet, mlp
 
 __all__ = ["BCD", "SIBP", "ProxBP", "ProxProp", "lenet", "mlp"]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import sibp
+from sibp.core.version import VERSION
 
 if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` should not wait for them
-    from sibp.progress import Progress
-    from sibp.schema import Experiment
+    from sibp.experiments.schema import Experiment
+    from sibp.results.progress import Progress
 
 __all__ = ["main"]
 
@@ -34,9 +34,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            from sibp import wording
+            from sibp.core import messages
 
-            message += wording.suggest(found[1], re.findall(r"[\w.-]+", found[2]))
+            message += messages.suggest(found[1], re.findall(r"[\w.-]+", found[2]))
         raise UsageError(f"{message} (see '{self.prog} --help')")
 
 
@@ -75,7 +75,7 @@ def _parser() -> Parser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
     parser = Parser("sibp", description="Semi-Implicit Back Propagation: train, compare, reproduce.", parents=[common])
-    parser.add_argument("--version", action="version", version=f"sibp {sibp.__version__}")
+    parser.add_argument("--version", action="version", version=f"sibp {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -143,11 +143,12 @@ def _seconds(text: str) -> float:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    from sibp import data, wording
+    from sibp import data
+    from sibp.core import messages
 
     for name in arguments.names:
         if name not in data.names():
-            raise UsageError(f"data set: {wording.need(name, data.names())}")
+            raise UsageError(f"data set: {messages.need(name, data.names())}")
     hashes = {}
     for name in arguments.names or data.names():
         dataset = data.fetch(name, arguments.dir, report=lambda text: print(text, file=sys.stderr))
@@ -159,7 +160,7 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from sibp import trainer
+    from sibp.training import runs
 
     device = _device(arguments.device)
     experiment = _resolved(_path(arguments.experiment), arguments.scale, device)
@@ -175,20 +176,20 @@ def _run(arguments: argparse.Namespace) -> int:
     _check_writable(Path(arguments.out) / experiment.id)
     for label in labels:
         machine = (device, arguments.threads, arguments.out, told, arguments.data_dir, arguments.checkpoint_seconds)
-        trainer.run(experiment, label, *machine)
+        runs.run(experiment, label, *machine)
         print(Path(arguments.out) / experiment.id / f"{label}.parquet")
     return 0
 
 
 def _told(curves: str | None) -> "Progress":
     """Return what a run tells its progress: the terminal, and TensorBoard's files where they are asked for."""
-    from sibp import live, progress
+    from sibp.results import progress, tensorboard
 
     told = progress.for_stream(sys.stderr)
     if curves is None:
         return told
     try:
-        told = live.to_folder(curves, told)
+        told = tensorboard.to_folder(curves, told)
     except ImportError as fault:
         raise UsageError(str(fault)) from None
     _check_writable(Path(curves), "tensorboard")
@@ -196,8 +197,8 @@ def _told(curves: str | None) -> "Progress":
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from sibp import specs
-    from sibp.loop import total_steps
+    from sibp.experiments import specs
+    from sibp.training.trainer import total_steps
 
     device = _device(arguments.device)
     paths = [_path(arguments.experiment)] if arguments.experiment else sorted(EXPERIMENTS.glob("*.yaml"))
@@ -223,11 +224,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     device = _device(arguments.device)
-    from sibp import bench, wording
+    from sibp import bench
+    from sibp.core import messages
 
     for name in arguments.cases or ():
         if name not in (known := bench.QUICK if arguments.quick else bench.CASES):
-            raise UsageError(f"case: {wording.need(name, known)}")
+            raise UsageError(f"case: {messages.need(name, known)}")
     if arguments.json:
         _check_writable(Path(arguments.json).parent)
     asked = (arguments.threads, arguments.json, arguments.cases, arguments.quick, arguments.seconds, arguments.scale)
@@ -248,18 +250,18 @@ def _path(text: str) -> Path:
     """Return the file of an experiment given as a path or as an id."""
     if text.endswith(".yaml"):
         return Path(text)
-    from sibp import wording
+    from sibp.core import messages
 
     known = sorted(file.stem for file in EXPERIMENTS.glob("*.yaml"))
     if text not in known:
-        hint = wording.suggest(text, known)
+        hint = messages.suggest(text, known)
         raise UsageError(f"experiment: got {text!r}, need a .yaml file or an id of {EXPERIMENTS}{hint}")
     return EXPERIMENTS / f"{text}.yaml"
 
 
 def _resolved(path: Path, scale: str, device: str) -> "Experiment":
     """Return an experiment at a scale; scales are looked for beside its folder."""
-    from sibp import specs
+    from sibp.experiments import specs
 
     experiment = specs.load_experiment(path)
     name = scale if scale != "auto" else "full" if device == "cuda" else "laptop"
@@ -269,7 +271,8 @@ def _resolved(path: Path, scale: str, device: str) -> "Experiment":
 
 
 def _check_data(experiment: "Experiment", root: str | None) -> None:
-    from sibp import checks, data
+    from sibp import data
+    from sibp.experiments import checks
 
     if experiment.data.generated or experiment.data.name == checks.CHAIN:
         return

@@ -13,9 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sibp import data, ensemble, models, records, specs
-from sibp.loop import evaluation_points, total_steps
-from sibp.schema import Experiment
+from sibp import data
+from sibp.core import paths
+from sibp.experiments import specs
+from sibp.experiments.schema import Experiment
+from sibp.nets import papers
+from sibp.results import records
+from sibp.training import ensembles
+from sibp.training.trainer import evaluation_points, total_steps
 
 __all__ = ["Cost", "as_json", "as_text", "cost", "examine", "rates"]
 
@@ -48,7 +53,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scale = "full" if device.type == "cuda" else "laptop"
     about = records.environment(device)
-    cache = data.cache_folder(root)
+    cache = paths.cache_folder(root)
     flops, launches = rates(device)
     report = {
         **about["versions"],
@@ -91,10 +96,10 @@ def rates(device: torch.device, seconds: float = 0.3) -> tuple[float, float]:
 
 def cost(experiment: Experiment, label: str) -> Cost:
     """Return about how much work a label's training is: the steps of all its ensembles, and evaluations."""
-    network, sizes = models.build(**experiment.network.settings()), experiment.data.sizes()
+    network, sizes = papers.build(**experiment.network.settings()), experiment.data.sizes()
     training, algorithm = experiment.training_of(label), experiment.algorithm(label)
     options = [member.options for member in specs.members(experiment, label)]
-    groups = len(ensemble.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble))
+    groups = len(ensembles.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble))
     passes, operations = STEP.get(algorithm, OTHER)
     batch = sizes["train"] if training.batch_size == "full" else training.batch_size
     steps = total_steps(training, sizes["train"])

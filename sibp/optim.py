@@ -16,12 +16,14 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from sibp import losses, methods, wording
-from sibp.convert import check_parameters, network_of, parameters_of
-from sibp.layers import Affine
+from sibp import methods
+from sibp.core import messages
 from sibp.methods.base import Method, Options
 from sibp.methods.proxprop import OracleOptions
-from sibp.zoo import lenet, mlp
+from sibp.nets import losses
+from sibp.nets.convert import check_parameters, network_of, parameters_of
+from sibp.nets.layers import Affine
+from sibp.nets.zoo import lenet, mlp
 
 __all__ = ["BCD", "SIBP", "ProxBP", "ProxProp", "lenet", "mlp"]
 
@@ -48,7 +50,7 @@ class Front:
         try:
             return self._accepts()(**given)
         except ValidationError as error:
-            raise ValueError(f"{type(self).__name__}: {wording.explain(error, self._accepts())}") from None
+            raise ValueError(f"{type(self).__name__}: {messages.explain(error, self._accepts())}") from None
 
     def _prepare(self, x: Tensor, y: Tensor) -> Method:
         """Return the engine for this batch, after everything about the model and the batch has been checked."""

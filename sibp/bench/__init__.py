@@ -14,11 +14,14 @@ from typing import Any
 
 import torch
 
-from sibp import models, native, precision, records
 from sibp.bench import ensembles, memory, report
 from sibp.bench.cases import BOUNDS, CASES, QUICK, SGD, SIBP
 from sibp.bench.steps import STEPS, Case, Step, count_operations
 from sibp.bench.timing import Timing, ceiling, exponent, interleaved
+from sibp.core import precision
+from sibp.kernels import native
+from sibp.nets import papers
+from sibp.results import records
 
 __all__ = ["CASES", "QUICK", "main", "measure"]
 
@@ -139,9 +142,9 @@ def _scaling(device: torch.device, quick: bool, seconds: float) -> list[dict[str
     """Return how the time of a step grows with the batch size at 784-500-10, and with the parameters of 784-h-10."""
     _tell("growth")
     middle = 32 if quick else 500
-    net = models.mlp([784, middle, 10])
+    net = papers.mlp([784, middle, 10])
     batches = [Case(f"batch {B}", net, batch=B) for B in (QUICK_BATCHES if quick else BATCHES)]
-    widths = [Case(f"width {h}", models.mlp([784, h, 10])) for h in (QUICK_WIDTHS if quick else WIDTHS)]
+    widths = [Case(f"width {h}", papers.mlp([784, h, 10])) for h in (QUICK_WIDTHS if quick else WIDTHS)]
     over = {
         "batch": (batches, [case.batch for case in batches]),
         "parameters": (widths, [case.network.parameter_count for case in widths]),

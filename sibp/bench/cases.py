@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from sibp import models
 from sibp.bench.steps import EAGER, Case
+from sibp.nets import papers
 
 __all__ = ["BOUNDS", "CASES", "ENSEMBLE", "QUICK", "Bound"]
 
@@ -28,14 +28,14 @@ COMMON = (
 )
 SHORT = tuple(label for label in COMMON if "weight space" not in label)  # which takes ten seconds a step on the widest net
 PROGRAM = "SIBP as the authors' program computes it"
-DEEP = models.mlp([784, *[600] * 10, 10])
-WIDE = models.mlp([3072, 4000, 1000, 4000, 10])
+DEEP = papers.mlp([784, *[600] * 10, 10])
+WIDE = papers.mlp([3072, 4000, 1000, 4000, 10])
 
 CASES = {
     case.name: case
     for case in (
-        Case("784-500-10", models.mlp([784, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
-        Case("3072-2000-500-10", models.mlp([3072, 2000, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
+        Case("784-500-10", papers.mlp([784, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
+        Case("3072-2000-500-10", papers.mlp([3072, 2000, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
         Case("3072-4000-1000-4000-10", WIDE, steps=SHORT),
         Case(
             "3072-4000-1000-4000-10, batch 500",
@@ -44,16 +44,16 @@ CASES = {
             steps=(SGD, ADAM, SIBP, "ProxBP, 5 CG steps", "ProxProp, 5 CG steps"),
         ),
         Case("784-600x10-10", DEEP, steps=(*COMMON, "BCD")),
-        Case("cnn", models.cnn(), steps=SHORT),
+        Case("cnn", papers.cnn(), steps=SHORT),
     )
 }
 QUICK = {
     case.name: case
     for case in (
         Case(
-            "784-32-10", models.mlp([784, 32, 10]), batch=20, steps=(SGD, ADAM, SIBP, f"{SIBP}{EAGER}", "ProxBP, 5 CG steps", "BCD")
+            "784-32-10", papers.mlp([784, 32, 10]), batch=20, steps=(SGD, ADAM, SIBP, f"{SIBP}{EAGER}", "ProxBP, 5 CG steps", "BCD")
         ),
-        Case("784-16x3-10", models.mlp([784, 16, 16, 16, 10]), batch=20, steps=(SGD, SIBP)),
+        Case("784-16x3-10", papers.mlp([784, 16, 16, 16, 10]), batch=20, steps=(SGD, SIBP)),
     )
 }
 

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sibp import losses, methods, models, native
+from sibp import methods
 from sibp.bench.cases import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
 from sibp.bench.steps import STEPS, Call, Case
+from sibp.kernels import native
+from sibp.nets import initialisation, losses
 
 __all__ = ["steps"]
 
@@ -33,7 +35,7 @@ def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
 def _method(name: str, case: Case, seeds: range, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     options = [methods.options(name)(eta=0.1)] * len(seeds)
     method = methods.build(name, case.network, losses.get("cross-entropy"), options, device=device)
-    parameters = models.initialise(case.network, seeds, std=case.std, device=str(device))
+    parameters = initialisation.initialise(case.network, seeds, std=case.std, device=str(device))
     state = method.start(parameters)
     return lambda x, y: method.step(parameters, state, x, y)
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import torch
 
-from sibp import models, precision
 from sibp.bench.cases import CASES, QUICK
 from sibp.bench.steps import STEPS, Case
+from sibp.core import precision
+from sibp.nets import papers
 
 __all__ = ["peak_bytes"]
 
-SMALL = Case("small", models.mlp([20, 10, 10]), batch=5)  # a run of it loads whatever code a step needs
+SMALL = Case("small", papers.mlp([20, 10, 10]), batch=5)  # a run of it loads whatever code a step needs
 
 
 def peak_bytes(case: str, step: str, device: str, threads: int) -> int:

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sibp import capture, losses, methods, models, native, optim, seeding, zoo
+from sibp import methods, optim
 from sibp.bench.released import released_step
-from sibp.models import Network
+from sibp.core import seeding
+from sibp.kernels import native
+from sibp.nets import initialisation, losses, zoo
+from sibp.nets.network import Network
+from sibp.training import cuda_graph
 
 __all__ = ["EAGER", "STEPS", "Case", "Step", "count_operations"]
 
@@ -103,7 +107,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A step of a method as a CUDA graph; see `sibp.capture`."""
+    """A step of a method as a CUDA graph; see `sibp.training.cuda_graph`."""
 
     method: str
     options: Mapping[str, object]
@@ -111,9 +115,9 @@ class Recorded:
     def __call__(self, case: Case, device: torch.device) -> Call:
         given = [methods.options(self.method)(**self.options)]
         method = methods.build(self.method, case.network, losses.get("cross-entropy"), given, device=device)
-        parameters = models.initialise(case.network, [0], std=case.std, device=str(device))
+        parameters = initialisation.initialise(case.network, [0], std=case.std, device=str(device))
         batches = ((x[None], y[None]) for x, y in case.endless(device))
-        step = capture.captured(method, parameters, method.start(parameters), *next(batches))
+        step = cuda_graph.captured(method, parameters, method.start(parameters), *next(batches))
         if step.reason is not None:
             raise RuntimeError(step.reason)
         return lambda: step(*next(batches))

@@ -3,16 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sibp.data.cache import cache_folder, fetch, load
+from sibp.data.cache import fetch, load
 from sibp.data.registry import DataError, Dataset, names
 from sibp.data.splits import Split, split
 
 if TYPE_CHECKING:
     from sibp.data.export import as_torch_dataset, export_torchvision
-    from sibp.data.generated import chain, generated
+    from sibp.data.synthetic import chain, generated
 
 __all__ = [
-    "DataError", "Dataset", "Split", "as_torch_dataset", "cache_folder", "chain", "export_torchvision", "fetch",
+    "DataError", "Dataset", "Split", "as_torch_dataset", "chain", "export_torchvision", "fetch",
     "generated", "load", "names", "split",
 ]  # fmt: skip
 

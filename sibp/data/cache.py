@@ -16,20 +16,14 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from sibp.core.paths import cache_folder
 from sibp.data.packages import Report
 from sibp.data.registry import DataError, Dataset, Entry, digest, find
 from sibp.data.sources import Source, default_sources
 
-__all__ = ["cache_folder", "fetch", "load"]
+__all__ = ["fetch", "load"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}  # no other source can help
-
-
-def cache_folder(root: str | Path | None = None) -> Path:
-    """Return `root`, or else SIBP_CACHE, or XDG_CACHE_HOME/sibp, or ~/.cache/sibp."""
-    if chosen := root or os.environ.get("SIBP_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sibp"
 
 
 def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dataset:

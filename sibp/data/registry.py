@@ -11,7 +11,7 @@ from importlib.resources import files
 import numpy as np
 import yaml
 
-from sibp import wording
+from sibp.core import messages
 
 __all__ = ["ArraySpec", "DataError", "Dataset", "Entry", "Package", "digest", "find", "names", "parse"]
 
@@ -133,7 +133,7 @@ def find(name: str) -> Entry:
     spellings = {_plain(known): known for known in names()}
     if (known := spellings.get(_plain(name))) is not None:
         return _registry()[known]
-    raise ValueError(f"data set: {wording.need(name, names())}")
+    raise ValueError(f"data set: {messages.need(name, names())}")
 
 
 def _plain(name: str) -> str:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sibp.core.seeding import derive
 from sibp.data.registry import Dataset, digest, find
-from sibp.seeding import derive
 
 __all__ = ["chain", "generated"]
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sibp import wording
-from sibp.losses import Loss
+from sibp.core import messages
 from sibp.methods.adam import Adam
 from sibp.methods.base import Method, Options, State
 from sibp.methods.bcd import BCD
@@ -14,7 +13,8 @@ from sibp.methods.proxprop import ProxProp
 from sibp.methods.rmsprop import RMSprop
 from sibp.methods.sgd import SGD
 from sibp.methods.sibp import SIBP
-from sibp.models import Network
+from sibp.nets.losses import Loss
+from sibp.nets.network import Network
 
 __all__ = ["METHODS", "Method", "Options", "State", "build", "options"]
 
@@ -28,7 +28,7 @@ def get(name: str) -> type[Method]:
         ValueError: if there is none.
     """
     if name not in METHODS:
-        raise ValueError(f"method: {wording.need(name, METHODS)}")
+        raise ValueError(f"method: {messages.need(name, METHODS)}")
     return METHODS[name]
 
 

@@ -12,10 +12,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from sibp import models
-from sibp.layers import Affine
-from sibp.losses import Loss
-from sibp.models import Network, Trace
+from sibp.nets import propagation
+from sibp.nets.layers import Affine
+from sibp.nets.losses import Loss
+from sibp.nets.network import Network
+from sibp.nets.propagation import Trace
 
 __all__ = ["Method", "NonNegative", "Options", "Positive", "State", "Steps"]
 
@@ -99,7 +100,7 @@ class Method(ABC):
             x: inputs `[E or 1, B, *input_shape]`, in the parameters' dtype.
             y: class indices `[E or 1, B]`, or values `[E or 1, B, K]`.
         """
-        trace = models.forward(self.network, parameters, x)
+        trace = propagation.forward(self.network, parameters, x)
         losses = self.loss.value(trace.output, y)
         self.update(parameters, state, trace, self.loss.delta(trace.output, y))
         return losses

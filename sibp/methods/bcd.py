@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sibp import activations, layers, losses, models
-from sibp.layers import Affine
 from sibp.methods.base import Method, Options, Positive, State
-from sibp.models import Trace
+from sibp.nets import activations, layers, losses, propagation
+from sibp.nets.layers import Affine
+from sibp.nets.propagation import Trace
 
 __all__ = ["BCD", "BCDOptions", "relu_prox"]
 
@@ -181,7 +181,7 @@ class BCD(Method):
         total = x.new_zeros(self.size)
         for rows in chunks(x.shape[1]):
             part = x[:, rows]
-            total += self.loss.value(models.output(self.network, parameters, part), y[:, rows]) * part.shape[1]
+            total += self.loss.value(propagation.output(self.network, parameters, part), y[:, rows]) * part.shape[1]
         return total / x.shape[1]
 
     @torch.no_grad()

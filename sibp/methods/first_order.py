@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sibp import models
-from sibp.layers import Affine
 from sibp.methods.base import Method, State
-from sibp.models import Trace
+from sibp.nets import propagation
+from sibp.nets.layers import Affine
+from sibp.nets.propagation import Trace
 
 __all__ = ["FirstOrder", "Rule"]
 
@@ -48,12 +48,12 @@ class FirstOrder(Method):
         self.rule = self.rule_class(self.column, self.shared)
 
     def start(self, parameters: Sequence[Affine]) -> State:
-        return self.rule.start(models.tensors(parameters))
+        return self.rule.start(propagation.tensors(parameters))
 
     def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
         """Return what stands for the gradient: that of the mini-batch's mean loss, as torch has it."""
-        return models.gradients(self.network, parameters, trace, delta / delta.shape[1])
+        return propagation.gradients(self.network, parameters, trace, delta / delta.shape[1])
 
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         directions = self.directions(parameters, trace, delta)
-        self.rule.move(models.tensors(parameters), models.tensors(directions), state)
+        self.rule.move(propagation.tensors(parameters), propagation.tensors(directions), state)

@@ -5,11 +5,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from sibp import conjugate_gradient, fused, layers, models
-from sibp.layers import Affine, Patches
 from sibp.methods.base import Method, Options, Positive, State, Steps
-from sibp.models import Trace
-from sibp.subproblem import choose_space
+from sibp.nets import layers, propagation
+from sibp.nets.layers import Affine, Patches
+from sibp.nets.propagation import Trace
+from sibp.solvers import conjugate_gradient, dispatch
+from sibp.solvers.subproblem import choose_space
 
 __all__ = ["ProxBP", "ProxBPOptions"]
 
@@ -21,7 +22,7 @@ class ProxBPOptions(Options):
     lam: proximal weight 1/(2 lam), > 0.
     solver: ``cg`` runs `cg_steps` linear conjugate gradient iterations, ``exact`` solves by Cholesky.
     cg_steps: 5 in the papers' tables.
-    space: where the conjugate gradient works, see `sibp.subproblem`.
+    space: where the conjugate gradient works, see `sibp.solvers.subproblem`.
     """
 
     eta: Positive = 0.1
@@ -45,9 +46,9 @@ class ProxBP(Method):
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
-            D = models.through_activation(layer, seen, delta)
+            D = propagation.through_activation(layer, seen, delta)
             if i > 0:
-                delta = models.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
+                delta = propagation.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
             self.update_layer(seen.X.expand(W.shape[0], -1, -1), W, b, self.column["eta"] * D)
 
     def update_layer(self, X: Tensor | Patches, W: Tensor, b: Tensor | None, R: Tensor) -> None:
@@ -62,4 +63,4 @@ class ProxBP(Method):
             return
         steps = self.shared["cg_steps"]
         space = choose_space(self.shared["space"], X, W.shape[1], steps, joint)
-        space.move(W, b, fused.solve_linear(space, R, lam, steps))
+        space.move(W, b, dispatch.solve_linear(space, R, lam, steps))

@@ -7,15 +7,17 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from sibp import conjugate_gradient, fused, layers, models
-from sibp.layers import Affine, Patches
 from sibp.methods.adam import AdamRule
 from sibp.methods.base import NonNegative, Options, Positive, Steps
 from sibp.methods.first_order import FirstOrder, Rule
 from sibp.methods.rmsprop import RMSpropRule
 from sibp.methods.sgd import Momentum, Share
-from sibp.models import Layer, Trace
-from sibp.subproblem import Space, choose_space
+from sibp.nets import layers, propagation
+from sibp.nets.layers import Affine, Patches
+from sibp.nets.network import Layer
+from sibp.nets.propagation import Trace
+from sibp.solvers import conjugate_gradient, dispatch
+from sibp.solvers.subproblem import Space, choose_space
 
 __all__ = ["OracleOptions", "ProxProp", "ProxPropOptions", "released_conjugate_gradient"]
 
@@ -32,7 +34,7 @@ class OracleOptions(Options):
     variant: ``paper`` is a correct conjugate gradient; ``released`` the one of the authors' program, faults included.
     tolerance: ``paper`` stops a neuron whose relative residual is below it; P names none.
     reduction: ``mean`` or ``sum`` of the loss over the mini-batch; P's program has the mean.
-    space: where the conjugate gradient works, see `sibp.subproblem`.
+    space: where the conjugate gradient works, see `sibp.solvers.subproblem`.
     """
 
     tau_prox: Positive = 1.0
@@ -102,11 +104,11 @@ class ProxProp(FirstOrder):
     @torch.no_grad()
     def loss_and_directions(self, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the losses `[E]` in the scale of `reduction`, and the directions in the order of `models.tensors`."""
-        trace = models.forward(self.network, parameters, x)
+        trace = propagation.forward(self.network, parameters, x)
         loss = self.loss.value(trace.output, y)
         if self.shared["reduction"] == "sum":
             loss = loss * trace.output.shape[1]
-        return loss, models.tensors(self.directions(parameters, trace, self.loss.delta(trace.output, y)))
+        return loss, propagation.tensors(self.directions(parameters, trace, self.loss.delta(trace.output, y)))
 
     def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
         """Return theta_k - theta+ for the hidden layers and the gradient for the last, for delta of the batch's sum."""
@@ -114,7 +116,7 @@ class ProxProp(FirstOrder):
             delta = delta / delta.shape[1]
         last = len(self.network.layers) - 1
         result = []
-        for i, X, g in models.backward(self.network, parameters, trace, delta):
+        for i, X, g in propagation.backward(self.network, parameters, trace, delta):
             if i == last or self.shared["solver"] == "gradient":
                 b = None if parameters[i].b is None else g.sum(1, keepdim=True)
                 result.append(Affine(layers.cross(g, X), b))
@@ -133,7 +135,7 @@ class ProxProp(FirstOrder):
         if self.shared["variant"] == "released":
             P = released_conjugate_gradient(space, g, tau, steps, one_problem=layer.is_convolution)
         else:
-            P = fused.solve_linear(space, g, tau / 2, steps, self.column["tolerance"])
+            P = dispatch.solve_linear(space, g, tau / 2, steps, self.column["tolerance"])
         return Affine(*space.displacement(P.neg_()))
 
 

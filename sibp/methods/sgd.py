@@ -7,11 +7,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from sibp import layers, models
-from sibp.layers import Affine
 from sibp.methods.base import NonNegative, Options, Positive, State
 from sibp.methods.first_order import FirstOrder, Rule
-from sibp.models import Trace
+from sibp.nets import layers, propagation
+from sibp.nets.layers import Affine
+from sibp.nets.propagation import Trace
 
 __all__ = ["SGD", "Momentum", "SGDOptions", "Share"]
 
@@ -81,7 +81,7 @@ class SGD(FirstOrder):
     def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
         gradients = super().directions(parameters, trace, delta)
         if self.regularised:
-            for W, g in zip(models.tensors(parameters), models.tensors(gradients), strict=True):
+            for W, g in zip(propagation.tensors(parameters), propagation.tensors(gradients), strict=True):
                 g.add_(self.column["l1"] * W.sign())
         return gradients
 
@@ -90,7 +90,7 @@ class SGD(FirstOrder):
             super().update(parameters, state, trace, delta)
             return
         delta = delta * (-self.column["eta"] / delta.shape[1])
-        for i, X, D in models.backward(self.network, parameters, trace, delta):
+        for i, X, D in propagation.backward(self.network, parameters, trace, delta):
             W, b = parameters[i]
             layers.add_cross(W, D, X)
             if b is not None:

@@ -7,12 +7,14 @@ from typing import Literal
 
 from torch import Tensor
 
-from sibp import activations, conjugate_gradient, fused, layers, linesearch, models, proximal_gradient
-from sibp.conjugate_gradient import Rules
-from sibp.layers import Affine, Patches
 from sibp.methods.base import Method, NonNegative, Options, Positive, State, Steps
-from sibp.models import Layer, LayerTrace, Trace
-from sibp.subproblem import BiasSpace, Space, Subproblem, WeightSpace, choose_space
+from sibp.nets import activations, layers, propagation
+from sibp.nets.layers import Affine, Patches
+from sibp.nets.network import Layer
+from sibp.nets.propagation import LayerTrace, Trace
+from sibp.solvers import conjugate_gradient, dispatch, linesearch, proximal_gradient
+from sibp.solvers.conjugate_gradient import Rules
+from sibp.solvers.subproblem import BiasSpace, Space, Subproblem, WeightSpace, choose_space
 
 __all__ = ["SIBP", "SIBPOptions"]
 
@@ -25,7 +27,7 @@ class SIBPOptions(Options):
     cg_steps: nonlinear conjugate gradient iterations per subproblem; 5 in the papers.
     variant: ``newton`` takes a curvature step along each direction (ours); ``armijo`` backtracks as the papers say;
         ``released`` and ``released-rowwise`` follow the authors' later and first program to the last quirk.
-    space: where the conjugate gradient works, see `sibp.subproblem`; ``auto`` takes the cheaper one.
+    space: where the conjugate gradient works, see `sibp.solvers.subproblem`; ``auto`` takes the cheaper one.
     l1: weight gamma of an l1 term in every subproblem (J Remark 4.1, 5.5), >= 0. Above 0 the subproblems are solved by `cg_steps`
         iterations of proximal gradient in weight space, whatever the variant; at 0 nothing changes, to the bit.
     """
@@ -94,7 +96,7 @@ class SIBP(Method):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
             D = self.update_layer(layer, seen, W, b, delta, with_error=i > 0)
             if i > 0:
-                delta = models.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
+                delta = propagation.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
 
     def update_layer(
         self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, delta: Tensor, with_error: bool = True
@@ -109,9 +111,9 @@ class SIBP(Method):
             return self.solve_sparse(layer, seen, X, W, b, delta, with_error)
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
         rules = self.rules(layer)
-        if fused.applies(space, layer.activation, rules, self.variant.per_neuron, seen.Z):
+        if dispatch.applies(space, layer.activation, rules, self.variant.per_neuron, seen.Z):
             return self.solve_fused(layer, space, rules, seen.Z, delta, W, b, with_error)
-        D = models.through_activation(layer, seen, delta) if with_error else None
+        D = propagation.through_activation(layer, seen, delta) if with_error else None
         T = seen.F - self.column["eta"] * delta
         P, Z = self.solve(layer, space, rules, seen.Z, T, offset=b, inputs=layer.fan_in)
         space.move(W, b, P)
@@ -133,8 +135,8 @@ class SIBP(Method):
     ) -> Tensor | None:
         """Do what `update_layer` says through the kernels."""
         steps, lam = self.shared["cg_steps"], self.column["lam"]
-        T, D = fused.targets(layer.activation, Z, delta, self.column["eta"], with_error)
-        space.move(W, b, fused.minimise(space, layer.activation, Z, T, lam, steps, rules, b))
+        T, D = dispatch.targets(layer.activation, Z, delta, self.column["eta"], with_error)
+        space.move(W, b, dispatch.minimise(space, layer.activation, Z, T, lam, steps, rules, b))
         return D
 
     def solve_sparse(
@@ -159,14 +161,14 @@ class SIBP(Method):
             rules = self.rules(layer)
             smooth, _ = self.solve(layer, BiasSpace(), rules, Z, T, offset=Z - b, inputs=1)
             b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps, smooth)[0]
-        return models.through_activation(layer, seen, delta) if with_error else None
+        return propagation.through_activation(layer, seen, delta) if with_error else None
 
     def solve_smooth(self, layer: Layer, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
         """Return the displacement `[E, I, O]` that solves the W-problem without the l1 term."""
         steps, rules = self.shared["cg_steps"], self.rules(layer)
         space = choose_space(self.shared["space"], X, layer.fan_out, steps)
-        if fused.applies(space, layer.activation, rules, self.variant.per_neuron, Z):
-            P = fused.minimise(space, layer.activation, Z.clone(), T, self.column["lam"], steps, rules)
+        if dispatch.applies(space, layer.activation, rules, self.variant.per_neuron, Z):
+            P = dispatch.minimise(space, layer.activation, Z.clone(), T, self.column["lam"], steps, rules)
         else:
             P, _ = self.solve(layer, space, rules, Z, T, offset=b, inputs=layer.fan_in)
         moved = W.new_zeros(W.shape)

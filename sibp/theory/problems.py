@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sibp import losses, methods, models, seeding
-from sibp.layers import Affine
+from sibp import methods
+from sibp.core import seeding
 from sibp.methods import Method
-from sibp.models import Network, Trace
+from sibp.nets import initialisation, losses, papers, propagation
+from sibp.nets.layers import Affine
+from sibp.nets.network import Network
+from sibp.nets.propagation import Trace
 
 __all__ = ["Finding", "Problem", "clone", "cosine", "flat", "moved", "small"]
 
@@ -48,7 +51,7 @@ class Problem:
 
     def parameters(self, seeds: Iterable[int], std: float = 0.5) -> list[Affine]:
         """Return initial parameters, one member per seed."""
-        return models.initialise(self.network, list(seeds), std=std, dtype=torch.float64)
+        return initialisation.initialise(self.network, list(seeds), std=std, dtype=torch.float64)
 
     def method(self, name: str, members: int, **options: Any) -> Method:
         """Return a method for so many equal members."""
@@ -58,16 +61,16 @@ class Problem:
     def run(self, parameters: Sequence[Affine], rows: Tensor | None = None) -> tuple[Trace, Tensor]:
         """Return a forward pass and dJ/dF_N of all samples, or of each member's `rows` `[E, B]`."""
         x, y = self.take(rows)
-        trace = models.forward(self.network, parameters, x)
+        trace = propagation.forward(self.network, parameters, x)
         return trace, losses.get(self.loss).delta(trace.output, y)
 
     def gradient(self, parameters: Sequence[Affine], rows: Tensor | None = None) -> list[Affine]:
         """Return dJ/dtheta, summed over all samples or over each member's `rows` `[E, B]`."""
-        return models.gradients(self.network, parameters, *self.run(parameters, rows))
+        return propagation.gradients(self.network, parameters, *self.run(parameters, rows))
 
     def value(self, parameters: Sequence[Affine]) -> Tensor:
         """Return J `[E]`."""
-        return losses.get(self.loss).value(models.output(self.network, parameters, self.x), self.y) * self.x.shape[1]
+        return losses.get(self.loss).value(propagation.output(self.network, parameters, self.x), self.y) * self.x.shape[1]
 
     def take(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the samples of `rows` `[E, B]`, or all of them."""
@@ -80,12 +83,12 @@ def small(
     """Return a problem whose inputs and targets are normal numbers, so that its loss cannot become zero."""
     generator = seeding.generator("theory", seed)
     x, y = (torch.randn(1, samples, width, generator=generator, dtype=torch.float64) for width in (widths[0], widths[-1]))
-    return Problem(models.mlp(widths, activation, bias), x, y)
+    return Problem(papers.mlp(widths, activation, bias), x, y)
 
 
 def flat(parameters: Sequence[Affine]) -> Tensor:
     """Return all numbers of each member in one row, `[E, N]`."""
-    return torch.cat([tensor.flatten(1) for tensor in models.tensors(parameters)], 1)
+    return torch.cat([tensor.flatten(1) for tensor in propagation.tensors(parameters)], 1)
 
 
 def clone(parameters: Sequence[Affine]) -> list[Affine]:

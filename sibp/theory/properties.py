@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sibp.layers import Affine
+from sibp.nets.layers import Affine
 from sibp.theory.problems import Finding, Problem, flat, moved, small
 from sibp.theory.statements import convergence, largest_rise
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sibp import activations, layers, losses, models
-from sibp.layers import Affine
-from sibp.models import Trace
+from sibp.nets import activations, layers, losses, propagation
+from sibp.nets.layers import Affine
+from sibp.nets.propagation import Trace
 from sibp.theory.problems import Finding, Problem, cosine, flat, small
 
 __all__ = ["conjugate_gradient_descends", "descent_angle", "findings", "metric", "penalty_descent"]
@@ -26,7 +26,7 @@ def penalty_descent(tau: float = 0.3, seeds: Sequence[int] = range(5)) -> float:
     problem, worst = small((4, 6, 5, 3), samples=12, bias=True), 0.0
     for seed in seeds:
         parameters = problem.parameters([seed])
-        trace = models.forward(problem.network, parameters, problem.x)
+        trace = propagation.forward(problem.network, parameters, problem.x)
         new = _sweep_of_penalty(problem, parameters, trace, tau)
         for (W, b), (V, c), (G, g) in zip(parameters, new, problem.gradient(parameters), strict=True):
             worst = max(worst, *(_relative(n - o, -tau * d) for n, o, d in ((V, W, G), (c, b, g))))

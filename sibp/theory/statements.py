@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sibp import models, seeding
-from sibp.layers import Affine
+from sibp.core import seeding
+from sibp.nets import propagation
+from sibp.nets.layers import Affine
 from sibp.theory.problems import Finding, Problem, flat, moved, small
 
 __all__ = ["angle_to_gradient", "convergence", "findings", "fixed_points", "largest_rise", "mini_batches"]
@@ -47,10 +48,10 @@ def _made_stationary(problem: Problem, parameters: Sequence[Affine]) -> Problem:
 
     The gradient is linear in the residual F_N - Y, so any residual in the kernel of the transposed Jacobian will do.
     """
-    tensors = models.tensors(parameters)
-    F = models.output(problem.network, parameters, problem.x)
+    tensors = propagation.tensors(parameters)
+    F = propagation.output(problem.network, parameters, problem.x)
     jacobians = torch.autograd.functional.jacobian(
-        lambda *given: models.output(problem.network, _paired(given), problem.x), tuple(tensors)
+        lambda *given: propagation.output(problem.network, _paired(given), problem.x), tuple(tensors)
     )
     targets = []
     for e in range(len(F)):

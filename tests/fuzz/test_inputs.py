@@ -14,9 +14,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sibp import cli, data, trainer
+from sibp import cli, data
+from sibp.training import runs
 from tests.fuzz.profiles import profile
-from tests.unit.experiments import mapping, write
+from tests.unit.tiny import mapping, write
 
 EXPERIMENT = mapping(
     paper={"source": "J", "exhibit": "Table 2", "section": "5.2"},
@@ -51,7 +52,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(place)
         patched.setenv("SIBP_CACHE", str(place / "cache"))
-        patched.setattr(trainer, "run", lambda *_: None)
+        patched.setattr(runs, "run", lambda *_: None)
         patched.setattr(data, "fetch", lambda name, *_, **__: (_ for _ in ()).throw(data.DataError(f"{name}: no network")))
         patched.setattr(cli, "_doctor", lambda _: 0)
         patched.setattr(cli, "_bench", lambda _: 0)

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sibp import activations, losses, methods, models
+from sibp import methods
+from sibp.nets import activations, initialisation, losses, papers, propagation
 from tests.fuzz.profiles import profile
 
 NUMBERS = st.sampled_from([1e-30, 1e-8, 1e-3, 0.1, 1.0, 30.0, 1e4, 1e12, 1e30])
@@ -47,9 +48,9 @@ def cases(draw):
     options = [methods.options(name)(**chosen | size) for size in sizes]
     widths = draw(st.lists(st.integers(1, 7), min_size=2, max_size=5))
     activation = draw(st.sampled_from(["identity", "relu"] if name == "bcd" else sorted(activations.ACTIVATIONS)))
-    network = models.mlp(widths, activation, draw(st.booleans()))
+    network = papers.mlp(widths, activation, draw(st.booleans()))
     if name != "bcd" and draw(st.integers(0, 3)) == 0:
-        network = models.cnn((2, 4, 4), channels=(2, 3), pools=draw(st.integers(0, 2)), classes=3, activation=activation)
+        network = papers.cnn((2, 4, 4), channels=(2, 3), pools=draw(st.integers(0, 2)), classes=3, activation=activation)
     return {
         "name": name,
         "options": options,
@@ -68,16 +69,16 @@ def trained(case, broken=None):
     """Return all tensors and losses after two steps; the broken member starts from NaN or infinity."""
     network, dtype, seeds = case["network"], case["dtype"], list(range(len(case["options"])))
     method = methods.build(case["name"], network, losses.get(case["loss"]), case["options"], dtype, "cpu")
-    parameters = models.initialise(network, seeds, std=case["std"], dtype=dtype, device="cpu")
+    parameters = initialisation.initialise(network, seeds, std=case["std"], dtype=dtype, device="cpu")
     if broken is not None:
-        for tensor in models.tensors(parameters):
+        for tensor in propagation.tensors(parameters):
             tensor[broken] = case["bad"]
     generator = torch.Generator().manual_seed(1)
     x = case["scale"] * torch.randn(1, case["samples"], *network.input_shape, generator=generator, dtype=dtype)
     y = torch.randint(network.layers[-1].fan_out, (1, case["samples"]), generator=generator)
     state = method.start(parameters)
     told = [method.step(parameters, state, x, y) for _ in range(2)]
-    return [*models.tensors(parameters), *told]
+    return [*propagation.tensors(parameters), *told]
 
 
 @profile

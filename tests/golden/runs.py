@@ -34,7 +34,20 @@ def machine() -> str:
 def run(name: str) -> dict[str, dict[str, Any]]:
     """Train all labels of a file and return each one's values: the columns measured, and the SHA-256 of their bits."""
     with tempfile.TemporaryDirectory() as out:
-        command = ["-m", "sibp", "run", str(HERE / f"{name}.yaml"), "--scale", "full", "--device", "cpu", "--threads", "1", "--out", out]
+        command = [
+            "-m",
+            "sibp",
+            "run",
+            str(HERE / f"{name}.yaml"),
+            "--scale",
+            "full",
+            "--device",
+            "cpu",
+            "--threads",
+            "1",
+            "--out",
+            out,
+        ]
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"golden run {name}: {done.stderr.strip().splitlines()[-1]}")
@@ -51,7 +64,8 @@ def _values(table: pd.DataFrame) -> dict[str, Any]:
 
 def main() -> None:
     values = {label: value for name in FILES for label, value in run(name).items()}
-    KEPT.write_text(json.dumps({"machine": machine(), "runs": values}, separators=(",", ":")).replace('"cnn/', '\n"cnn/').replace('"mlp/', '\n"mlp/') + "\n")
+    lines = [f"{json.dumps(label)}: {json.dumps(value, separators=(',', ':'))}" for label, value in values.items()]
+    KEPT.write_text(f'{{"machine": "{machine()}", "runs": {{\n' + ",\n".join(lines) + "\n}}\n")
     print(f"{len(values)} golden runs kept")
 
 

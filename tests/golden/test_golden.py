@@ -18,7 +18,9 @@ def test_runs_compute_what_is_kept(name):
     expected = {label: kept for label, kept in KEPT["runs"].items() if label.startswith(f"{name}/")}
     assert values.keys() == expected.keys()
     if runs.machine() == KEPT["machine"]:
-        assert {label: value["bits"] for label, value in values.items()} == {label: kept["bits"] for label, kept in expected.items()}
+        assert {label: value["bits"] for label, value in values.items()} == {
+            label: kept["bits"] for label, kept in expected.items()
+        }
     for label, kept in expected.items():
         for column, numbers in kept["values"].items():
             near = {"atol": ROUNDING["accuracy"]} if column.endswith("accuracy") else {"rtol": ROUNDING["loss"]}

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import sibp
-from sibp.convert import parameters_of
 from sibp.methods import bcd
+from sibp.nets.convert import parameters_of
 from tests.reference import bcd_twin as twin
 
 

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional
 
 import sibp
-from sibp import losses, methods, models
-from sibp.convert import network_of, parameters_of
+from sibp import methods
+from sibp.nets import losses, propagation
+from sibp.nets.convert import network_of, parameters_of
 
 WIDTHS, BATCH, STEPS = [12, 9, 7, 4], 10, 25
 
@@ -70,7 +71,7 @@ def test_sgd_without_momentum_keeps_no_buffer():
     network = network_of(net(), (WIDTHS[0],))
     build = lambda **options: methods.build("sgd", network, losses.get("squared"), [methods.options("sgd")(**options)])  # noqa: E731
     assert build(eta=1.0).start(parameters) == {}
-    assert len(build(eta=1.0, momentum=0.5).start(parameters)["momentum"]) == len(models.tensors(parameters))
+    assert len(build(eta=1.0, momentum=0.5).start(parameters)["momentum"]) == len(propagation.tensors(parameters))
 
 
 def test_l1_adds_the_sign_of_the_parameters_to_the_gradient():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sibp
-from sibp.convert import parameters_of
+from sibp.nets.convert import parameters_of
 from tests.reference import sibp_twin
 
 

@@ -8,9 +8,11 @@ import sys
 import pytest
 import torch
 
-from sibp import cli, records, trainer
-from sibp.checkpoint import Stopped
-from tests.unit.experiments import mapping, write
+from sibp import cli
+from sibp.results import records
+from sibp.training import runs
+from sibp.training.checkpoint import Stopped
+from tests.unit.tiny import mapping, write
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_what_fails_while_training_is_one_line(sibp, monkeypatch, fault, code, l
     def fail(*_):
         raise fault
 
-    monkeypatch.setattr(trainer, "run", fail)
+    monkeypatch.setattr(runs, "run", fail)
     found, _, errors = sibp("run", "tiny", "--out", "r")
     assert found == code
     assert len(errors) == 1
@@ -110,7 +112,7 @@ def test_what_fails_while_training_is_one_line(sibp, monkeypatch, fault, code, l
 
 
 def test_debug_shows_the_traceback(sibp):
-    from sibp.specs import SpecError
+    from sibp.experiments.specs import SpecError
 
     with pytest.raises(SpecError):
         sibp("run", "no.yaml", "--out", "r", "--debug")

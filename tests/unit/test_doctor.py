@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 
-from sibp import cli, doctor, models
+from sibp import cli, doctor
 from sibp.doctor import Cost
-from tests.unit.experiments import experiment, mapping, write
+from sibp.nets import papers
+from tests.unit.tiny import experiment, mapping, write
 
 FORWARD = 2 * (784 * 6 + 6 + 6 * 10 + 10)  # floating-point operations of TINY's network for one sample
 
@@ -45,7 +46,7 @@ def test_time_is_work_over_rates_up_to_the_limit_of_each_member():
 
 
 def test_a_convolution_works_at_every_position():
-    network = models.cnn((3, 8, 8), channels=(2,), pools=1, classes=10)
+    network = papers.cnn((3, 8, 8), channels=(2,), pools=1, classes=10)
     assert network.multiply_adds == 64 * 2 * (75 + 1) + 10 * (2 * 16 + 1)
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import sibp
-from sibp import methods, models
-from sibp.convert import network_of
+from sibp import methods
+from sibp.nets import initialisation, papers, propagation
+from sibp.nets.convert import network_of
 
 MAKE = {
     "SIBP": lambda model: sibp.SIBP(model),
@@ -56,8 +57,8 @@ def test_the_front_makes_the_same_step_as_the_engine(name):
     optimizer = MAKE[name](model)
     options = methods.options(optimizer.method)(**optimizer.options.model_dump())
     engine = methods.build(optimizer.method, network_of(model, (6,)), optimizer.loss, [options], torch.float64)
-    parameters = models.initialise(models.mlp([6, 8, 3]), [0], std=0.4, dtype=torch.float64)
-    before = [t.clone() for t in models.tensors(parameters)]
+    parameters = initialisation.initialise(papers.mlp([6, 8, 3]), [0], std=0.4, dtype=torch.float64)
+    before = [t.clone() for t in propagation.tensors(parameters)]
     go(optimizer, x, y)
     if name == "ProxProp":
         _, expected = engine.loss_and_directions(parameters, x[None], y[None])
@@ -65,7 +66,7 @@ def test_the_front_makes_the_same_step_as_the_engine(name):
         assert all(torch.equal(p, b[0].reshape(p.shape)) for p, b in zip(model.parameters(), before, strict=True))
     else:
         engine.step(parameters, engine.start(parameters), x[None], y[None])
-        expected, mine = models.tensors(parameters), list(model.parameters())
+        expected, mine = propagation.tensors(parameters), list(model.parameters())
         assert not torch.equal(expected[0], before[0])
     assert all(torch.equal(a, b[0].reshape(a.shape)) for a, b in zip(mine, expected, strict=True))
 

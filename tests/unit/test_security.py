@@ -60,7 +60,7 @@ def test_no_source_runs_foreign_code():
 def test_the_package_s_own_yaml_loader_is_a_safe_one():
     import yaml
 
-    from sibp import specs
+    from sibp.experiments import specs
 
     assert issubclass(specs._Loader, yaml.SafeLoader)
 

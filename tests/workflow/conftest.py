@@ -29,10 +29,11 @@ def copy_repository(folder: Path) -> Path:
 
 def kernels() -> Path:
     """Return the folder of the compiled kernels, which every copy may share: compiling takes seconds."""
-    from sibp import native
+    from sibp.core.paths import cache_folder
+    from sibp.kernels import native
 
     native.status()
-    return native._cache_folder()
+    return cache_folder() / "native"
 
 
 def run(folder: Path, *words: str, **environment: str) -> str:

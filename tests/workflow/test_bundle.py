@@ -79,10 +79,13 @@ def test_the_plan_comes_first_and_what_is_done_is_not_trained_again(node):
 
 def test_a_bundle_that_was_changed_is_refused_in_one_line(node, tmp_path):
     shutil.copytree(node / "bundle", tmp_path / "bundle")
-    (tmp_path / "bundle/sibp/loop.py").write_text("broken = True\n")
+    (tmp_path / "bundle/sibp/training/trainer.py").write_text("broken = True\n")
     done = subprocess.run([sys.executable, "bundle/run.py", "--out", "back"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == f"run: {tmp_path / 'bundle/sibp/loop.py'} is missing or not as it was packed: copy the bundle anew\n"
+    assert (
+        done.stderr
+        == f"run: {tmp_path / 'bundle/sibp/training/trainer.py'} is missing or not as it was packed: copy the bundle anew\n"
+    )
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import redraw
 
-from sibp import records, trainer
-from tests.unit.experiments import experiment
+from sibp.results import records
+from sibp.training import runs
+from tests.unit.tiny import experiment
 
 
 def summary(**changes):
@@ -80,7 +81,7 @@ def test_the_exit_code_says_how_it_ended(tmp_path, monkeypatch, capsys):
 def test_packed_runs_come_back(tmp_path):
     asked = experiment(methods={"sgd": {"grid": {"eta": [0.1, 0.01]}}, "sibp": {"lam": 0.3}})
     for label in asked.methods:
-        trainer.run(asked, label, out=tmp_path / "runs")
+        runs.run(asked, label, out=tmp_path / "runs")
     packed.pack(tmp_path / "runs", tmp_path / "packed")
     assert sorted(file.name for file in (tmp_path / "packed").iterdir()) == ["tiny.json.gz", "tiny.parquet"]
     assert packed.unpack(tmp_path / "packed", tmp_path / "back") == ["tiny"]

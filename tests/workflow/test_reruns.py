@@ -53,7 +53,7 @@ def plan_after(folder):
 
 
 def test_touched_files_rerun_nothing(plan_after, folder):
-    for name in ("workflow/experiments/t-one.yaml", "workflow/scripts/summarise.py", "sibp/trainer.py"):
+    for name in ("workflow/experiments/t-one.yaml", "workflow/scripts/summarise.py", "sibp/training/runs.py"):
         os.utime(folder / name)
     assert plan_after("sibp/methods/sibp.py")[0] == {}
 

@@ -11,7 +11,7 @@ import plan
 import pytest
 import yaml
 
-from sibp import specs
+from sibp.experiments import specs
 
 ROOT = Path(__file__).parents[2]
 

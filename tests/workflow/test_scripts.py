@@ -155,19 +155,19 @@ def package(tmp_path):
     """A package with a trainer, two methods that share a helper, and C++ that one of them builds."""
     sources = {
         "__init__.py": "",
-        "trainer.py": "from sibp import methods, losses, cache\n",
-        "losses.py": "x = 1\n",
-        "progress.py": "bar = 1\n",
-        "cache.py": "from sibp import progress\n",
+        "training/runs.py": "from sibp import cache, methods\nfrom sibp.nets import losses\n",
+        "nets/losses.py": "x = 1\n",
+        "results/progress.py": "bar = 1\n",
+        "cache.py": "from sibp.results import progress\n",
         "methods/__init__.py": "from sibp.methods.sgd import SGD\nfrom sibp.methods.sibp import SIBP\n",
         "methods/base.py": "class Method: pass\n",
         "methods/sgd.py": '"""SGD."""\nfrom sibp.methods.base import Method\ndef step(): return 1\n',
-        "methods/sibp.py": "from sibp.methods.base import Method\nfrom .. import native\ndef step(): return 2\n",
-        "native/__init__.py": "",
-        "native/kernels.cpp": "int one = 1;\n",
+        "methods/sibp.py": "from sibp.methods.base import Method\nfrom ..kernels import native\ndef step(): return 2\n",
+        "kernels/native.py": "",
+        "kernels/csrc/kernels.cpp": "int one = 1;\n",
     }
     for name, text in sources.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -188,25 +188,25 @@ def changed_by(package: Path, name: str, text: str) -> set[str]:
 def test_the_modules_are_those_that_training_with_the_method_imports(package):
     assert fingerprint.modules("sgd", package) == [
         "sibp.cache",
-        "sibp.losses",
         "sibp.methods.base",
         "sibp.methods.sgd",
-        "sibp.trainer",
+        "sibp.nets.losses",
+        "sibp.training.runs",
     ]
-    assert "sibp.native" in fingerprint.modules("sibp", package)
+    assert "sibp.kernels.native" in fingerprint.modules("sibp", package)
 
 
 def test_an_edit_of_a_method_changes_its_own_fingerprint_only(package):
     assert changed_by(package, "methods/sgd.py", "from sibp.methods.base import Method\ndef step(): return 3\n") == {"sgd"}
-    assert changed_by(package, "native/kernels.cpp", "int one = 2;\n") == {"sibp"}
-    assert changed_by(package, "losses.py", "x = 2\n") == {"sgd", "sibp"}
+    assert changed_by(package, "kernels/csrc/kernels.cpp", "int one = 2;\n") == {"sibp"}
+    assert changed_by(package, "nets/losses.py", "x = 2\n") == {"sgd", "sibp"}
     assert changed_by(package, "methods/base.py", "class Method: x = 1\n") == {"sgd", "sibp"}
 
 
 def test_comments_docstrings_layout_and_the_progress_bar_change_no_fingerprint(package):
     same = '"""Other words."""\nfrom sibp.methods.base import Method\n\n\n# why\ndef step():\n    """Step."""\n    return 1\n'
     assert changed_by(package, "methods/sgd.py", same) == set()
-    assert changed_by(package, "progress.py", "bar = 2\n") == set()
+    assert changed_by(package, "results/progress.py", "bar = 2\n") == set()
 
 
 def test_every_method_of_the_package_has_a_fingerprint_of_its_own():

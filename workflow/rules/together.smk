@@ -30,7 +30,7 @@ rule train_together:
             for exhibit in TRAINED
         ],
     shell:
-        "python {input.script} --processes {threads} --imports sibp.cli,sibp.trainer {params.commands:q} > {log} 2>&1"
+        "python {input.script} --processes {threads} --imports sibp.cli,sibp.training.runs {params.commands:q} > {log} 2>&1"
 
 
 rule summary_together:

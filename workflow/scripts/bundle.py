@@ -23,8 +23,9 @@ import pieces
 import torch
 from campaign import CampaignError
 
-from sibp import data, records
-from sibp.schema import SpecError
+from sibp import data
+from sibp.experiments.schema import SpecError
+from sibp.results import records
 
 SCRIPTS = ("crew.py", "together.py", "pieces.py", "files.py")
 SOURCES = (

@@ -132,7 +132,7 @@ def main() -> int:
     import crew
 
     import sibp.cli
-    import sibp.trainer  # noqa: F401 - here, so that no job has to import it
+    import sibp.training.runs  # noqa: F401 - here, so that no job has to import it
 
     jobs, results = chosen(plan, arguments.part), crew.Results(arguments.out.resolve(), plan)
     device = estimate(jobs, arguments.device) if jobs else arguments.device

@@ -9,9 +9,12 @@ from typing import Any
 
 import fingerprint
 
-from sibp import doctor, ensemble, models, specs
-from sibp.loop import total_steps
-from sibp.schema import Experiment
+from sibp import doctor
+from sibp.experiments import specs
+from sibp.experiments.schema import Experiment
+from sibp.nets import papers
+from sibp.training import ensembles
+from sibp.training.trainer import total_steps
 
 ALONE = ["workflow/scripts/alone.py", sys.executable, "-m", "snakemake", "--cores", "1"]
 PARTS = ("J", "A", "I", "P", "extra", "search")  # in the order in which they run
@@ -84,9 +87,9 @@ def settings(experiment: Experiment) -> dict[str, Any]:
 def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
     """Return what a machine needs to know of a job: what to run, about how much work it is, and which settings and code it stands for."""
     training, algorithm = experiment.training_of(label), experiment.algorithm(label)
-    network = models.build(**experiment.network_of(label).settings())
+    network = papers.build(**experiment.network_of(label).settings())
     options = [member.options for member in specs.members(experiment, label)]
-    groups = ensemble.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble)
+    groups = ensembles.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble)
     batch = experiment.data.train if training.batch_size == "full" else training.batch_size
     work = doctor.cost(experiment, label)
     paper = experiment.paper.source if experiment.paper else "extra"
@@ -102,7 +105,7 @@ def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
         "flops": work.flops,
         "launches": work.launches,
         "limit": min(work.limit, NEVER),
-        "bytes": max(map(len, groups)) * ensemble.bytes_per_member(network, batch),
+        "bytes": max(map(len, groups)) * ensembles.bytes_per_member(network, batch),
         "settings": digest(settings(experiment), label),
         "code": code(experiment, label),
     }

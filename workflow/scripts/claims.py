@@ -23,7 +23,7 @@ import yaml
 from files import write
 from scipy import stats
 
-from sibp import specs
+from sibp.experiments import specs
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
 SIZE = ("epochs", "steps", "batch_size", "max_seconds")  # of a training, beside its data and network

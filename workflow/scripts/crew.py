@@ -13,7 +13,7 @@ from typing import IO, Any
 import files
 import together
 
-from sibp import records
+from sibp.results import records
 
 BUNDLE = Path(__file__).resolve().parents[2]
 CHECKPOINT = 15  # seconds between two checkpoints of a job

@@ -1,7 +1,7 @@
 """What code a training job runs, as one hash: an edit that can change its numbers changes the hash, others do not.
 
 The modules are the import closure of the trainer and of one method's module, read with `ast`: nothing is imported. Comments,
-docstrings and layout do not count; C++ sources beside a package's `__init__.py` count as they are.
+docstrings and layout do not count; C++ sources in a package's `csrc` count as they are.
 """
 
 import ast
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ENTRY = "sibp.trainer"
+ENTRY = "sibp.training.runs"
 METHODS = "sibp.methods"
 # Packages whose own file only lists what is in them: neither hashed nor followed.
 LISTS = {"sibp", METHODS}
 # These name, check, report or fetch (what is fetched is decided by its hash): they can refuse a run, not change its numbers.
-INERT = {"sibp.wording", "sibp.checks", "sibp.progress", "sibp.data"} | {
+INERT = {"sibp.core.messages", "sibp.experiments.checks", "sibp.results.progress", "sibp.data"} | {
     f"sibp.data.{name}" for name in ("archives", "cache", "export", "formats", "packages", "registry", "sources")
 }
 
@@ -27,9 +27,8 @@ def of_method(method: str, package: Path) -> str:
     for name in modules(method, package):
         file = _file(name, package)
         sha.update(f"{name}\n{normal_form(_source(file))}\n".encode())
-        if file.name == "__init__.py":
-            for other in sorted(file.parent.glob("*.[ch]*")):  # C++ or CUDA that the package builds: every byte counts
-                sha.update(other.read_bytes())
+        for other in sorted(file.parent.glob("csrc/*.[ch]*")):  # C++ that a module of the package builds: every byte counts
+            sha.update(other.read_bytes())
     return sha.hexdigest()
 
 

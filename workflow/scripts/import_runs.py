@@ -21,9 +21,10 @@ import campaign
 import pandas as pd
 from campaign import CampaignError
 
-from sibp import records, specs
 from sibp.data import registry
-from sibp.schema import Data, Experiment, SpecError
+from sibp.experiments import specs
+from sibp.experiments.schema import Data, Experiment, SpecError
+from sibp.results import records
 
 FORMAT = 1
 Contents = dict[str, bytes]

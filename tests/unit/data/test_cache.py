@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sibp.core.paths import cache_folder
 from sibp.data import DataError, fetch, load
 from sibp.data import cache as cache_module
 from sibp.data.sources import Folder
@@ -57,13 +58,13 @@ def test_a_cached_data_set_is_not_fetched_again(tiny, cache):
 def test_the_cache_follows_the_environment(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("SIBP_CACHE", "")
-    assert cache_module.cache_folder() == tmp_path / "xdg" / "sibp"
+    assert cache_folder() == tmp_path / "xdg" / "sibp"
     monkeypatch.setenv("SIBP_CACHE", str(tmp_path / "own"))
-    assert cache_module.cache_folder() == tmp_path / "own"
-    assert cache_module.cache_folder(tmp_path) == tmp_path
+    assert cache_folder() == tmp_path / "own"
+    assert cache_folder(tmp_path) == tmp_path
     monkeypatch.delenv("SIBP_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_module.cache_folder() == Path.home() / ".cache" / "sibp"
+    assert cache_folder() == Path.home() / ".cache" / "sibp"
 
 
 def test_a_missing_data_set_says_what_to_run(tiny, cache):

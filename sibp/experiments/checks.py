@@ -1,0 +1,143 @@
+"""What a schema cannot say: that the parts of an experiment fit each other, its data set and its methods."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from sibp import methods
+from sibp.core import messages
+from sibp.data import registry
+from sibp.experiments.schema import Experiment, SpecError, Training, parse
+from sibp.nets import losses, papers
+
+__all__ = ["CHAIN", "Facts", "check_experiment", "facts", "options"]
+
+CHAIN = "chain"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set without having it: one sample's shape, classes (None for real values), sizes."""
+
+    shape: tuple[int, ...]
+    classes: int | None
+    train: int
+    test: int
+
+
+def facts(name: str) -> Facts:
+    """Return the facts of a data set.
+
+    Raises:
+        SpecError: if there is none of that name.
+    """
+    if name == CHAIN:
+        return Facts((1,), None, train=10, test=0)
+    if name not in registry.names():
+        raise SpecError(f"data.name: {messages.need(name, [*registry.names(), CHAIN])}")
+    entry = registry.find(name)
+    (train, *shape), (test, *_) = entry.arrays["train_images"].shape, entry.arrays["test_images"].shape
+    return Facts(tuple(shape), len(entry.classes), train, test)
+
+
+def check_experiment(experiment: Experiment, where: str) -> None:
+    """Check everything that can be known before any data is there.
+
+    Raises:
+        SpecError: ``where: path: fault`` in one line, for the first fault.
+    """
+    if not experiment.methods:
+        return
+    try:
+        _check_data(experiment)
+        for label in experiment.methods:
+            _check_network(experiment, label)
+        for label, method in experiment.methods.items():
+            _check_training(experiment, label, experiment.training_of(label))
+            _check_grid(label, method.grid, method.options)
+            _check_method(experiment, label, [options(experiment, label, point) for point in method.points()])
+    except SpecError as fault:
+        raise SpecError(f"{where}: {fault}") from None
+
+
+def options(experiment: Experiment, label: str, point: dict[str, Any]) -> BaseModel:
+    """Return one grid point's options, checked by the method itself.
+
+    Raises:
+        SpecError: naming the option below ``methods.<label>``.
+    """
+    algorithm = experiment.algorithm(label)
+    if algorithm not in methods.METHODS:
+        fault = messages.need(algorithm, methods.METHODS)
+        hint = "" if experiment.methods[label].method else ", or a key `method` under this label"
+        raise SpecError(f"methods.{label}: {fault}{hint}")
+    return parse(methods.options(algorithm), point, "", f"methods.{label}")
+
+
+def _check_data(experiment: Experiment) -> None:
+    asked, known = experiment.data, facts(experiment.data.name)
+    if asked.generated and asked.name != CHAIN:
+        return
+    if asked.train + asked.validation > known.train:
+        wanted = f"{asked.train} + {asked.validation}"
+        raise SpecError(f"data: got train + validation = {wanted}, need at most {known.train} for {asked.name}")
+    if asked.test > known.test:
+        raise SpecError(f"data.test: got {asked.test}, need at most {known.test} for {asked.name}")
+
+
+def _check_network(experiment: Experiment, label: str) -> None:
+    known = facts(experiment.data.name)
+    if experiment.loss not in losses.LOSSES:
+        raise SpecError(f"loss: {messages.need(experiment.loss, losses.LOSSES)}")
+    if known.classes is None and experiment.loss != "squared":
+        raise SpecError(f"loss: got {experiment.loss!r}, need squared, since {experiment.data.name} has no classes")
+    try:
+        network = papers.build(**experiment.network_of(label).settings())
+    except ValueError as fault:
+        raise SpecError(f"network.{str(fault).removeprefix('network.')}") from None
+    except TypeError as fault:  # a key that this kind of network does not take
+        raise SpecError(f"network: {fault}") from None
+    name, pixels, outputs = experiment.data.name, math.prod(known.shape), known.classes or 1
+    if (inputs := math.prod(network.input_shape)) != pixels:
+        raise SpecError(f"network: got an input of {inputs}, need {pixels} for {name}, {_times(known.shape)}")
+    if (last := network.layers[-1].fan_out) != outputs:
+        raise SpecError(f"network: got an output of {last}, need {outputs} for {name}")
+
+
+def _check_training(experiment: Experiment, label: str, training: Training) -> None:
+    path = f"methods.{label}.training" if experiment.methods[label].training else "training"
+    sizes = experiment.data.sizes()
+    for split in training.measure:
+        if sizes.get(split) == 0:
+            raise SpecError(f"{path}.measure: got {split!r}, but `data` leaves no samples for it")
+    size, train = training.batch_size, experiment.data.train
+    algorithm = experiment.algorithm(label)
+    if algorithm in methods.METHODS and methods.get(algorithm).whole_data:
+        if (size, training.sampling) != ("full", "permutation"):
+            got = f"batch_size {size} and sampling {training.sampling}"
+            raise SpecError(f"{path}: got {got}, need full and permutation for {algorithm}")
+    if size != "full" and size > train:
+        raise SpecError(f"{path}.batch_size: got {size}, need at most data.train = {train}, or full")
+
+
+def _check_method(experiment: Experiment, label: str, points: list[BaseModel]) -> None:
+    """Let the method itself refuse the network."""
+    network = papers.build(**experiment.network_of(label).settings())
+    try:
+        methods.build(experiment.algorithm(label), network, losses.get(experiment.loss), points[:1])
+    except ValueError as fault:
+        raise SpecError(f"methods.{label}: {fault}") from None
+
+
+def _check_grid(label: str, grid: dict[str, tuple[Any, ...]], fixed: dict[str, Any]) -> None:
+    for key, values in grid.items():
+        if key in fixed:
+            raise SpecError(f"methods.{label}.{key}: is fixed and in the grid, need one of the two")
+        if len(set(map(str, values))) < len(values):
+            raise SpecError(f"methods.{label}.grid.{key}: got {list(values)}, need different values")
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,279 @@
+"""The schema of experiment and scale files, as docs/architecture.md describes them."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainValidator,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from sibp.core import messages
+
+
+class SpecError(ValueError):
+    """Something wrong in an experiment or scale file, said in one line."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
+Count = Annotated[int, Field(ge=0)]
+Measure = Literal["train", "validation", "test", "first_weight_change", "first_gradient_norm", "sparsity"]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str = "") -> Model:
+    """Validate a mapping strictly; as JSON, whose lists may stand for tuples.
+
+    Args:
+        model: its schema.
+        mapping: what to validate.
+        where: the file or what else a fault is in.
+        place: the mapping's path inside it.
+
+    Raises:
+        SpecError: ``where: place.path: fault`` in one line.
+    """
+    try:
+        return model.model_validate_json(json.dumps(mapping, default=str), strict=True)
+    except ValidationError as error:
+        fault = messages.explain(error, model, place)
+        raise SpecError(f"{where}: {fault}" if where else fault) from None
+
+
+def _batch_size(value: Any) -> int | str:
+    if value == "full" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"got {value!r}, need a whole number >= 1 or full")
+
+
+def _exactly_one(model: BaseModel, *keys: str) -> None:
+    given = [key for key in keys if getattr(model, key) is not None]
+    if len(given) != 1:
+        raise ValueError(f"got {' and '.join(given) or 'none'}, need exactly one of {', '.join(keys)}")
+
+
+class Strict(BaseModel):
+    """A frozen part of a file; unknown keys, wrong types and non-finite numbers are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Paper(Strict):
+    """Where an exhibit comes from: J, A or I (the three versions of SIBP) or P (ProxProp)."""
+
+    source: Literal["J", "A", "I", "P"]
+    exhibit: str
+    section: str | None = None
+
+
+class Data(Strict):
+    """A data set and its split: the first `train` training samples, `validation` more, and the first `test` test samples.
+
+    `merge_test` adds those test samples to the validation set instead (A and I do); `generated` trains on a stand-in.
+    """
+
+    name: str
+    train: PositiveInt
+    validation: Count = 0
+    test: Count = 0
+    merge_test: bool = False
+    generated: bool = False
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of samples of each split."""
+        merged = self.test if self.merge_test else 0
+        return {"train": self.train, "validation": self.validation + merged, "test": self.test - merged}
+
+
+class Init(Strict):
+    """The initial law, as `sibp.nets.initialisation.initialise` takes it; N(mean, std^2) unless said otherwise."""
+
+    mean: float = 0.0
+    std: Annotated[float, Field(ge=0)] = 0.01
+    law: Literal["normal", "torch", "he"] = "normal"
+    bias: float | None = None
+
+
+class Network(Strict):
+    """A network as `sibp.nets.papers.build` takes it, and its initial law."""
+
+    kind: str = "mlp"
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)] | None = None
+    input_shape: Annotated[tuple[PositiveInt, ...], Field(min_length=3, max_length=3)] | None = None
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
+    pools: Count | None = None
+    classes: PositiveInt | None = None
+    activation: str | None = None
+    bias: bool | None = None
+    init: Init = Init()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments of `sibp.nets.papers.build`."""
+        return self.model_dump(exclude={"init"}, exclude_none=True)
+
+
+class Every(Strict):
+    """Evaluation points: every so many epochs or steps, or about `log_points` points evenly spaced in log(step)."""
+
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    log_points: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, "epochs", "steps", "log_points")
+        return self
+
+
+class Training(Strict):
+    """How a method is trained: length, mini-batches, evaluation, and how many members share one set of products.
+
+    `prune` lists shares of the weights; after training, that share of the smallest is set to zero and the result measured.
+    """
+
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    batch_size: Annotated[int | str, PlainValidator(_batch_size)] = 100
+    sampling: Literal["permutation", "replacement"] = "permutation"
+    dtype: Literal["float32", "float64"] = "float32"
+    evaluate_every: Every = Every(epochs=1)
+    measure: tuple[Measure, ...] = ("train", "test")
+    mode: Literal["ensemble", "timed"] = "ensemble"
+    device: Literal["any", "cpu"] = "any"
+    ensemble: PositiveInt = 25
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    prune: tuple[Fraction, ...] = ()
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, "epochs", "steps")
+        return self
+
+
+class Method(BaseModel):
+    """One label of an exhibit: algorithm, options (all other keys), lists of options to cross, own training and network keys.
+
+    `selected` names the search whose choice for this label joins the options, see `sibp.experiments.specs.load_experiment`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+    method: str | None = None
+    grid: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = {}
+    training: dict[str, JsonValue] = {}
+    network: dict[str, JsonValue] = {}
+    selected: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that are the same for all members."""
+        return dict(self.model_extra or {})
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return the options of each grid point; the last grid key varies fastest."""
+        crossed = itertools.product(*self.grid.values())
+        return [self.options | dict(zip(self.grid, point, strict=True)) for point in crossed]
+
+
+class Bench(Strict):
+    """One set of measurements of `sibp bench`: CPU threads, networks (all by default), seconds for the rounds of each, and whether
+    small networks stand in."""
+
+    threads: PositiveInt | None = None
+    cases: tuple[str, ...] = ()
+    seconds: Annotated[float, Field(gt=0)] = 20.0
+    quick: bool = False
+
+
+class Experiment(Strict):
+    """One exhibit: it trains methods, or is drawn from the `runs` of others, or trains nothing (`methods: {}`).
+
+    `bench` names measurements of what steps cost; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set
+    by `specs.resolve`.
+    """
+
+    id: str
+    title: str
+    paper: Paper | None = None
+    note: str | None = None
+    scale: str | None = None
+    runs: str | tuple[str, ...] | None = None
+    data: Data | None = None
+    network: Network | None = None
+    loss: str | None = None
+    training: Training | None = None
+    seeds: PositiveInt = 1
+    first_seed: Count = 0
+    methods: dict[str, Method] = {}
+    bench: dict[str, Bench] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        trains = {key for key in ("data", "network", "loss", "training") if getattr(self, key) is not None}
+        if self.runs is not None and (trains or self.methods):
+            raise ValueError(f"got runs and {', '.join(sorted(trains) or ['methods'])}, need one or the other")
+        if self.methods and len(trains) < 4:
+            missing = {"data", "network", "loss", "training"} - trains
+            raise ValueError(f"{', '.join(sorted(missing))}: missing, since there are methods to train")
+        return self
+
+    def method(self, label: str) -> Method:
+        """Return the settings of a label.
+
+        Raises:
+            SpecError: if the experiment has no such label.
+        """
+        if not self.methods:
+            source = f", it is drawn from the runs of {self.runs}" if self.runs else ""
+            raise SpecError(f"{self.id}: has no methods to train{source}")
+        if label not in self.methods:
+            raise SpecError(f"{self.id}: methods: {messages.need(label, self.methods)}")
+        return self.methods[label]
+
+    def algorithm(self, label: str) -> str:
+        """Return the name of the method that a label trains with."""
+        return self.method(label).method or label
+
+    def training_of(self, label: str) -> Training:
+        """Return the training settings of a label: the experiment's, with the label's own keys over them."""
+        own = self.method(label).training
+        base = self.training.model_dump(mode="json", exclude_unset=True)
+        for one, other in (("epochs", "steps"), ("steps", "epochs")):
+            if one in own and other not in own:
+                base.pop(other, None)
+        return parse(Training, base | own, "", f"methods.{label}.training")
+
+    def network_of(self, label: str) -> Network:
+        """Return the network of a label: the experiment's, with the label's own keys over it, those of `init` one by one."""
+        own = self.method(label).network
+        base = self.network.model_dump(mode="json", exclude_unset=True)
+        init = base.get("init", {}) | (own.get("init") or {})
+        return parse(Network, base | own | {"init": init}, "", f"methods.{label}.network")
+
+
+class Limits(Strict):
+    """Upper bounds that a scale puts on every experiment."""
+
+    seeds: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    train: PositiveInt | None = None
+    validation: Count | None = None
+    test: Count | None = None
+    batch_size: PositiveInt | None = None
+
+
+class Scale(Strict):
+    """How much of the papers' settings is run; `experiments` is merged over an experiment after the limits."""
+
+    name: str
+    data: Literal["real", "generated"] = "real"
+    limits: Limits = Limits()
+    experiments: dict[str, dict[str, JsonValue]] = {}

@@ -1,0 +1,207 @@
+"""Experiment and scale files: reading and checking them, capping one by the other, and the members of a run.
+
+An experiment file says everything that decides a training run; a scale file caps it. Every fault is a `SpecError` of
+one line that names the file, the path inside it, the value, what is allowed and the nearest right name.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from sibp.core import messages
+from sibp.experiments import checks
+from sibp.experiments.schema import Experiment, Scale, SpecError, parse
+
+__all__ = [
+    "Experiment",
+    "Member",
+    "Scale",
+    "SpecError",
+    "canonical",
+    "digest",
+    "load_experiment",
+    "load_scale",
+    "members",
+    "resolve",
+]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble: its number within (experiment, label), its seed and its validated method options."""
+
+    number: int
+    seed: int
+    options: BaseModel
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """Read and check an experiment file.
+
+    Where a label has `selected: NAME`, the options that the search NAME chose for the label (`NAME.OTHER`: for the label OTHER) are taken
+    from `chosen.yaml`, in the folder `selection` beside the file's own folder; the file's own options must not repeat them.
+
+    Raises:
+        SpecError: if anything in it is wrong, or it cannot be read.
+    """
+    path = Path(path)
+    experiment = parse(Experiment, _with_choices(_read(path), path), str(path))
+    if experiment.id != path.stem:
+        raise SpecError(f"{path}: id: got {experiment.id!r}, need {path.stem!r}, the file's name")
+    checks.check_experiment(experiment, str(path))
+    return experiment
+
+
+def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales", also: Sequence[str] = ()) -> Scale:
+    """Read a scale by its name in a folder, or by the path of its file (anything that ends in .yaml).
+
+    `also` are names that the caller takes before, for the list of what is allowed.
+
+    Raises:
+        SpecError: if there is no such scale, or anything in it is wrong.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".yaml":
+        path = Path(folder) / f"{name_or_path}.yaml"
+        known = sorted(file.stem for file in Path(folder).glob("*.yaml"))
+        if path.stem not in known:
+            raise SpecError(f"scale: {messages.need(str(name_or_path), [*also, *known] if known else [f'a file in {folder}'])}")
+    scale = parse(Scale, _read(path), str(path))
+    if scale.name != path.stem:
+        raise SpecError(f"{path}: name: got {scale.name!r}, need {path.stem!r}, the file's name")
+    known = [file.stem for kind in ("experiments", "selection") for file in (path.parent.parent / kind).glob("*.yaml")]
+    for name in scale.experiments:
+        if known and name not in known:
+            raise SpecError(f"{path}: experiments: unknown experiment {name!r}{messages.suggest(name, known)}")
+    return scale
+
+
+def resolve(experiment: Experiment, scale: Scale) -> Experiment:
+    """Return the experiment as it runs at a scale: capped by the limits, then with the scale's own keys merged over it.
+
+    Mappings merge key by key; lists and values are replaced.
+
+    Raises:
+        SpecError: if the result is not a valid experiment.
+    """
+    capped = _cap(experiment.model_dump(mode="json", exclude_unset=True), scale)
+    merged = _merge(capped, scale.experiments.get(experiment.id, {})) | {"scale": scale.name}
+    where = f"{experiment.id} at scale {scale.name}"
+    resolved = parse(Experiment, merged, where)
+    checks.check_experiment(resolved, where)
+    return resolved
+
+
+def members(experiment: Experiment, label: str) -> list[Member]:
+    """Return the members of a label: seed by seed, and within a seed the grid, whose last key varies fastest."""
+    points = [checks.options(experiment, label, point) for point in experiment.method(label).points()]
+    seeds = range(experiment.first_seed, experiment.first_seed + experiment.seeds)
+    pairs = itertools.product(seeds, points)
+    return [Member(number, seed, options) for number, (seed, options) in enumerate(pairs)]
+
+
+def canonical(experiment: Experiment) -> str:
+    """Return what decides a training as JSON with sorted keys and no spaces: equal settings give equal text."""
+    return json.dumps(experiment.model_dump(mode="json", exclude={"bench"}), sort_keys=True, separators=(",", ":"))
+
+
+def digest(experiment: Experiment) -> str:
+    """Return the SHA-256 of `canonical`, in hex."""
+    return hashlib.sha256(canonical(experiment).encode()).hexdigest()
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for gigabytes, or for themselves
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a list or mapping is no key", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
+            seen[key.value] = 1
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as fault:
+        raise SpecError(f"{path}: {fault.strerror}") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: is not a text file") from None
+    except RecursionError:
+        raise SpecError(f"{path}: is nested too deeply") from None
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise SpecError(f"{path}: {line}{getattr(fault, 'problem', None) or 'is not YAML'}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise SpecError(f"{path}: got {type(content).__name__}, need a mapping of names")
+    return content
+
+
+def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the content of an experiment file with the options of its `selected` labels filled in."""
+    methods = mapping.get("methods")
+    asked = {
+        k: m["selected"]
+        for k, m in (methods if isinstance(methods, dict) else {}).items()
+        if isinstance(m, dict) and "selected" in m
+    }
+    if not asked:
+        return mapping
+    chosen = _read(path.parent.parent / "selection" / "chosen.yaml")
+    filled = dict(methods)
+    for label, name in asked.items():
+        place = f"{path}: methods.{label}"
+        name, _, searched = str(name).partition(".")
+        if name not in chosen:
+            raise SpecError(f"{place}.selected: {messages.need(name, chosen)}")
+        choice = (chosen[name].get("chosen") or {}).get(searched or label)
+        if choice is None:
+            raise SpecError(f"{place}.selected: the search {name!r} chose nothing for this label")
+        if repeated := choice.keys() & methods[label].keys():
+            raise SpecError(f"{place}.{min(repeated)}: is given here and chosen by {name!r}, need one of the two")
+        filled[label] = methods[label] | choice
+    return mapping | {"methods": filled}
+
+
+def _cap(mapping: dict[str, Any], scale: Scale) -> dict[str, Any]:
+    """Apply a scale's limits to seeds, data and all training settings; a full batch stays full."""
+    limits = scale.limits.model_dump(exclude_none=True)
+
+    def cap(section: dict[str, Any]) -> dict[str, Any]:
+        return {k: min(v, limits[k]) if k in limits and isinstance(v, int) else v for k, v in section.items()}
+
+    capped = cap(mapping) | {key: cap(mapping[key]) for key in ("data", "training") if mapping.get(key)}
+    if scale.data == "generated" and "data" in capped:
+        capped["data"]["generated"] = True
+    for label, method in capped.get("methods", {}).items():
+        capped["methods"][label] = method | ({"training": cap(method["training"])} if method.get("training") else {})
+    return capped
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

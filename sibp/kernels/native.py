@@ -1,0 +1,136 @@
+"""The fused CPU kernels: compiled once per machine, called through ctypes, never needed.
+
+`csrc/` hold the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space. The
+first use compiles them with the system's C++ compiler (a few seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0,
+the eager code runs in its place, with the same result up to rounding, and `status()` says why. The compiled code uses torch's own
+threads.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sibp.core.paths import cache_folder
+
+__all__ = ["LEAKS", "add_cross", "call", "multiplies", "off", "status", "supports"]
+
+LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}
+FLAGS = [
+    *("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden"),
+    # sums may be reordered into vector lanes; NaN and infinity keep their meaning
+    *("-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
+]
+MOST_ROWS, FEWEST_WEIGHTS = 512, 2048  # of a product D^T X that is worth a kernel
+SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
+
+
+def _sources() -> dict[str, bytes]:
+    files = sorted((resources.files("sibp.kernels") / "csrc").iterdir(), key=lambda file: file.name)
+    return {file.name: file.read_bytes() for file in files if file.name.endswith((".cpp", ".hpp"))}
+
+
+def _fingerprint(sources: dict[str, bytes], compiler: str) -> str:
+    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=60, check=True).stdout
+    cpu = Path("/proc/cpuinfo")  # -march=native ties the library to this processor's instruction sets
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    words = [*sources.values(), version, flags.encode(), platform.platform().encode(), " ".join(FLAGS).encode()]
+    return hashlib.sha256(b"\0".join(words)).hexdigest()[:16]
+
+
+def _compile(sources: dict[str, bytes], compiler: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        for name, source in sources.items():
+            (Path(folder) / name).write_bytes(source)
+        built = Path(folder) / "kernels.so"
+        command = [compiler, *FLAGS, str(Path(folder) / "kernels.cpp"), "-o", str(built)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            raise OSError(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
+        os.replace(built, target)  # two processes may compile at once: the last one wins with the same code
+
+
+@cache
+def _library() -> tuple[ctypes.CDLL | None, str]:
+    if os.environ.get("SIBP_NATIVE", "1") == "0":
+        return None, "switched off by SIBP_NATIVE=0"
+    compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        return None, "no C++ compiler found"
+    try:
+        sources = _sources()
+        target = cache_folder() / "native" / f"kernels-{_fingerprint(sources, compiler)}.so"
+        if not target.exists():
+            _compile(sources, compiler, target)
+        return ctypes.CDLL(str(target)), "compiled"
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, f"not compiled: {error}"
+
+
+_resting = ContextVar("resting", default=False)
+
+
+@contextmanager
+def off() -> Iterator[None]:
+    """Let the eager code run inside a `with` block, for comparisons."""
+    token = _resting.set(True)
+    try:
+        yield
+    finally:
+        _resting.reset(token)
+
+
+def status() -> str:
+    """Return `compiled`, or why the eager code runs instead; for a run's record."""
+    return _library()[1]
+
+
+def supports(activation: str, *tensors: Tensor) -> bool:
+    """Return whether the kernels can work on these tensors: CPU, float32 or float64, a piecewise linear activation."""
+    plain = all(t.device.type == "cpu" and t.dtype in SUFFIXES for t in tensors)
+    return plain and activation in LEAKS and not _resting.get() and _library()[0] is not None
+
+
+def multiplies(D: Tensor, X: Tensor) -> bool:
+    """Return whether `add_cross` may take the place of torch's product: on the CPU, for rows that stay in cache, `[E, R, ...]`."""
+    return MOST_ROWS >= D.shape[1] and D.shape[2] * X.shape[2] >= FEWEST_WEIGHTS and supports("identity", D, X)
+
+
+def add_cross(W: Tensor, D: Tensor, X: Tensor) -> None:
+    """Add D^T X to W `[E, O, I]`, contiguous, in place, for D `[E, R, O]` and X `[E or 1, R, I]`."""
+    X = X[:1] if X.stride(0) == 0 else X
+    call("cross", D.shape, D.dtype, X.shape[2], X.shape[0], D.contiguous(), X.contiguous(), W)
+
+
+@cache
+def _function(name: str, dtype: torch.dtype) -> ctypes._CFuncPtr:
+    function = getattr(_library()[0], f"{name}_{SUFFIXES[dtype]}")
+    function.restype = ctypes.c_int64 if name == "memory" else None
+    return function
+
+
+def call(name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> int | None:
+    """Call a kernel on contiguous arrays: int becomes int64, float becomes double, a tensor its address, None a null pointer."""
+    converted = [ctypes.c_int64(size) for size in shape]
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            converted.append(ctypes.c_void_p(argument.data_ptr()))
+        elif argument is None:
+            converted.append(ctypes.c_void_p())
+        else:
+            converted.append(ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_double(argument))
+    return _function(name, dtype)(*converted)

@@ -1,0 +1,275 @@
+"""Affine maps on rows, and the bridges that carry values from one affine layer's rows to the next one's.
+
+Letters: E member, B sample, R row, I fan-in, O fan-out, C channel, P output position of a convolution.
+
+A dense layer's rows are its samples, R = B. A convolution's rows are its patches, R = B P, one per sample and output position. With
+that, both are `Z = X W^T + b` and share one subproblem (J Remark 5.1). `Patches` stands for a convolution's rows without unfolding
+them. What lies between two affine maps, such as pooling and flattening, is a *bridge*: a chain of steps without parameters, each with
+its exact adjoint, so that an error signal goes back through it as autograd would send it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from sibp.kernels import native
+from sibp.nets import activations
+
+__all__ = [
+    "Activate",
+    "Affine",
+    "Flatten",
+    "Image",
+    "MaxPool",
+    "Patches",
+    "Step",
+    "Unfold",
+    "add_cross",
+    "adjoint",
+    "affine",
+    "cross",
+    "gram",
+    "matrix",
+]
+
+
+class Affine(NamedTuple):
+    """Parameters of one affine layer: weights W `[E, O, I]` and bias b `[E, 1, O]`, or None for a layer without one."""
+
+    W: Tensor
+    b: Tensor | None
+
+
+class Patches:
+    """A convolution's rows X `[E, R, I]`, R = B P and I = C kh kw in torch's weight order, as the images they are patches of.
+
+    On the CPU torch's convolutions and our kernels read the images, and nothing holds the kh kw copies of every number that
+    a matrix of patches has; elsewhere, and where a solver needs a matrix, `rows` unfolds them once.
+
+    Args:
+        images: `[E or 1, B, C, H, W]`, in any memory order.
+        step: kernel, stride and padding.
+    """
+
+    def __init__(self, images: Tensor, step: "Unfold") -> None:
+        self.images = images
+        self.step = step
+        sides = zip(images.shape[3:], step.kernel, step.stride, step.padding, strict=True)
+        self.size = tuple((length + 2 * padding - kernel) // stride + 1 for length, kernel, stride, padding in sides)
+        rows, inputs = images.shape[1] * math.prod(self.size), images.shape[2] * math.prod(step.kernel)
+        self.shape = torch.Size((images.shape[0], rows, inputs))
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """X as a matrix."""
+        step = self.step
+        patches = functional.unfold(self.images.flatten(0, 1), step.kernel, padding=step.padding, stride=step.stride)
+        return patches.mT.reshape(self.shape)
+
+    def expand(self, members: int, *_: int) -> "Patches":
+        """Return the same rows for each of E members, as a tensor's `expand` does."""
+        if members == self.shape[0]:
+            return self
+        other = Patches(self.images.expand(members, -1, -1, -1, -1), self.step)
+        if "rows" in vars(self):
+            vars(other)["rows"] = self.rows.expand(members, -1, -1)
+        return other
+
+    @property
+    def folded(self) -> bool:
+        """Whether torch's convolutions take the images: on the CPU, where they need no more memory than the images."""
+        return self.images.device.type == "cpu"
+
+    def affine(self, W: Tensor, b: Tensor | None) -> Tensor:
+        """Return X W^T + b."""
+
+        def convolve(images: Tensor, kernel: Tensor, e: int) -> Tensor:
+            kernel = kernel.contiguous(memory_format=torch.channels_last)  # then so is the output, in the order of the rows
+            return functional.conv2d(images, kernel, None if b is None else b[e, 0], self.step.stride, self.step.padding)
+
+        return self._each(W, lambda e, images, kernel: self._to_rows(convolve(images, kernel, e)))
+
+    def adjoint(self, D: Tensor, W: Tensor) -> Tensor:
+        """Return the error on the images `[E, B, C, H, W]` for D = dL/dZ `[E, R, O]`."""
+        step = self.step
+        if not self.folded:
+            patches = (D @ W).reshape(len(W) * self.images.shape[1], -1, W.shape[2]).mT
+            folded = functional.fold(patches, self.images.shape[3:], step.kernel, padding=step.padding, stride=step.stride)
+            return folded.reshape(len(W), *self.images.shape[1:])
+        return self._each(
+            W, lambda e, images, kernel: conv2d_input(images.shape, kernel, self._to_images(D[e]), step.stride, step.padding)
+        )
+
+    def cross(self, D: Tensor) -> Tensor:
+        """Return D^T X `[E, O, I]`."""
+        shape = (D.shape[2], self.images.shape[2], *self.step.kernel)
+        parts = [
+            conv2d_weight(self._of(e), shape, self._to_images(D[e]), self.step.stride, self.step.padding) for e in range(len(D))
+        ]
+        return torch.stack(parts).flatten(2)
+
+    def _of(self, e: int) -> Tensor:
+        return self.images[e if self.images.shape[0] > 1 else 0]
+
+    def _each(self, W: Tensor, map_: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
+        """Stack map_(e, images, kernel) of all members; with one member nothing is copied."""
+        kernels = W.reshape(*W.shape[:2], self.images.shape[2], *self.step.kernel)
+        parts = [map_(e, self._of(e), kernels[e]) for e in range(len(W))]
+        return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
+
+    def _to_rows(self, image: Tensor) -> Tensor:
+        return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
+
+    def _to_images(self, D: Tensor) -> Tensor:
+        return D.reshape(-1, *self.size, D.shape[1]).permute(0, 3, 1, 2)
+
+
+def matrix(X: Tensor | Patches) -> Tensor:
+    """Return the rows as a tensor `[E, R, I]`."""
+    return X.rows if isinstance(X, Patches) else X
+
+
+def affine(X: Tensor | Patches, W: Tensor, b: Tensor | None) -> Tensor:
+    """Return Z = X W^T + b, `[E, R, O]`, for X `[E or 1, R, I]`. Cost: one product of R I O multiply-adds per member."""
+    if isinstance(X, Patches):
+        if X.folded:
+            return X.affine(W, b)
+        X = X.rows
+    if W.shape[0] == 1:  # one member: the plain product is faster than a batch of one
+        if b is None:
+            return (X[0] @ W[0].mT).unsqueeze(0)
+        return torch.addmm(b[0], X[0], W[0].mT).unsqueeze(0)
+    X = X.expand(W.shape[0], -1, -1)
+    return X @ W.mT if b is None else torch.baddbmm(b, X, W.mT)
+
+
+def adjoint(D: Tensor, W: Tensor, X: Tensor | Patches) -> Tensor:
+    """Return the adjoint of `affine` in X for D `[E, R, O]`: D W, `[E, R, I]`, or for patches the error on their images, where
+    the errors of all patches that share a number are added up. Cost: one product."""
+    if isinstance(X, Patches):
+        return X.adjoint(D, W)
+    return (D[0] @ W[0]).unsqueeze(0) if W.shape[0] == 1 else D @ W
+
+
+def cross(D: Tensor, X: Tensor | Patches) -> Tensor:
+    """Return D^T X, `[E, O, I]`: the adjoint of `affine` in W, for D `[E, R, O]`. Cost: one product."""
+    if isinstance(X, Patches):
+        if X.folded:
+            return X.cross(D)
+        X = X.rows
+    if native.multiplies(D, X):
+        W = D.new_zeros(D.shape[0], D.shape[2], X.shape[2])
+        native.add_cross(W, D, X)
+        return W
+    return D.mT @ X
+
+
+def add_cross(W: Tensor, D: Tensor, X: Tensor | Patches) -> None:
+    """Add D^T X to W in place; for a tensor X without a buffer of W's size. Cost: one product."""
+    if isinstance(X, Patches):
+        W += cross(D, X)
+    elif native.multiplies(D, X) and W.is_contiguous():
+        native.add_cross(W, D, X)
+    elif W.shape[0] == 1:
+        W[0].addmm_(D[0].mT, X[0])
+    else:
+        W.baddbmm_(D.mT, X.expand(W.shape[0], -1, -1))
+
+
+def gram(X: Tensor | Patches) -> Tensor:
+    """Return K = X X^T, `[E, R, R]`. Cost: one product of R^2 I multiply-adds per member."""
+    X = matrix(X)
+    return X @ X.mT
+
+
+class Step:
+    """One parameter-free map of a bridge. `forward` returns the value and what `adjoint` needs to send an error back."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, object]:
+        raise NotImplementedError
+
+    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Image(Step):
+    """Rows `[E, B P, C]` of a convolution to images `[E, B, C, *size]`, where P is the product of size."""
+
+    size: tuple[int, int]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, object]:
+        height, width = self.size
+        E, R, C = x.shape
+        return x.reshape(E, R // (height * width), height, width, C).permute(0, 1, 4, 2, 3), None
+
+    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
+        E, B, C, height, width = delta.shape
+        return delta.permute(0, 1, 3, 4, 2).reshape(E, B * height * width, C)
+
+
+@dataclass(frozen=True)
+class Flatten(Step):
+    """Anything `[E, B, ...]` to `[E, B, features]`."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, object]:
+        return x.reshape(*x.shape[:2], -1), x.shape
+
+    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
+        return delta.reshape(kept)
+
+
+@dataclass(frozen=True)
+class Activate(Step):
+    """An activation that follows a pooling instead of an affine map."""
+
+    name: str
+
+    def forward(self, x: Tensor) -> tuple[Tensor, object]:
+        value = activations.get(self.name).value(x)
+        return value, (x, value)
+
+    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
+        return delta * activations.get(self.name).slope(*kept)
+
+
+@dataclass(frozen=True)
+class MaxPool(Step):
+    """Largest value of each window; the error goes to the position that was largest (the first one on a tie)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, object]:
+        y, index = functional.max_pool2d(x.flatten(0, 1), self.kernel, self.stride, self.padding, return_indices=True)
+        return y.unflatten(0, x.shape[:2]), (index, x.shape)
+
+    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
+        index, shape = kept
+        flat = delta.new_zeros(shape[0] * shape[1], shape[2], shape[3] * shape[4])
+        # windows may overlap, so add instead of setting
+        flat.scatter_add_(-1, index.flatten(2), delta.flatten(0, 1).flatten(2))
+        return flat.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Unfold(Step):
+    """Images `[E, B, C, H, W]` to a convolution's rows; an error comes back on the images, see `layers.adjoint`."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+    def forward(self, x: Tensor) -> tuple[Patches, object]:
+        return Patches(x, self), None
+
+    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
+        return delta  # layers.adjoint has added up what patches share

@@ -1,0 +1,127 @@
+"""The papers' networks."""
+
+import inspect
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from sibp.core import messages
+from sibp.nets import activations, layers
+from sibp.nets.network import Layer, Network
+
+__all__ = ["build", "cnn", "lenet5", "mlp"]
+
+
+def build(kind: str = "mlp", **settings: object) -> Network:
+    """Return the network that an experiment file describes.
+
+    Args:
+        kind: ``mlp``, ``cnn`` (J Fig. 9, P Fig. 3) or ``lenet5``.
+        settings: arguments of the function of that name.
+
+    Raises:
+        ValueError: for an unknown kind, or a setting that it cannot have or lacks.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind: {messages.need(kind, KINDS)}")
+    allowed = inspect.signature(KINDS[kind]).parameters
+    for name in settings:
+        if name not in allowed:
+            near = messages.suggest(name, allowed)
+            raise ValueError(f"{name}: is no setting of kind {kind}, need one of {', '.join(allowed)}{near}")
+    for name, parameter in allowed.items():
+        if parameter.default is parameter.empty and name not in settings:
+            raise ValueError(f"{name}: is missing, kind {kind} needs it")
+    return KINDS[kind](**settings)
+
+
+def mlp(widths: Sequence[int], activation: str = "relu", bias: bool = True) -> Network:
+    """Return a multi-layer perceptron; the activation follows every layer but the last.
+
+    Raises:
+        ValueError: for fewer than two widths, or one below 1.
+    """
+    activations.get(activation)
+    if len(widths) < 2 or any(width < 1 for width in widths):
+        raise ValueError(f"widths: got {list(widths)}, need at least two numbers >= 1")
+    last = len(widths) - 2
+    stack = tuple(
+        Layer(fan_in, fan_out, activation if i < last else "identity", bias, weight_shape=(fan_out, fan_in))
+        for i, (fan_in, fan_out) in enumerate(pairwise(widths))
+    )
+    return Network(stack, (widths[0],), name="-".join(map(str, widths)))
+
+
+def cnn(
+    input_shape: Sequence[int] = (3, 32, 32),
+    channels: Sequence[int] = (16, 20, 20),
+    pools: int = 3,
+    classes: int = 10,
+    activation: str = "relu",
+    bias: bool = True,
+) -> Network:
+    """Return the network of J Fig. 9 and P Fig. 3: 5x5 convolutions that keep the size, each with an activation and 2x2 max
+    pooling, then one dense layer.
+
+    Args:
+        input_shape: one sample's channels, height and width.
+        channels: of the convolutions.
+        pools: how many convolutions, from the first, are pooled; 3 in the papers' text, 2 in P's program.
+        classes: outputs.
+        activation: after every convolution.
+        bias: whether layers have one.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+    """
+    if not 0 <= pools <= len(channels):
+        raise ValueError(f"pools: got {pools}, need 0..{len(channels)}, the number of convolutions")
+    convolutions = [(count, 2, i < pools) for i, count in enumerate(channels)]
+    return _convolutional("cnn", input_shape, convolutions, [classes], activation, bias)
+
+
+def lenet5(input_shape: Sequence[int] = (1, 28, 28), classes: int = 10, activation: str = "relu", bias: bool = True) -> Network:
+    """Return LeNet-5 (LeCun et al. 1998) with one activation and max pooling: conv5x5 6 (padding 2) - pool - conv5x5 16 - pool
+    - 120 - 84 - classes.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+    """
+    return _convolutional("lenet5", input_shape, [(6, 2, True), (16, 0, True)], [120, 84, classes], activation, bias)
+
+
+KINDS = {"mlp": mlp, "cnn": cnn, "lenet5": lenet5}
+
+
+def _convolutional(
+    name: str,
+    input_shape: Sequence[int],
+    convolutions: Sequence[tuple[int, int, bool]],
+    widths: Sequence[int],
+    activation: str,
+    bias: bool,
+) -> Network:
+    """Return 5x5 convolutions (channels, padding, whether pooled), each with an activation, and dense layers after them."""
+    activations.get(activation)
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape: got {list(input_shape)}, need channels, height and width")
+    (channels, *size), stack, bridge = input_shape, [], []
+    for count, padding, pooled in convolutions:
+        shape = (count, channels, 5, 5)
+        unfold = layers.Unfold((5, 5), padding=(padding, padding))
+        stack.append(Layer(25 * channels, count, activation, bias, (*bridge, unfold), shape))
+        size = [length + 2 * padding - 4 for length in size]
+        bridge = [layers.Image(tuple(size))]
+        if pooled:
+            bridge.append(layers.MaxPool((2, 2), (2, 2)))
+            size = [length // 2 for length in size]
+        if min(size) < 1:
+            raise ValueError(f"input_shape: got {list(input_shape)}, too small for {name}")
+        channels = count
+    bridge.append(layers.Flatten())
+    fan_in = channels * math.prod(size)
+    for i, width in enumerate(widths):
+        last = i + 1 == len(widths)
+        stack.append(Layer(fan_in, width, "identity" if last else activation, bias, tuple(bridge), (width, fan_in)))
+        fan_in, bridge = width, []
+    return Network(tuple(stack), tuple(input_shape), name=name)

@@ -1,0 +1,125 @@
+"""The layers' subproblems through the fused kernels: the fast twins of `conjugate_gradient`, and the choice between the two.
+
+Same iterates up to rounding. For SIBP the kernels need a curvature or Armijo search with joint numbers, a piecewise linear activation,
+and tensors on the CPU; `applies` says whether that is so, `solve_linear` asks by itself. A layer's whole solve is one call, the
+products with K included.
+"""
+
+import torch
+from torch import Tensor
+
+from sibp.kernels import native
+from sibp.nets import layers
+from sibp.nets.layers import Patches
+from sibp.solvers import conjugate_gradient
+from sibp.solvers.conjugate_gradient import Rules
+from sibp.solvers.linesearch import Armijo, Curvature
+from sibp.solvers.subproblem import BatchSpace, Space, WeightSpace
+
+__all__ = ["applies", "minimise", "solve_linear", "targets"]
+
+
+def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Tensor) -> bool:
+    """Return whether `minimise` can take the place of the eager solver."""
+    plain = rules.restart and rules.period is None and not rules.tolerance and not per_neuron
+    searched = plain and isinstance(rules.search, Armijo | Curvature)
+    return searched and _knows(space) and native.supports(activation, Z)
+
+
+def _knows(space: Space) -> bool:
+    """Return whether there are kernels for this space: batch space, and weight space over a convolution's patches."""
+    if isinstance(space, BatchSpace):
+        return True
+    return isinstance(space, WeightSpace) and isinstance(space.X, Patches) and space.X.step.stride == (1, 1)
+
+
+def _search(rules: Rules) -> tuple[int, float, float, int]:
+    search = rules.search
+    if isinstance(search, Armijo):
+        return 1, search.sigma, search.shrink, search.trials
+    return 0, 0.0, 0.0, search.halvings
+
+
+def _rows(space: BatchSpace) -> tuple[int, int, Tensor]:
+    """Return I, how many members have rows of their own, and the rows; the kernels make K themselves, one half from the other."""
+    X = layers.matrix(space.X)
+    X = X[:1] if X.stride(0) == 0 else X
+    return X.shape[2], X.shape[0], X.contiguous()
+
+
+def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Return T = sigma(Z) - eta delta and, if asked for, D = sigma'(Z) delta, both `[E, R, O]`, in one pass.
+
+    T takes the place of delta, which is not to be used again: on a convolution's rows such an array is the largest that a step has.
+    """
+    T = delta.expand_as(Z).contiguous()
+    D = torch.empty_like(Z) if with_error else None
+    native.call("targets", Z.shape, Z.dtype, Z, T, eta, native.LEAKS[activation], D)
+    return T, D
+
+
+def _images(X: Patches) -> tuple[Tensor | int, ...]:
+    """Return what the kernels must know of a convolution's images: their geometry, strides, and where they are."""
+    strides = [0 if X.images.shape[0] == 1 else X.images.stride(0), *X.images.stride()[1:]]
+    return (*X.images.shape[1:], *X.step.kernel, *X.step.padding, *strides, X.images)
+
+
+def minimise(
+    space: Space, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None = None
+) -> Tensor:
+    """Minimise f from displacement 0 as `conjugate_gradient.minimise` does, then the bias problem at the pre-activation found.
+
+    Args:
+        space: the batch space of the layer's rows, or the weight space of a convolution's.
+        activation: identity, relu or leaky_relu.
+        Z: pre-activation at displacement 0, `[E, R, O]`, contiguous; in batch space it holds the one at the returned displacement
+            afterwards.
+        T: target `[E, R, O]`, contiguous.
+        lam: proximal weight `[E, 1, 1]`, > 0.
+        iterations: conjugate gradient steps, >= 1.
+        rules: with a `Curvature` or `Armijo` search.
+        b: bias `[E, 1, O]`; the solution of its own problem (J 4.1) is added in place. None leaves that out.
+
+    Returns:
+        Coordinates, S `[E, R, O]` or P `[E, I, O]`. Cost in batch space: half of R^2 I multiply-adds for K; per iteration one product
+        of R^2 O and two passes over seven `[E, R, O]` arrays, for the bias one pass over two; with an Armijo search about one more of
+        each. In weight space: per iteration two products of R I O, one on each of two passes over three such arrays.
+    """
+    if isinstance(space, WeightSpace):
+        return _minimise_weights(space.X, activation, Z, T, lam, iterations, rules, b)
+    memory = torch.empty(native.call("memory", Z.shape, Z.dtype), dtype=Z.dtype)
+    S = torch.empty_like(Z)
+    moved = None if b is None else b.contiguous()
+    leak = native.LEAKS[activation]
+    native.call("minimise", Z.shape, Z.dtype, *_rows(space), iterations, *_search(rules), T, leak, lam, memory, moved, Z, S)
+    if moved is not b:
+        b.copy_(moved)
+    return S
+
+
+def _minimise_weights(
+    X: Patches, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None
+) -> Tensor:
+    P = Z.new_empty(Z.shape[0], X.shape[2], Z.shape[2])
+    moved = None if b is None else b.contiguous()
+    leak, search = native.LEAKS[activation], _search(rules)
+    native.call("minimise_weights", Z.shape, Z.dtype, *_images(X), iterations, *search, T, leak, lam, moved, Z, P)
+    if moved is not b:
+        b.copy_(moved)
+    return P
+
+
+def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
+    """Do what `conjugate_gradient.solve_linear` does, by a kernel where one applies; see there.
+
+    Cost per iteration in batch space: one product of R^2 O, and elementwise work in the nearest caches; in weight space two products
+    of R I O and no array over the rows in memory.
+    """
+    if not (_knows(space) and native.supports("identity", R)):
+        return conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)
+    batch = isinstance(space, BatchSpace)
+    D = R.new_empty(R.shape if batch else (R.shape[0], space.X.shape[2] + space.joint, R.shape[2]))
+    name, X = ("linear", _rows(space)) if batch else ("linear_weights", _images(space.X))
+    column = (torch.zeros_like(lam) + tolerance).contiguous()
+    native.call(name, R.shape, R.dtype, *X, int(space.joint), iterations, R.contiguous(), lam, column, D)
+    return D

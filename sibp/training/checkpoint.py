@@ -1,0 +1,169 @@
+"""One job's checkpoint: training that was killed goes on from it, to the same bits.
+
+A checkpoint is written beside the results, whole or not at all, and removed once they are there. It belongs to a key: all that
+decides the numbers (settings, code, versions, threads, kind of device). One that is damaged or belongs to another key is not used.
+Ctrl-C, or the SIGTERM of a scheduler, has one more written before the job stops.
+"""
+
+import hashlib
+import io
+import json
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from sibp.experiments import specs
+from sibp.experiments.schema import Experiment
+from sibp.results import records
+
+__all__ = ["SECONDS", "SHARE", "Checkpoint", "Stopped", "code", "key"]
+
+SECONDS = 60.0  # between two checkpoints, unless the user says otherwise
+SHARE = 0.02  # most of a job's time that may go into writing them
+HEADER = 64  # hex digits of the content's SHA-256
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the job to stop; `number` is the signal's, the message says what is kept."""
+
+    def __init__(self, number: int, kept: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}, {kept}")
+        self.number = number
+
+
+class Checkpoint:
+    """The checkpoint file of one job.
+
+    Args:
+        path: where it lies; None keeps nothing.
+        key: what it belongs to, see `key`.
+        seconds: at least so many between two writes, and so many more that writing takes at most `SHARE` of the time.
+    """
+
+    def __init__(self, path: Path | None, key: dict[str, str], seconds: float = SECONDS) -> None:
+        self.path, self.key, self.seconds = path, key, seconds
+        self.wait, self.last = seconds, perf_counter()
+        self.asked: int | None = None  # to stop, by this signal
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM stop the job at the next offer, when its checkpoint is written; a second one stops it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may say what a signal does
+            return
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self.asked or self.path is None:
+            raise Stopped(number, "what came after the last checkpoint is lost" if self.path else "nothing is kept")
+        self.asked = number
+
+    def load(self) -> tuple[dict[str, Any] | None, str]:
+        """Return the content, or None and one line on why it is not used; None and no line if there is no checkpoint."""
+        if self.path is None:
+            return None, ""
+        records.sweep(self.path)
+        if not self.path.exists():
+            return None, ""
+        try:
+            content = _unpacked(self.path.read_bytes())
+        except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as fault:
+            reason = (fault.strerror or str(fault)) if isinstance(fault, OSError) else "is damaged"
+            return None, f"checkpoint {self.path} not used: {' '.join(reason.split())}"
+        if other := [name for name, value in self.key.items() if content["key"].get(name) != value]:
+            return None, f"checkpoint {self.path} not used: it belongs to other {', '.join(other)}"
+        return content, ""
+
+    def offer(self, content: Callable[[], dict[str, Any]]) -> None:
+        """Write a checkpoint if it is time for one, or the last chance.
+
+        Args:
+            content: called only then; tensors, numbers, text, and lists and dictionaries of them.
+
+        Raises:
+            RecordError: if it cannot be written; the one before is still there.
+            Stopped: once it is written, if a signal has asked for that, see `listening`.
+        """
+        if self.path is None or (self.asked is None and perf_counter() - self.last < self.wait):
+            return
+        self._write(content)
+        if self.asked:
+            raise Stopped(self.asked, f"the same command goes on from {self.path}")
+
+    def _write(self, content: Callable[[], dict[str, Any]]) -> None:
+        begin, packed = perf_counter(), _packed(content() | {"key": self.key})
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            records.written(self.path, lambda file: file.write_bytes(packed))
+        except OSError as fault:
+            raise records.RecordError(f"checkpoint {self.path}: {fault.strerror or fault}") from None
+        self.last = perf_counter()
+        self.wait = max(self.seconds, (self.last - begin) / SHARE)
+
+    def remove(self) -> None:
+        """Take the checkpoint away: the results are there."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+            records.sweep(self.path)
+
+
+def key(experiment: Experiment, label: str, device: torch.device) -> dict[str, str]:
+    """Return what decides a job's numbers, by a name each; a timed job's seconds are also those of one device."""
+    timed = experiment.training_of(label).mode == "timed"
+    return {
+        "settings": specs.digest(experiment),
+        "method": label,
+        "code": code(),
+        "torch version": str(torch.__version__),
+        "threads": str(torch.get_num_threads()),
+        "device": records.environment(device)["device"] if timed else device.type,
+    }
+
+
+@cache
+def code() -> str:
+    """Return the SHA-256 of all sources of the package."""
+    sha = hashlib.sha256()
+    for name, file in sorted(_sources(resources.files("sibp"), "")):
+        sha.update(json.dumps(name).encode() + file.read_bytes())
+    return sha.hexdigest()
+
+
+def _sources(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
+    found = []
+    for file in folder.iterdir():
+        if file.is_dir():
+            found += _sources(file, f"{prefix}{file.name}/")
+        elif file.name.endswith((".py", ".cpp", ".hpp", ".yaml")):
+            found.append((prefix + file.name, file))
+    return found
+
+
+def _packed(content: dict[str, Any]) -> bytes:
+    # through memory: torch hides why a write to a file failed
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    whole = buffer.getvalue()
+    return hashlib.sha256(whole).hexdigest().encode() + whole
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    header, whole = packed[:HEADER], packed[HEADER:]
+    if hashlib.sha256(whole).hexdigest().encode() != header:
+        raise ValueError("checksum")
+    return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)

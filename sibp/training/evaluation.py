@@ -1,0 +1,75 @@
+"""Measuring an ensemble on whole splits, all members in one pass."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sibp.nets import losses, propagation
+from sibp.nets.layers import Affine
+from sibp.nets.losses import Loss
+from sibp.nets.network import Network
+from sibp.training.problem import Problem
+from sibp.training.sampling import Samples
+
+__all__ = ["first_gradient_norm", "measure", "prune", "pruned", "sparsity"]
+
+CHUNK = 2**23  # most numbers in the widest rows of all members at a time
+
+
+@torch.no_grad()
+def measure(network: Network, loss: Loss, parameters: Sequence[Affine], samples: Samples, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the mean ``loss`` of a split and, where there are classes, the ``accuracy``; float64 `[E]` each."""
+    members = parameters[0].W.shape[0]
+    positions = math.prod(network.input_shape[1:])  # a bound on the rows per sample of a convolution
+    widest = positions * max(max(layer.fan_in, layer.fan_out) for layer in network.layers)
+    totals: dict[str, Tensor] = {}
+    for x, y in samples.chunks(max(1, CHUNK // (members * widest)), dtype):
+        F = propagation.output(network, parameters, x)
+        values = {"loss": loss.value(F, y).double()}
+        if samples.labelled:
+            values["accuracy"] = losses.accuracy(F, y)
+        for name, value in values.items():
+            totals[name] = totals.get(name, 0) + value * x.shape[1]
+    return {name: total / len(samples) for name, total in totals.items()}
+
+
+@torch.no_grad()
+def first_gradient_norm(network: Network, loss: Loss, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> Tensor:
+    """Return ||dJ/dW_1|| of the mean loss of a mini-batch, `[E]` (J, Figure 7)."""
+    gradients = propagation.loss_gradients(network, parameters, loss, x, y)
+    return gradients[0].W.flatten(1).norm(dim=1)
+
+
+def sparsity(parameters: Sequence[Affine]) -> Tensor:
+    """Return the share of weights that are exactly zero, biases left out, float64 `[E]`."""
+    zeros = sum((layer.W == 0).flatten(1).sum(1) for layer in parameters)
+    return zeros.double() / sum(layer.W[0].numel() for layer in parameters)
+
+
+def prune(parameters: Sequence[Affine], share: float) -> list[Affine]:
+    """Return copies in which the `share` of the weights that are smallest in magnitude over the whole net is zero, per member."""
+    weights = torch.cat([layer.W.flatten(1) for layer in parameters], 1).abs()
+    count = round(share * weights.shape[1])
+    if count == 0:
+        return [Affine(W.clone(), b) for W, b in parameters]
+    # the count smallest, whatever ties there are: an l1 term leaves many exact zeros
+    keep = torch.ones_like(weights).scatter_(1, weights.argsort(dim=1, stable=True)[:, :count], 0)
+    masks = keep.split([layer.W[0].numel() for layer in parameters], 1)
+    return [Affine(W * mask.view_as(W), b) for (W, b), mask in zip(parameters, masks, strict=True)]
+
+
+def pruned(problem: Problem, parameters: Sequence[Affine], members: Sequence[int], shares: Sequence[float]) -> list[dict]:
+    """Return one record per member and share: what `measure` says of every split after `prune` (J, Figure 12)."""
+    records = []
+    for share in shares:
+        cut = prune(parameters, share)
+        zeros, metrics = sparsity(cut).tolist(), {}
+        for name, samples in problem.splits.items():
+            found = measure(problem.network, problem.loss, cut, samples, problem.dtype)
+            metrics |= {f"{name}_{key}": values.tolist() for key, values in found.items()}
+        for i, member in enumerate(members):
+            one = {name: values[i] for name, values in metrics.items()}
+            records.append({"member": member, "share": share, "sparsity": zeros[i], **one})
+    return records

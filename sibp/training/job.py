@@ -1,0 +1,153 @@
+"""The ensembles of one label, trained one after another, with a checkpoint on the way."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sibp.experiments.schema import Experiment
+from sibp.experiments.specs import Member
+from sibp.results import records
+from sibp.results.progress import Clock, Progress
+from sibp.training import ensembles, evaluation
+from sibp.training.checkpoint import Checkpoint
+from sibp.training.problem import Problem
+from sibp.training.trainer import Run, Trainer, total_steps
+
+__all__ = ["Done", "Job"]
+
+
+@dataclass
+class Done:
+    """How far a job is: the ensembles still to train, what those before left behind, and what was out of the ordinary."""
+
+    waiting: list[list[int]]  # member numbers
+    trained: list[list[int]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    diverged: list[dict[str, int]] = field(default_factory=list)
+    pruned: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    run: dict[str, Any] | None = None  # of the first ensemble waiting, see `Run.content`
+
+
+class Job:
+    """All members of one label.
+
+    Args:
+        experiment, label: what is trained.
+        problem: on what.
+        members: of the label, in order.
+        clock: of the job's phases; where a checkpoint is gone on from, its seconds go on, too.
+        progress: what to tell.
+        checkpoint: what to go on from and to keep on the way.
+        about: the job's record so far; `started` and `peak_memory_bytes` of a job that was killed replace its own.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        label: str,
+        problem: Problem,
+        members: list[Member],
+        clock: Clock,
+        progress: Progress,
+        checkpoint: Checkpoint,
+        about: dict[str, Any],
+    ) -> None:
+        self.names = {"exhibit": experiment.id, "method": label, "algorithm": experiment.algorithm(label)}
+        self.problem, self.members, self.about = problem, members, about
+        self.clock, self.progress, self.checkpoint = clock, progress, checkpoint
+        size = 1 if problem.training.mode == "timed" else problem.training.ensemble
+        options = [member.options for member in members]
+        self.done = Done(ensembles.groups(self.names["algorithm"], options, size))
+
+    def train(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Train what is not yet trained; return the rows of all members and how they ended."""
+        steps = total_steps(self.problem.training, len(self.problem.splits["train"]))
+        self.progress.start(f"{self.names['exhibit']} {self.names['method']}", steps * len(self.done.waiting))
+        try:
+            with self.checkpoint.listening():
+                self.resume()
+                self.progress.advance(steps * len(self.done.trained), float("nan"))
+                while self.done.waiting:
+                    self.train_next()
+        finally:
+            self.progress.finish()
+        done = self.done
+        table = pd.DataFrame(done.rows).sort_values(["member", "step"], ignore_index=True)
+        for position, column in enumerate(self.names.items()):
+            table.insert(position, *column)
+        return table, {
+            "ensembles": done.trained,
+            "diverged": sorted(done.diverged, key=lambda one: one["member"]),
+            "pruned": sorted(done.pruned, key=lambda one: one["member"]),
+            "notes": done.notes,
+        }
+
+    def train_next(self) -> None:
+        """Train the first ensemble waiting; one that does not fit into the device's memory is put back as two halves."""
+        done, group = self.done, self.done.waiting[0]
+        try:
+            members = [self.members[i] for i in group]
+            trainer = Trainer(self.problem, self.names["algorithm"], members, self.clock, self.progress)
+            trained = trainer.train(done.run, self.keep)
+        except torch.OutOfMemoryError:
+            if len(group) == 1:
+                raise
+            trained = None
+        done.run = None
+        if trained is None:  # here, not in the except clause, whose traceback holds the tensors
+            self.halve(group)
+            return
+        if self.problem.device.type == "cuda" and trained.recorded and trained.recorded.reason:
+            self.note(f"steps ran one by one, not as a graph: {trained.recorded.reason}")
+        done.rows += trained.rows
+        done.pruned += evaluation.pruned(self.problem, trained.parameters, group, self.problem.training.prune)
+        ends = zip(group, trained.diverged_at.tolist(), strict=True)
+        done.diverged += [{"member": number, "step": step} for number, step in ends if step >= 0]
+        done.trained.append(done.waiting.pop(0))
+        self.keep()
+
+    def halve(self, group: list[int]) -> None:
+        """Put the first ensemble back as two, which start anew."""
+        half = len(group) // 2
+        self.done.waiting[:1] = [group[:half], group[half:]]
+        sizes = f"{half} and {len(group) - half} members"
+        self.note(f"an ensemble of {len(group)} members was out of memory: trained as {sizes}, equal up to rounding")
+        if self.problem.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def keep(self, run: Run | None = None) -> None:
+        """Offer the rows so far and a checkpoint; `run` is that of the first ensemble waiting."""
+
+        def content() -> dict[str, Any]:
+            begun = {"started": self.about["started"], "peak_memory_bytes": self.peak_memory(), "seconds": self.clock.so_far()}
+            return begun | vars(self.done) | {"run": run and run.content()}
+
+        self.progress.recorded(run.rows if run else self.done.rows)
+        self.checkpoint.offer(content)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one that belongs to this job."""
+        content, fault = self.checkpoint.load()
+        if content is not None:
+            self.done = Done(**{name: content[name] for name in vars(self.done)})
+            self.about |= {name: content[name] for name in ("started", "peak_memory_bytes")}
+            for phase, seconds in content["seconds"].items():
+                self.clock.add(phase, seconds)
+            step = self.done.run["step"] if self.done.run else 0
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            self.note(f"went on from ensemble {len(self.done.trained) + 1}, step {step}, at {now}")
+        elif fault:
+            self.note(fault)
+
+    def note(self, text: str) -> None:
+        """Say something out of the ordinary, now and in the record."""
+        self.done.notes.append(text)
+        self.progress.note(text)
+
+    def peak_memory(self) -> int:
+        """Return the most memory held so far, in bytes, before the job was killed and after."""
+        return max(self.about.get("peak_memory_bytes", 0), records.peak_memory(self.problem.device))

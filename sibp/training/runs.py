@@ -1,0 +1,119 @@
+"""One training run: all members of one label of an experiment, from data to records."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sibp.core import precision
+from sibp.experiments import specs
+from sibp.experiments.schema import Experiment
+from sibp.experiments.specs import Member
+from sibp.nets import losses, papers
+from sibp.results import records
+from sibp.results.progress import Clock, Progress
+from sibp.training import checkpoint, ensembles, gpu_lock, sampling
+from sibp.training.checkpoint import Checkpoint
+from sibp.training.job import Job
+from sibp.training.problem import Problem
+
+__all__ = ["run"]
+
+
+def run(
+    experiment: Experiment,
+    label: str,
+    device: str = "cpu",
+    threads: int | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    root: str | None = None,
+    checkpoint_seconds: float = checkpoint.SECONDS,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Train all members of one label and return the rows and their provenance.
+
+    Args:
+        experiment: resolved at a scale, see `sibp.experiments.specs`.
+        label: one of its methods.
+        device: ``cpu`` or ``cuda``; an experiment of tiny products may insist on ``cpu``.
+        threads: CPU threads; None leaves torch's choice.
+        out: where to write ``<id>/<label>.parquet`` and ``.json``, at the end and whole; None writes nothing. Until then a
+            checkpoint is in ``<id>/<label>.pt``, from which the same call goes on if it is killed.
+        progress: what to tell while training.
+        root: the data cache; None takes the user's.
+        checkpoint_seconds: least time between two checkpoints, >= 0.
+
+    Raises:
+        SpecError: if there is no such label.
+        DataError: if the data set is not in the cache.
+        RecordError: if the results or a checkpoint cannot be written.
+        MemoryError: if a single member cannot fit on the device.
+    """
+    asked = torch.device("cpu" if experiment.training_of(label).device == "cpu" else device)
+    told = progress or Progress()
+    path = None if out is None else Path(out) / experiment.id / f"{label}.pt"
+    applied = precision.configure(threads)
+    with gpu_lock.turn(asked, root, told.note) as target:
+        kept = Checkpoint(path, checkpoint.key(experiment, label, target), checkpoint_seconds)
+        rows, provenance = _train(experiment, label, target, kept, told, root)
+    provenance |= {"precision": applied, "threads": torch.get_num_threads()}
+    if out is not None:
+        records.write_run(Path(out) / experiment.id, label, rows, provenance)
+        kept.remove()
+    return rows, provenance
+
+
+def _train(
+    experiment: Experiment, label: str, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    members, clock, about = specs.members(experiment, label), Clock(device), records.environment(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    with clock("total"):
+        with clock("data"):
+            problem, about["data"] = _problem(experiment, label, device, root)
+        _check_memory(problem, 1)
+        job = Job(experiment, label, problem, members, clock, progress, kept, about)
+        rows, outcome = job.train()
+    about |= {"peak_memory_bytes": job.peak_memory(), "seconds": clock.seconds}
+    return rows, _settings(experiment, label, problem, members) | outcome | about
+
+
+def _problem(experiment: Experiment, label: str, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:
+    splits, about = sampling.load(experiment.data, root)
+    asked = experiment.network_of(label)
+    network = papers.build(**asked.settings())
+    loss, training = losses.get(experiment.loss), experiment.training_of(label)
+    placed = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
+    return Problem(network, loss, asked.init, training, placed, device), about
+
+
+def _settings(experiment: Experiment, label: str, problem: Problem, members: list[Member]) -> dict[str, Any]:
+    """Return everything that was asked for, as it was understood."""
+    return {
+        "exhibit": experiment.id,
+        "method": label,
+        "algorithm": experiment.algorithm(label),
+        "scale": experiment.scale,
+        "digest": specs.digest(experiment),
+        "settings": experiment.model_dump(mode="json", exclude_none=True),
+        "training": problem.training.model_dump(mode="json", exclude_none=True),
+        "network": {"name": problem.network.name, "parameters": problem.network.parameter_count},
+        "seeds": sorted({member.seed for member in members}),
+        "members": [{"member": m.number, "seed": m.seed, **m.options.model_dump()} for m in members],
+    }
+
+
+def _check_memory(problem: Problem, members: int) -> None:
+    """Refuse an ensemble that cannot fit on a CUDA device, before it is built."""
+    if problem.device.type != "cuda":
+        return
+    batch = problem.training.batch_size
+    batch = len(problem.splits["train"]) if batch == "full" else batch
+    need = members * ensembles.bytes_per_member(problem.network, batch, problem.dtype)
+    free, _ = torch.cuda.mem_get_info(problem.device)
+    if need > free:
+        gib = 2**30
+        raise MemoryError(f"training.ensemble: {members} members need about {need / gib:.1f} GiB, {free / gib:.1f} GiB are free")

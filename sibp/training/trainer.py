@@ -1,0 +1,223 @@
+"""The training loop of one ensemble: sample, step, evaluate at fixed points.
+
+Training seconds exclude warm-up and evaluation, and are read after the device has finished. A member whose loss or parameters
+stop being finite is `diverged`: from the next evaluation on its metrics are NaN, and the others go on untouched.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sibp import methods
+from sibp.experiments.schema import Every, Training
+from sibp.experiments.specs import Member
+from sibp.methods.base import State
+from sibp.nets.layers import Affine
+from sibp.results.progress import Clock, Progress
+from sibp.training import evaluation
+from sibp.training.cuda_graph import Captured
+from sibp.training.problem import Problem
+from sibp.training.sampling import Batches
+
+__all__ = ["Run", "Trainer", "evaluation_points", "total_steps"]
+
+KEPT = ("state", "diverged_at", "step", "seconds", "first_weight_change", "rows")  # of a run, beside the parameters
+CHECK_EVERY = 50  # steps between two looks of the host at the device
+WARM_UP = 3  # steps before a run on CUDA or a timed one; thrown away
+
+
+@dataclass
+class Run:
+    """The state of one ensemble's loop; with it and the settings, training can go on."""
+
+    parameters: list[Affine]
+    state: State
+    diverged_at: Tensor  # [E], the number of steps after which a member was not finite, or -1
+    recorded: Captured | None = None  # the step, as a graph where it can be one
+    step: int = 0
+    seconds: float = 0.0
+    first_weight_change: Tensor | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def mark(self, bad: Tensor) -> None:
+        """Note the members `[E]` that are not finite after `step` steps."""
+        self.diverged_at = torch.where(bad & (self.diverged_at < 0), self.step, self.diverged_at)
+
+    def freeze(self) -> Tensor:
+        """Return which members go on, `[E]`; the parameters of the others become zero, so that no search runs on NaN."""
+        gone = (self.diverged_at >= 0).view(-1, 1, 1)
+        for tensor in self.tensors():
+            tensor.masked_fill_(gone, 0)
+        return ~gone.flatten()
+
+    def tensors(self) -> list[Tensor]:
+        """Return all weights and biases."""
+        return [tensor for layer in self.parameters for tensor in layer if tensor is not None]
+
+    def content(self) -> dict[str, Any]:
+        """Return all that a checkpoint needs to `restore` the run; the tensors are the run's own."""
+        return {"parameters": self.tensors(), **{name: getattr(self, name) for name in KEPT}}
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from where `content` was taken, in tensors of the run's own layout, since products may round by layout."""
+        device = self.diverged_at.device
+        for mine, kept in zip(self.tensors(), content["parameters"], strict=True):
+            mine.copy_(kept)
+        for name in KEPT:
+            setattr(self, name, _moved(content[name], device))
+
+
+class Trainer:
+    """Trains one ensemble: members whose products are batched together."""
+
+    def __init__(self, problem: Problem, algorithm: str, members: Sequence[Member], clock: Clock, progress: Progress) -> None:
+        self.problem, self.training, self.members = problem, problem.training, members
+        self.clock, self.progress = clock, progress
+        self.seeds = [member.seed for member in members]
+        train, training = problem.splits["train"], problem.training
+        self.batches = Batches(train, self.seeds, training.batch_size, training.sampling, problem.dtype)
+        self.steps = total_steps(training, len(train))
+        options = [member.options for member in members]
+        self.method = methods.build(algorithm, problem.network, problem.loss, options, dtype=problem.dtype, device=problem.device)
+
+    def start(self) -> Run:
+        """Return a run at step 0."""
+        parameters = self.problem.parameters(self.seeds)
+        diverged_at = torch.full((len(self.seeds),), -1, device=self.problem.device)
+        return Run(parameters, self.method.start(parameters), diverged_at)
+
+    def train(self, content: dict[str, Any] | None = None, keep: Callable[[Run], None] = lambda run: None) -> Run:
+        """Train from start to end and evaluate at the fixed points; the run holds the rows.
+
+        Args:
+            content: where to go on instead, see `Run.content`.
+            keep: called with the run now and then, between two steps and before the evaluation that follows them.
+        """
+        if self.training.mode == "timed" or self.problem.device.type == "cuda":
+            with self.clock("warm-up"):
+                self.steps_to(self.start(), min(WARM_UP, self.steps))
+        run = self.start()
+        if content is not None:
+            run.restore(content)
+            self.progress.advance(run.step, math.nan)
+        self.record(run)
+        points = evaluation_points(self.training.evaluate_every, self.steps, self.batches.steps_per_epoch)
+        for point in points[len(run.rows) // len(self.members) :]:
+            in_time = self.advance(run, point, keep)
+            with self.clock("evaluate"):
+                self.evaluate(run, in_time)
+            if not in_time:
+                break
+        return run
+
+    def record(self, run: Run) -> None:
+        """Let a CUDA device replay the step as one graph, see `cuda_graph`; a step on the whole data is too long to gain by it."""
+        if self.method.whole_data:
+            return
+        run.recorded = Captured(self.method, run.parameters, run.state)
+        if run.recorded.reason is None and run.step < self.steps:
+            with self.clock("warm-up"):
+                run.recorded.graph(*self.batches.at(run.step))
+
+    def advance(self, run: Run, point: int, keep: Callable[[Run], None] = lambda run: None) -> bool:
+        """Step to an evaluation point; return False if the time limit came first."""
+        limit = self.training.max_seconds or math.inf
+        while run.step < point:
+            before, begin = run.step, self.clock.now()
+            if run.freeze().any():
+                losses = self.steps_to(run, min(point, run.step + CHECK_EVERY))
+                spent = self.clock.now() - begin
+                run.seconds += spent
+                self.clock.add("train", spent)
+                self.progress.advance(run.step - before, losses[losses.isfinite()].mean().item())
+            else:
+                run.step = point
+                self.progress.advance(run.step - before, math.nan)
+            if run.seconds > limit and run.step < self.steps:
+                return False
+            keep(run)
+        return True
+
+    def steps_to(self, run: Run, stop: int) -> Tensor:
+        """Make the steps up to `stop` without looking at the device; return the last mini-batch losses `[E]`."""
+        step = run.recorded or partial(self.method.step, run.parameters, run.state)
+        watch = "first_weight_change" in self.training.measure
+        while run.step < stop:
+            x, y = self.batches.at(run.step)
+            W = run.parameters[0].W
+            before = W.clone() if watch and run.step == stop - 1 else None
+            losses = step(x, y)
+            run.mark(~losses.isfinite())
+            run.step += 1
+            if before is not None:
+                run.first_weight_change = (W - before).flatten(1).norm(dim=1)
+        return losses
+
+    def evaluate(self, run: Run, in_time: bool = True) -> None:
+        """Measure all members in one pass and add a row for each; a member that has diverged gets NaN."""
+        run.mark(~torch.stack([tensor.isfinite().flatten(1).all(1) for tensor in run.tensors()]).all(0))
+        metrics = self.measure(run) if run.freeze().any() else {}
+        for name, values in metrics.items():
+            if name.endswith("_loss"):
+                run.mark(~values.isfinite())
+        alive = (run.diverged_at < 0).tolist()
+        table = {name: values.tolist() for name, values in metrics.items()}
+        end = "done" if run.step == self.steps else "running" if in_time else "out_of_time"
+        for i, member in enumerate(self.members):
+            row = {"member": member.number, "seed": member.seed, **member.options.model_dump()}
+            row |= {"epoch": run.step / self.batches.steps_per_epoch, "step": run.step}
+            row |= {"samples": self.batches.seen(run.step), "seconds": run.seconds}
+            row |= {name: values[i] if alive[i] else math.nan for name, values in table.items()}
+            run.rows.append(row | {"status": end if alive[i] else "diverged"})
+        self.progress.evaluated({name: _mean(values, alive) for name, values in table.items()})
+
+    def measure(self, run: Run) -> dict[str, Tensor]:
+        """Return every metric of the experiment, `[E]` each; the gradient is that of the next mini-batch."""
+        problem, metrics = self.problem, {}
+        for name in self.training.measure:
+            if name in problem.splits:
+                split = evaluation.measure(problem.network, problem.loss, run.parameters, problem.splits[name], problem.dtype)
+                metrics |= {f"{name}_{key}": values for key, values in split.items()}
+            elif name == "sparsity":
+                metrics[name] = evaluation.sparsity(run.parameters)
+            elif name == "first_weight_change":
+                unknown = torch.full((len(self.seeds),), math.nan)
+                metrics[name] = unknown if run.first_weight_change is None else run.first_weight_change
+            else:
+                x, y = self.batches.at(run.step)
+                metrics[name] = evaluation.first_gradient_norm(problem.network, problem.loss, run.parameters, x, y)
+        return metrics
+
+
+def evaluation_points(every: Every, steps: int, steps_per_epoch: int) -> list[int]:
+    """Return the numbers of steps after which members are evaluated, from 0 to `steps`."""
+    if every.log_points is None:
+        inner = set(range(0, steps, every.steps or every.epochs * steps_per_epoch))
+    else:
+        inner = {round(steps ** (i / every.log_points)) for i in range(every.log_points)}
+    return sorted({0, steps} | inner)
+
+
+def total_steps(training: Training, samples: int) -> int:
+    """Return how many steps a member makes on a training set of so many samples."""
+    batch_size = samples if training.batch_size == "full" else training.batch_size
+    return training.steps or training.epochs * -(-samples // batch_size)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Return a value of a checkpoint with its tensors, in lists and dictionaries or not, as fresh ones on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device, copy=True)
+    if isinstance(value, dict):
+        return {key: _moved(inner, device) for key, inner in value.items()}
+    return [_moved(inner, device) for inner in value] if isinstance(value, list) else value
+
+
+def _mean(values: list[float], alive: list[bool]) -> float:
+    kept = [value for value, lives in zip(values, alive, strict=True) if lives]
+    return sum(kept) / len(kept) if kept else math.nan

@@ -1,0 +1,147 @@
+"""The kernels for convolutions, which read images in place of patches, against the eager solvers they stand in for."""
+
+import pytest
+import torch
+
+from sibp import methods
+from sibp.kernels import native
+from sibp.nets import activations, initialisation, layers, losses, papers, propagation
+from sibp.nets.layers import Unfold
+from sibp.solvers import conjugate_gradient, dispatch
+from sibp.solvers.conjugate_gradient import Rules
+from sibp.solvers.linesearch import Armijo, Curvature
+from sibp.solvers.subproblem import BiasSpace, Subproblem, WeightSpace
+
+pytestmark = pytest.mark.skipif(native.status() != "compiled", reason=native.status())
+SEARCHES = [Armijo(), Curvature(), Curvature(halvings=0)]
+NAMES = list(native.LEAKS)
+SIZES = [  # E, B, C, H, W, kernel, padding, O
+    (1, 1, 1, 3, 4, (3, 3), (0, 0), 1),
+    (1, 7, 3, 12, 12, (5, 5), (2, 2), 16),
+    (3, 5, 2, 9, 7, (3, 4), (1, 0), 5),
+    (2, 40, 4, 8, 8, (5, 5), (2, 2), 20),
+]
+
+
+def case(name, size, dtype=torch.float64, seed=0):
+    E, B, C, H, W, kernel, padding, O = size
+    g = torch.Generator().manual_seed(seed)
+    randn = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype)  # noqa: E731
+    X, _ = Unfold(kernel, (1, 1), padding).forward(randn(E, B, C, H, W))
+    weights, b = randn(E, O, X.shape[2]) / X.shape[2] ** 0.5, randn(E, 1, O)
+    Z = layers.affine(X, weights, b).contiguous()
+    T = activations.get(name).value(Z) - 0.3 * randn(*Z.shape)
+    return X, b, Z, T, torch.linspace(0.05, 0.1, E, dtype=dtype).reshape(E, 1, 1)
+
+
+def assert_close(mine, expected):
+    assert (mine - expected).abs().max() <= 1e-9 * expected.abs().max()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_minimise_equals_the_eager_solver_for_weights_and_bias(search, name, size):
+    X, b, Z, T, lam = case(name, size)
+    space, sigma, moved = WeightSpace(X), activations.get(name), b.clone()
+    assert dispatch.applies(space, name, Rules(search), False, Z)
+    P, Z_end = conjugate_gradient.minimise(Subproblem(space, sigma, Z, T, lam), 5, Rules(search))
+    p, _ = conjugate_gradient.minimise(Subproblem(BiasSpace(), sigma, Z_end, T, lam), 5, Rules(search))
+    assert_close(dispatch.minimise(space, name, Z, T, lam, 5, Rules(search), moved), P)
+    assert_close(moved - b, p)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("tolerance", [0.0, 0.3])
+def test_linear_cg_equals_the_eager_solver(tolerance, joint, size):
+    X, _, Z, T, lam = case("identity", size)
+    space = WeightSpace(X, joint)
+    stops = (tolerance, 2 * tolerance * lam)  # one for all members, and one for each
+    mine = [dispatch.solve_linear(space, Z - T, lam, 5, stop) for stop in stops]
+    assert "rows" not in vars(X)  # the kernel unfolds no patches
+    for D, stop in zip(mine, stops, strict=True):
+        assert_close(D, conjugate_gradient.solve_linear(space, Z - T, lam, 5, stop))
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("variant", ["newton", "armijo"])
+def test_steps_of_a_convolutional_network_equal_the_eager_ones(variant, activation):
+    network = papers.cnn((2, 12, 12), channels=(3, 5), pools=1, activation=activation)
+    options = [methods.options("sibp")(eta=eta, variant=variant, space="weight") for eta in (0.1, 0.2)]
+    method = methods.build("sibp", network, losses.get("cross-entropy"), options, dtype=torch.float64)
+    start = initialisation.initialise(network, [0, 1], std=0.1, dtype=torch.float64)
+    x, y = torch.rand(3, 1, 6, 2, 12, 12, dtype=torch.float64), torch.randint(10, (3, 1, 6))
+
+    def trained():
+        parameters = [layers.Affine(W.clone(), b.clone()) for W, b in start]
+        for step in range(3):
+            method.step(parameters, {}, x[step], y[step])
+        return propagation.tensors(parameters)
+
+    fast = trained()
+    with native.off():
+        slow = trained()
+    assert not all(torch.equal(a, b) for a, b in zip(fast, slow, strict=True))
+    changes = [expected - before for expected, before in zip(slow, propagation.tensors(start), strict=True)]
+    most = max(change.abs().max() for change in changes)
+    assert all((a - b).abs().max() <= 1e-9 * most for a, b in zip(fast, slow, strict=True))
+
+
+def test_images_may_be_shared_and_in_any_memory_order():
+    X, _, Z, T, lam = case("relu", SIZES[2])
+    Z, T = Z[:1].expand(3, -1, -1).contiguous(), T[:1].expand(3, -1, -1).contiguous()
+    image = X.images[:1]
+    last = image.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    given = (image, image.expand(3, -1, -1, -1, -1), last, image.repeat(3, 1, 1, 1, 1))
+    spaces = [WeightSpace(X.step.forward(images)[0].expand(3, -1, -1)) for images in given]
+    mine = [dispatch.minimise(space, "relu", Z.clone(), T, lam, 5, Rules(Curvature())) for space in spaces]
+    assert all(torch.equal(P, mine[0]) for P in mine)
+
+
+def test_float32_follows_float64():
+    X, _, Z, T, lam = case("relu", SIZES[1])
+    wide = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
+    X, _, Z, T, lam = case("relu", SIZES[1], torch.float32)
+    narrow = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
+    torch.testing.assert_close(narrow.double(), wide, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_number_of_threads_does_not_change_a_bit(search):
+    X, b, Z, T, lam = case("relu", SIZES[3], torch.float32)
+
+    def solve(threads):
+        torch.set_num_threads(threads)
+        moved = b.clone()
+        P = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
+        return P, moved, dispatch.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5)
+
+    try:
+        results = [solve(threads) for threads in (1, 2, 3)]
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("where", ["images", "Z", "T"])
+def test_a_member_that_is_nan_touches_nobody(search, where):
+    X, b, Z, T, lam = case("relu", SIZES[2])
+
+    def solve():
+        moved = b.clone()
+        P = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
+        return P, moved, dispatch.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5)
+
+    clean = solve()
+    {"images": X.images, "Z": Z, "T": T}[where][1] = torch.nan
+    for before, after in zip(clean, solve(), strict=True):
+        assert torch.equal(after[[0, 2]], before[[0, 2]])
+
+
+def test_other_strides_are_no_work_for_the_kernels():
+    X, _ = Unfold((3, 3), (2, 2)).forward(torch.rand(1, 2, 1, 7, 7))
+    Z = torch.rand(1, 18, 4)
+    assert not dispatch.applies(WeightSpace(X), "relu", Rules(Curvature()), False, Z)
+    assert not dispatch.applies(WeightSpace(X.rows), "relu", Rules(Curvature()), False, Z)

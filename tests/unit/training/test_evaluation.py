@@ -1,0 +1,42 @@
+"""Sparsity and pruning by magnitude."""
+
+import pytest
+import torch
+
+from sibp.nets import initialisation, papers
+from sibp.training import evaluation
+
+
+def net(E=2):
+    network = papers.build(widths=[6, 5, 3])
+    return network, initialisation.initialise(network, list(range(E)), std=1.0, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.95])
+def test_the_smallest_share_of_all_weights_becomes_zero(share):
+    _, parameters = net()
+    cut = evaluation.prune(parameters, share)
+    weights = 6 * 5 + 5 * 3
+    assert evaluation.sparsity(cut).tolist() == [round(share * weights) / weights] * 2
+    for e in range(2):
+        before = torch.cat([layer.W[e].flatten() for layer in parameters])
+        after = torch.cat([layer.W[e].flatten() for layer in cut])
+        gone = after == 0
+        assert torch.equal(after[~gone], before[~gone])
+        if gone.any():
+            assert before[gone].abs().max() <= before[~gone].abs().min()
+
+
+def test_exact_zeros_count_towards_the_share_and_biases_stay():
+    _, parameters = net(1)
+    parameters[0].W[:, :2] = 0
+    cut = evaluation.prune(parameters, 12 / 45)
+    assert torch.equal(cut[0].W, parameters[0].W) and torch.equal(cut[1].W, parameters[1].W)
+    assert cut[0].b is parameters[0].b
+
+
+def test_pruning_leaves_the_trained_weights_alone():
+    _, parameters = net()
+    before = [layer.W.clone() for layer in parameters]
+    evaluation.prune(parameters, 0.5)
+    assert all(torch.equal(layer.W, W) for layer, W in zip(parameters, before, strict=True))
