@@ -193,7 +193,7 @@ def _counted_step(
     peak = max(
         count.peak, 0 if first is None else first.peak - sum(tensor.nbytes for tensors in state.values() for tensor in tensors)
     )
-    return Step(count, sum(tensor.nbytes for tensor in held) + peak, not method.whole_data and not count.reads())
+    return Step(count, sum(tensor.nbytes for tensor in held) + peak, method.capture_obstacle is None)
 
 
 def _targets(mode: Any, shape: tuple[int, int], network: Network, loss: str, dtype: torch.dtype, device: torch.device) -> Tensor:
