@@ -83,6 +83,11 @@ class Method(ABC):
         """Return the options that must agree inside one ensemble: all but the floats."""
         return tuple((k, v) for k, v in options.model_dump().items() if not isinstance(v, float))
 
+    @property
+    def capture_obstacle(self) -> str | None:
+        """Why a step cannot be recorded as a CUDA graph, such as a look at a value on the host; None where it can."""
+        return None
+
     def prepare(self) -> None:  # noqa: B027 - a hook that most methods leave empty
         """Set up what depends on the network and the options alone, or refuse them with a ValueError."""
 

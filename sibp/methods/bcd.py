@@ -101,6 +101,10 @@ class BCD(Method):
     options = BCDOptions
     whole_data = True
 
+    @property
+    def capture_obstacle(self) -> str:
+        return "bcd makes its state in the first step and looks whether the samples changed in the others"
+
     def prepare(self) -> None:
         first, *others = self.network.layers
         hidden = self.network.layers[:-1]

@@ -87,6 +87,10 @@ class SIBP(Method):
         self.variant = VARIANTS[self.shared["variant"]]
         self.sparse = bool((self.column["l1"] > 0).any())
 
+    @property
+    def capture_obstacle(self) -> str | None:
+        return "the l1 search looks at the device" if self.sparse else None
+
     @classmethod
     def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
         return (*super().group_key(options), ("sparse", options.l1 > 0))

@@ -39,7 +39,7 @@ class Captured:
 
     def __init__(self, method: Method, parameters: Sequence[Affine], state: State) -> None:
         self.method, self.parameters, self.state = method, parameters, state
-        self.reason = _obstacle(parameters)
+        self.reason = _obstacle(parameters) or method.capture_obstacle
         self.eager_steps = 0
         self._graphs: dict[object, Graph] = {}
 

@@ -1,0 +1,267 @@
+"""How long training takes and how much memory, counted without the device: steps and evaluations on fake tensors, times a device's rates.
+
+    cost.estimate(experiment, "sibp", "h100").seconds
+
+The counts are exact for the operations of torch's library; the seconds are counted, not measured, and good to a factor of about two.
+Counts are kept: labels that differ in numbers only share one.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sibp import methods
+from sibp.bench import fake_cuda
+from sibp.bench.fake_cuda import Recorder, Seen
+from sibp.bench.rates import DEVICES, Device
+from sibp.experiments import specs
+from sibp.experiments.schema import Experiment
+from sibp.methods import Options
+from sibp.nets import losses, papers, propagation
+from sibp.nets.network import Network
+from sibp.training import ensembles, evaluation
+from sibp.training.sampling import Samples
+from sibp.training.trainer import evaluation_points, total_steps
+
+__all__ = ["Estimate", "Step", "device_of", "estimate", "seconds", "step"]
+
+DRAW = 14e-9  # seconds of the host for an initial weight
+AROUND = 12  # kernels that the sampler and the loop launch around a recorded step
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one ensemble: what was counted, and the bytes held while it runs: parameters, state, mini-batch, temporaries."""
+
+    count: Seen
+    bytes: int
+    recorded: bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a label's training takes on a device.
+
+    Attributes:
+        device: whose rates these are.
+        train, evaluate, other: seconds of steps, of evaluations and pruning, and of starting, drawing weights and recording.
+        kernels: of one step of the largest ensemble.
+        step: seconds of that step.
+        recorded: whether steps are replayed as a graph.
+        flops: of products and all else, in steps.
+        bytes: most memory at a time, libraries included.
+    """
+
+    device: str
+    train: float
+    evaluate: float
+    other: float
+    kernels: int
+    step: float
+    recorded: bool
+    flops: float
+    bytes: int
+
+    @property
+    def seconds(self) -> float:
+        return self.train + self.evaluate + self.other
+
+
+_steps: dict[object, Step] = {}
+_evaluations: dict[object, Seen] = {}
+
+
+def seconds(experiment: Experiment, label: str, device: str | Device = "h100") -> float:
+    """Return about how many seconds a label's job takes on a device, its start included; see `estimate`."""
+    return estimate(experiment, label, device).seconds
+
+
+def device_of(experiment: Experiment, label: str, device: str | Device) -> Device:
+    """Return the device that a label's job runs on: a job of products too small for a GPU insists on the CPU."""
+    if experiment.training_of(label).device == "cpu" and (isinstance(device, str) or device.kind != "cpu"):
+        return DEVICES["cpu"]
+    return DEVICES[device] if isinstance(device, str) else device
+
+
+def estimate(experiment: Experiment, label: str, device: str | Device = "h100") -> Estimate:
+    """Return about what a label's training takes.
+
+    Args:
+        experiment: resolved at a scale, see `sibp.experiments.specs`.
+        label: one of its methods.
+        device: of `DEVICES`, or rates of one's own, see `rates.measured`.
+    """
+    there, training, algorithm = device_of(experiment, label, device), experiment.training_of(label), experiment.algorithm(label)
+    network, sizes, dtype = papers.build(**experiment.network_of(label).settings()), experiment.data.sizes(), _dtype(training.dtype)
+    members = specs.members(experiment, label)
+    groups = ensembles.groups(
+        algorithm, [member.options for member in members], 1 if training.mode == "timed" else training.ensemble
+    )
+    batch = sizes["train"] if training.batch_size == "full" else min(training.batch_size, sizes["train"])
+    steps = total_steps(training, sizes["train"])
+    points = len(evaluation_points(training.evaluate_every, steps, -(-sizes["train"] // batch)))
+    result = Estimate(there.name, 0.0, 0.0, there.job, 0, 0.0, False, 0.0, 0)
+    for group in groups:
+        shared = training.batch_size == "full" or len({members[i].seed for i in group}) == 1
+        given = [members[i].options for i in group]
+        one = step(algorithm, given, network, batch, shared, experiment.loss, dtype, there.kind)
+        each = _step_seconds(one, there)
+        trained = min(steps * each, training.max_seconds or math.inf)
+        reached = max(2, math.ceil(points * trained / (steps * each))) if training.max_seconds else points
+        seen = _evaluation(
+            network, len(group), {name: sizes.get(name, 0) for name in training.measure}, experiment.loss, dtype, there.kind
+        )
+        pruned = len(training.prune) * there.seconds(_evaluation(network, len(group), sizes, experiment.loss, dtype, there.kind))
+        drawn = DRAW * len(group) * network.parameter_count * (2 if there.kind == "cuda" or training.mode == "timed" else 1)
+        resident = sum(sizes.values()) * math.prod(network.input_shape)
+        larger = one.count.kernels >= result.kernels
+        result = replace(
+            result,
+            train=result.train + trained,
+            evaluate=result.evaluate + reached * there.seconds(seen) + pruned,
+            other=result.other + drawn + there.ensemble,
+            kernels=max(result.kernels, one.count.kernels),
+            step=each if larger else result.step,
+            recorded=one.recorded and there.kind == "cuda",
+            flops=result.flops + one.count.flops * trained / each,
+            bytes=max(result.bytes, max(one.bytes, one.bytes - one.count.peak + seen.peak) + resident + there.context),
+        )
+    return result
+
+
+def _step_seconds(one: Step, device: Device) -> float:
+    if device.kind == "cuda" and one.recorded:
+        return max(device.loop, device.seconds(one.count, eager=False) + AROUND * device.smallest["map"])
+    return device.loop + device.seconds(one.count)
+
+
+def step(
+    algorithm: str,
+    members: Sequence[Options],
+    network: Network,
+    batch: int,
+    shared: bool = False,
+    loss: str = "cross-entropy",
+    dtype: torch.dtype = torch.float32,
+    kind: str = "cuda",
+) -> Step:
+    """Return what one step of an ensemble does on a kind of device.
+
+    Args:
+        algorithm: the method's name.
+        members: one `Options` each.
+        network: what is trained.
+        batch: B.
+        shared: whether all members see the same samples.
+        loss: its name.
+        dtype: of the parameters.
+        kind: ``cuda`` or ``cpu``.
+    """
+    key = (algorithm, methods.get(algorithm).group_key(members[0]), len(members), network, batch, shared, loss, dtype, kind)
+    if key not in _steps:
+        _steps[key] = _counted_step(algorithm, members, network, batch, shared, loss, dtype, torch.device(kind))
+    return _steps[key]
+
+
+def _counted_step(
+    algorithm: str,
+    members: Sequence[Options],
+    network: Network,
+    batch: int,
+    shared: bool,
+    loss: str,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Step:
+    method = methods.build(algorithm, network, losses.get(loss), members, dtype=dtype)
+    with fake_cuda.fake_device() as mode:
+        fake_cuda.on_device(mode, method, device)
+        parameters = fake_cuda.affines(mode, network, len(members), dtype, device)
+        E = 1 if shared else len(members)
+        x = fake_cuda.empty(mode, E, batch, *network.input_shape, dtype=dtype, device=device)
+        y = _targets(mode, (E, batch), network, loss, dtype, device)
+        state = fake_cuda.started(mode, method, parameters)
+        first = fake_cuda.watch(mode, lambda: method.step(parameters, state, x, y), device) if method.whole_data else None
+        count = fake_cuda.watch(mode, lambda: method.step(parameters, state, x, y), device)
+    if count.raised:
+        raise RuntimeError(f"{algorithm} on {network.name}: {count.raised}")
+    held = [*propagation.tensors(parameters), *(tensor for tensors in state.values() for tensor in tensors), x, y]
+    peak = max(
+        count.peak, 0 if first is None else first.peak - sum(tensor.nbytes for tensors in state.values() for tensor in tensors)
+    )
+    return Step(count, sum(tensor.nbytes for tensor in held) + peak, method.capture_obstacle is None)
+
+
+def _targets(mode: Any, shape: tuple[int, int], network: Network, loss: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if loss == "squared" and network.layers[-1].fan_out == 1:
+        return fake_cuda.empty(mode, *shape, 1, dtype=dtype, device=device)
+    return fake_cuda.empty(mode, *shape, dtype=torch.int64, device=device)
+
+
+class _Counted(Samples):
+    """Samples that hold nothing and are counted chunk by chunk: equal chunks are worked on once."""
+
+    recorder: Recorder
+
+    def chunks(self, size: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        whole, rest = divmod(len(self), size)
+        for count, times in ((size, whole), (rest, 1)):
+            if count and times:
+                with self.recorder.repeated(times):
+                    yield from Samples(self.inputs[:count], self.targets[:count]).chunks(count, dtype)
+
+
+def _evaluation(
+    network: Network, members: int, sizes: dict[str, int], loss: str, dtype: torch.dtype, kind: str, batch: int = 100
+) -> Seen:
+    """Return what one evaluation does: each split of that many samples, and for names that are no splits one gradient."""
+    splits = tuple(size for size in sizes.values() if size)
+    others = len(sizes) - len(splits)
+    key = (network, members, splits, others, loss, dtype, kind)
+    if key not in _evaluations:
+        _evaluations[key] = _counted_evaluation(network, members, splits, others, loss, dtype, torch.device(kind), batch)
+    return _evaluations[key]
+
+
+def _counted_evaluation(
+    network: Network,
+    members: int,
+    splits: Iterable[int],
+    others: int,
+    loss: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    batch: int,
+) -> Seen:
+    with fake_cuda.fake_device() as mode:
+        parameters, recorder = fake_cuda.affines(mode, network, members, dtype, device), Recorder(device)
+        parts = []
+        for size in splits:
+            inputs = fake_cuda.empty(mode, size, *network.input_shape, dtype=torch.uint8, device=device)
+            y = _targets(mode, (1, size), network, loss, dtype, device)
+            with mode:
+                part = _Counted(inputs, y[0])
+            object.__setattr__(part, "recorder", recorder)
+            parts.append(part)
+        x = fake_cuda.empty(mode, members, batch, *network.input_shape, dtype=dtype, device=device)
+        labels = _targets(mode, (members, batch), network, loss, dtype, device)
+
+        def work() -> None:
+            for part in parts:
+                evaluation.measure(network, losses.get(loss), parameters, part, dtype)
+            if others:
+                evaluation.first_gradient_norm(network, losses.get(loss), parameters, x, labels)
+                evaluation.sparsity(parameters)
+
+        seen = fake_cuda.watch_with(mode, recorder, work)
+    if seen.raised:
+        raise RuntimeError(f"evaluation of {network.name}: {seen.raised}")
+    return seen
+
+
+def _dtype(name: str) -> torch.dtype:
+    return getattr(torch, name)

@@ -1,0 +1,383 @@
+"""What a piece of work does on a device, seen without one: torch's fake tensors carry shapes, dtypes and devices, and no numbers.
+
+Every look of the host at a number is therefore seen, and so is every operation on tensors of two devices. Each operation that would launch
+kernels is noted as a `Work`; what a library does inside one operation is taken from a table. Not seen: numbers, times, and whether a kernel
+exists for a dtype.
+
+    with fake_device() as mode:
+        x = empty(mode, 4, 100, 784)
+        seen = watch(mode, lambda: x @ x.mT)
+    seen.faults()        # ["transfer: _to_copy at layers.py:93", ...]; none here
+    seen.kernels         # 1
+"""
+
+import collections
+import contextlib
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+from sibp.kernels import native
+from sibp.kernels.launches import DECLARED, Work
+from sibp.methods import Method, State
+from sibp.nets.layers import Affine
+from sibp.nets.network import Network
+
+__all__ = ["CUDA", "Fault", "Operation", "Seen", "affines", "empty", "fake_device", "on_device", "watch"]
+
+aten = torch.ops.aten
+CUDA = torch.device("cuda", 0)
+TILE = 64  # rows and columns of the blocks that a product is computed in
+SPLIT = 256  # length of an inner axis from which libraries share it out
+SORT_KERNELS = 40  # what torch makes deterministic by sorting: linear indices, range checks, radix sort, sums of runs
+
+READS = {"_local_scalar_dense", "equal", "is_nonzero", "nonzero", "masked_select", "unique_consecutive", "_unique2", "item"}
+# operations for which torch has no deterministic kernel on CUDA (docs of torch.use_deterministic_algorithms) that a step could reach
+ALERTS = {
+    *(
+        "max_pool2d_with_indices_backward",
+        "max_unpool2d",
+        "max_unpool3d",
+        "_adaptive_avg_pool2d_backward",
+        "adaptive_max_pool2d_backward",
+    ),
+    *("avg_pool3d_backward", "fractional_max_pool2d_backward", "reflection_pad1d_backward", "reflection_pad2d_backward", "put_"),
+    *("nll_loss2d_forward", "_ctc_loss_backward", "histc", "bincount", "median", "kthvalue", "grid_sampler_2d_backward", "cumsum"),
+    *("upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "_embedding_bag_dense_backward"),
+}
+SORTED = {"scatter_add", "index_add", "index_put", "_index_put_impl", "index_copy"}
+FREE = {
+    "empty",
+    "empty_strided",
+    "empty_like",
+    "new_empty",
+    "new_empty_strided",
+    "_reshape_alias",
+    "lift_fresh",
+    "detach",
+    "alias",
+    "resize",
+}
+SUMS = {"sum", "amin", "amax", "max", "min", "mean", "any", "all", "argmax", "linalg_vector_norm"}
+# kernels of an operation that is more than one; sums of a library's passes, read off torch's sources
+MANY = {"logsumexp": 9, "linalg_vector_norm": 2, "std": 2, "isfinite": 4, "linalg_cholesky_ex": 30, "_cholesky_solve_helper": 12}
+MANY |= {"sort": 8, "argsort": 8, "convolution": 3, "convolution_backward": 6, "addmm": 2, "baddbmm": 2}
+PACKAGE = str(Path(native.__file__).parents[1]) + os.sep
+FRAMEWORK = (str(Path(torch.__file__).parent) + os.sep, __file__, contextlib.__file__)
+
+
+class Fault(NamedTuple):
+    """What a recorded step must not do: ``read``, ``transfer``, ``mix``, ``alert`` or ``undeclared``; by which operation, and where."""
+
+    kind: str
+    operation: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.operation} at {self.place}"
+
+
+class Operation(NamedTuple):
+    """An operation's name, what kind of kernel it is (``map``, ``sum``, ``product`` or ``ours``), its dtype, and its work."""
+
+    name: str
+    kind: str
+    dtype: torch.dtype
+    work: Work
+
+
+@dataclass
+class Seen:
+    """What a piece of work did.
+
+    Attributes:
+        operations: each distinct one, and how often.
+        found: each fault, and how often.
+        peak: most bytes of new tensors at a time.
+        raised: the exception that ended it, if one did.
+    """
+
+    operations: collections.Counter[Operation] = field(default_factory=collections.Counter)
+    found: collections.Counter[Fault] = field(default_factory=collections.Counter)
+    peak: int = 0
+    raised: str = ""
+
+    @property
+    def kernels(self) -> int:
+        return sum(operation.work.kernels * count for operation, count in self.operations.items())
+
+    @property
+    def bytes(self) -> int:
+        return sum(operation.work.bytes * count for operation, count in self.operations.items())
+
+    @property
+    def flops(self) -> int:
+        return sum(operation.work.flops * count for operation, count in self.operations.items())
+
+    def reads(self) -> int:
+        """Return how often the host looks at a value."""
+        return sum(count for fault, count in self.found.items() if fault.kind == "read")
+
+    def faults(self) -> list[str]:
+        """Return one line for each thing that must not be in a recorded step, with the file and the line where it is."""
+        lines = [f"{fault} ({count} times)" if count > 1 else str(fault) for fault, count in sorted(self.found.items())]
+        return lines + ([f"raises {self.raised}"] if self.raised else [])
+
+
+class Recorder(TorchDispatchMode):
+    """Notes every operation of a `with` block; a look at a number is noted and answered, so that the work goes on.
+
+    Args:
+        device: where the work is; operations elsewhere are noted as faults or not at all.
+        answer: what a look at a truth value gives.
+    """
+
+    def __init__(self, device: torch.device = CUDA, answer: bool = True) -> None:
+        super().__init__()
+        self.seen, self.kind, self.answer = Seen(), device.type, answer
+        self.times, self.held, self.storages = 1, 0, weakref.WeakKeyDictionary()
+        self.known: dict[object, Operation | None] = {}
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        inputs = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
+        name = func._schema.name
+        plain = name.removeprefix("aten::").rstrip("_") if name.startswith("aten::") else name
+        here = any(x.device.type == self.kind for x in inputs)
+        if here and self.is_read(plain, inputs):
+            self.fault("read", plain)
+            return self.made_up(plain, inputs)
+        result = func(*args, **kwargs)
+        outputs = [x for x in tree_iter(result) if isinstance(x, Tensor)]
+        self.check_devices(plain, inputs, outputs)
+        if here or any(x.device.type == self.kind for x in outputs):
+            self.hold(inputs, outputs)
+            if plain in ALERTS or name == "aten::put_":
+                self.fault("alert", plain)
+            self.count(func, plain, args, kwargs, inputs, outputs)
+        return result
+
+    def is_read(self, name: str, inputs: list[Tensor]) -> bool:
+        boolean = name in ("index", "index_put") and any(x.dtype in (torch.bool, torch.uint8) for x in inputs[1:])
+        return name in READS or boolean
+
+    def made_up(self, name: str, inputs: list[Tensor]) -> Any:
+        """Return what a look at a number could have given."""
+        x = inputs[0]
+        if name == "equal":
+            return True
+        if name in ("nonzero", "masked_select"):
+            return x.new_empty(1, x.ndim, dtype=torch.int64) if name == "nonzero" else x.new_empty(1)
+        if name in ("index", "index_put"):
+            return x.new_empty(max(1, x.shape[0]), *x.shape[1:]) if name == "index" else x
+        return self.answer if x.dtype == torch.bool else 1.0 if x.is_floating_point() else 0
+
+    def check_devices(self, name: str, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        before = {x.device.type for x in inputs if x.ndim > 0 or x.device.type == self.kind or name == "copy"}
+        both = before | {x.device.type for x in outputs}
+        if name in ("_to_copy", "copy") and len(both) > 1:
+            self.fault("transfer", f"{name} {' and '.join(sorted(both))}")
+        elif len(before) > 1:
+            self.fault("mix", f"{name} of {' and '.join(sorted(before))}")
+
+    def fault(self, kind: str, operation: str) -> None:
+        self.seen.found[Fault(kind, operation, place())] += self.times
+
+    def hold(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        """Follow the memory of new tensors until it is freed; what was there before the work counts nothing."""
+        for tensor in inputs:
+            self.storages.setdefault(tensor.untyped_storage(), 0)
+        for tensor in outputs:
+            storage = tensor.untyped_storage()
+            if storage not in self.storages:
+                size = storage.nbytes()
+                self.storages[storage] = size
+                self.held += size
+                weakref.finalize(storage, self.free, size)
+        self.seen.peak = max(self.seen.peak, self.held)
+
+    def free(self, size: int) -> None:
+        self.held -= size
+
+    def count(
+        self,
+        func: OpOverload,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+    ) -> None:
+        key = (func, *((x.shape, x.stride(), x.dtype) for x in (*inputs, *outputs)))
+        if key not in self.known:
+            self.known[key] = self.operation(func, name, args, kwargs, inputs, outputs)
+        if (operation := self.known[key]) is not None:
+            self.seen.operations[operation] += self.times
+
+    def operation(
+        self,
+        func: OpOverload,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+    ) -> Operation | None:
+        """Return what is to be noted of an operation; None where nothing is launched."""
+        if not outputs or func.is_view or name in FREE or name in ("_unsafe_view", "view", "expand", "select", "slice"):
+            return None
+        dtype = inputs[0].dtype if inputs else outputs[0].dtype
+        if "::" in name:
+            if name not in DECLARED:
+                self.fault("undeclared", f"{name} says nowhere what it launches")
+                return Operation(name, "ours", dtype, Work())
+            return Operation(name, "ours", dtype, DECLARED[name](*args, **kwargs))
+        moved = sum(touched(x) for x in {id(x): x for x in (*inputs, *outputs)}.values())
+        if name in SORTED:
+            return Operation(name, "map", dtype, Work(SORT_KERNELS, 6 * moved))
+        flops, tiles = product(name, args, kwargs, outputs)
+        kind = "product" if flops else "sum" if name in SUMS else "map"
+        return Operation(name, kind, dtype, Work(launches(name, inputs), moved, flops or outputs[0].numel(), tiles))
+
+    def native_call(self, call: Callable[..., Any], name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Any) -> Any:
+        """Stand in for `native.call`: note the kernel's work and compute nothing."""
+        if name == "memory":
+            return call(name, shape, dtype, *arguments)
+        self.seen.operations[Operation(name, "ours", dtype, DECLARED[name](shape, dtype, *arguments))] += self.times
+        return None
+
+    @contextlib.contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """Let everything inside count so many times."""
+        self.times, before = self.times * times, self.times
+        try:
+            yield
+        finally:
+            self.times = before
+
+
+def place() -> str:
+    """Return file and line of the innermost frame that is neither torch's nor this module's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(FRAMEWORK):
+        frame = frame.f_back
+    path = frame.f_code.co_filename
+    return f"{path.removeprefix(PACKAGE) if path.startswith(PACKAGE) else Path(path).name}:{frame.f_lineno}"
+
+
+def touched(tensor: Tensor) -> int:
+    """Return the bytes of memory behind a tensor; what is expanded counts once."""
+    count = 1
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        count *= 1 if stride == 0 and size > 0 else size
+    return count * tensor.element_size()
+
+
+def launches(name: str, inputs: list[Tensor]) -> int:
+    """Return about how many kernels an operation of torch launches on CUDA."""
+    if name == "im2col":  # aten/src/ATen/native/cuda/Im2Col.cu launches one for each image
+        return inputs[0].shape[0] + (not inputs[0].is_contiguous())
+    return MANY.get(name, 1)
+
+
+def product(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> tuple[int, int]:
+    """Return the floating point operations of a matrix product, convolution or factorisation, and its `Work.tiles`; (0, 0) for others."""
+    if name in ("linalg_cholesky_ex", "_cholesky_solve_helper"):
+        n = args[-2 if name.startswith("_") else 0].shape[-1]
+        return (outputs[0].numel() * n // 3, 0) if name == "linalg_cholesky_ex" else (2 * outputs[0].numel() * n, 0)
+    packet = getattr(aten, name, None)
+    if packet not in flop_registry:
+        return 0, 0
+    flops = int(flop_registry[packet](*args, **kwargs, out_val=outputs[0] if len(outputs) == 1 else tuple(outputs)))
+    out = outputs[0]
+    *batch, m, n = out.shape if name != "convolution" else (out.numel() // out.shape[1], out.shape[1])
+    blocks = torch.Size(batch).numel() * -(-m // TILE) * -(-n // TILE)
+    inner = flops // max(1, 2 * out.numel())
+    return flops, blocks * max(1, min(8, inner // SPLIT))
+
+
+@contextlib.contextmanager
+def fake_device() -> Iterator[FakeTensorMode]:
+    """Let tensors on any device be made without it; a CUDA device then says that it has 80 GiB."""
+    memory = torch.cuda.mem_get_info
+    torch.cuda.mem_get_info = lambda device=None: (80 * 2**30, 80 * 2**30)
+    try:
+        yield FakeTensorMode(allow_non_fake_inputs=False)
+    finally:
+        torch.cuda.mem_get_info = memory
+
+
+def empty(mode: FakeTensorMode, *shape: int, dtype: torch.dtype = torch.float32, device: torch.device = CUDA) -> Tensor:
+    """Return a tensor of this shape that holds nothing."""
+    with mode:
+        return torch.empty(shape, dtype=dtype, device=device)
+
+
+def affines(
+    mode: FakeTensorMode, network: Network, members: int, dtype: torch.dtype = torch.float32, device: torch.device = CUDA
+) -> list[Affine]:
+    """Return an ensemble's parameters that hold nothing."""
+    return [
+        Affine(
+            empty(mode, members, layer.fan_out, layer.fan_in, dtype=dtype, device=device),
+            empty(mode, members, 1, layer.fan_out, dtype=dtype, device=device) if layer.bias else None,
+        )
+        for layer in network.layers
+    ]
+
+
+def on_device(mode: FakeTensorMode, method: Method, device: torch.device = CUDA) -> Method:
+    """Move a method that was built on the CPU, where it may look at its options, to the device."""
+    for key, value in method.column.items():  # a first-order method's rule holds the same dictionary
+        with mode:
+            method.column[key] = torch.empty(value.shape, dtype=value.dtype, device=device)
+    return method
+
+
+def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA, answer: bool = True) -> Seen:
+    """Do some work on fake tensors and return what was seen; what it raises is seen, too."""
+    return watch_with(mode, Recorder(device, answer), work)
+
+
+def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]) -> Seen:
+    """Do what `watch` does with a recorder of one's own."""
+    call = native.call
+    native.call = lambda *arguments: recorder.native_call(call, *arguments)
+    try:
+        with mode, recorder:
+            work()
+    except Exception as fault:
+        recorder.seen.raised = _told(fault)
+    finally:
+        native.call = call
+    return recorder.seen
+
+
+def started(mode: FakeTensorMode, method: Method, parameters: list[Affine]) -> State:
+    """Return the state before the first step."""
+    with mode:
+        return method.start(parameters)
+
+
+def _told(fault: Exception) -> str:
+    lines = [line for line in str(fault).splitlines() if line.strip()] or ["?"]
+    trace, where = fault.__traceback__, "?"
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.startswith(PACKAGE) and not trace.tb_frame.f_code.co_filename == __file__:
+            where = f"{trace.tb_frame.f_code.co_filename.removeprefix(PACKAGE)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(fault).__name__}: {lines[0][:160]} at {where}"

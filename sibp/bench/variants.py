@@ -1,0 +1,105 @@
+"""Every variant of every method, from the registry and the methods' own options: nothing is listed here.
+
+An option that chooses between paths of the code is an enumeration, a flag, or a number of which 0 means "without" (then the method's
+`group_key` says so). A variant is a setting of at most two such options beside the defaults; others, which need a third, are not told apart.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import combinations, product
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Lt
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from sibp import methods
+from sibp.methods import Options
+from sibp.nets import losses
+from sibp.nets.network import Network
+
+__all__ = ["accepts", "members", "simplest", "switches", "variants"]
+
+PART, LITTLE = 0.5, 1e-3  # what an option that is 0 by default is switched on with: a share below 1, or a weight
+
+
+def switches(algorithm: str) -> dict[str, tuple[Any, ...]]:
+    """Return the values besides its default of each option that chooses between paths, by name.
+
+    Raises:
+        TypeError: for an option of a type that is neither number, flag nor enumeration: say here what its variants are.
+    """
+    own = methods.options(algorithm)
+    found = {name: _values(own, name, field) for name, field in own.model_fields.items()}
+    return {name: values for name, values in found.items() if values}
+
+
+def _values(own: type[Options], name: str, field: FieldInfo) -> tuple[Any, ...]:
+    if get_origin(field.annotation) is Literal:
+        return tuple(value for value in get_args(field.annotation) if value != field.default)
+    if field.annotation is bool:
+        return (not field.default,)
+    if field.annotation is int:
+        return ()  # a count: more of the same
+    if field.annotation is not float:
+        raise TypeError(f"{own.__name__}.{name}: got {field.annotation}, whose variants are not known")
+    on = field.default or (PART if any(isinstance(rule, Lt) for rule in field.metadata) else LITTLE)
+    with_, without = (_key(own, **{name: value}) for value in (on, 0.0))
+    return () if with_ == without else (0.0,) if field.default else (on,)
+
+
+def _key(own: type[Options], **given: Any) -> Any:
+    """Return the `group_key` of options that need not fit together."""
+    algorithm = next(name for name, method in methods.METHODS.items() if method.options is own)
+    return methods.get(algorithm).group_key(own.model_construct(**given))
+
+
+@cache
+def variants(algorithm: str) -> dict[str, Options]:
+    """Return all valid settings of at most two switches beside the defaults, by a name that says them, the defaults first.
+
+    Raises:
+        ValueError: if a value of a switch is in none of them, so that a path would go untested.
+    """
+    choices, found = switches(algorithm), {}
+    for count in range(3):
+        for names in combinations(choices, count):
+            for values in product(*(choices[name] for name in names)):
+                given = dict(zip(names, values, strict=True))
+                if (options := _valid(algorithm, given)) is not None:
+                    found[" ".join([algorithm, *(f"{name}={value}" for name, value in given.items())])] = options
+    words = {word for label in found for word in label.split()}
+    if missing := [f"{name}={value}" for name, values in choices.items() for value in values if f"{name}={value}" not in words]:
+        raise ValueError(f"{algorithm}: no variant has {missing[0]}")
+    return found
+
+
+def simplest(algorithm: str) -> dict[str, Options]:
+    """Return the defaults, and for each value of each switch the first variant that names it."""
+    found, choices = variants(algorithm), switches(algorithm)
+    words = [f"{name}={value}" for name, values in choices.items() for value in values]
+    labels = [algorithm, *(next(label for label in found if word in label.split()) for word in words)]
+    return {label: found[label] for label in labels}
+
+
+def _valid(algorithm: str, given: dict[str, Any]) -> Options | None:
+    try:
+        return methods.options(algorithm)(**given)
+    except ValidationError:  # two options that exclude each other
+        return None
+
+
+def accepts(algorithm: str, options: Options, network: Network) -> bool:
+    """Return whether a method takes a network."""
+    try:
+        methods.build(algorithm, network, losses.get("cross-entropy"), [options])
+    except ValueError:
+        return False
+    return True
+
+
+def members(options: Options, count: int) -> Iterator[Options]:
+    """Yield options of `count` members that may train together and differ in every number that does not choose a path."""
+    for member in range(count):
+        numbers = {name: value * (1 - 0.05 * member) for name, value in options if isinstance(value, float)}
+        yield options.model_copy(update=numbers)
