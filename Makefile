@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := paper
 .PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-import
 
+unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's packages are for another Python than .venv's
+
 BIN   := .venv/bin
 SNAKEMAKE = $(BIN)/python workflow/scripts/alone.py $(BIN)/snakemake
 CORES := all# make CORES=4
@@ -15,8 +17,12 @@ help: ## list the targets
 
 setup: .venv/.ready ## make .venv with the locked environment
 
-.venv/.ready: envs/requirements.lock envs/setup.sh pyproject.toml
+# Set up anew also where .venv/.ready names another folder: this checkout was moved, or copied with the environment of another one.
+.venv/.ready: envs/requirements.lock envs/setup.sh pyproject.toml $(shell [ "$$(cat .venv/.ready 2>/dev/null)" = "$$(pwd -P)" ] || echo moved)
 	@sh envs/setup.sh .venv
+
+.PHONY: moved
+moved:
 
 paper: setup ## data, training, every table and figure, the report (the default)
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)

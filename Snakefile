@@ -14,7 +14,10 @@ configfile: "workflow/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-ROOT = Path(config["root"])
+if "{" in config["root"]:
+    raise WorkflowError(f"config root: got {config['root']!r}, need a folder without braces")
+ROOT = Path(config["root"]).expanduser()
+config["root"] = str(ROOT)  # as the notebooks read it
 
 
 pathvars:

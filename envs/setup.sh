@@ -1,10 +1,25 @@
 #!/bin/sh
 # Makes .venv with the locked environment: sh envs/setup.sh [FOLDER]. Safe to run again; needs Python 3.11-3.14 with pip.
 set -eu
+unset CDPATH PYTHONPATH PYTHONHOME # the environment holds what the lock file says; a module system's packages are for another Python
 cd "$(dirname "$0")/.."
 folder=${1:-.venv}
+here=$(pwd -P)
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; }
+
+if ! mkdir -p "$folder" 2>/dev/null || [ ! -w "$folder" ]; then
+    echo "setup: $folder in $here cannot be written; work in a clone: git clone '$here' ~/sibp && cd ~/sibp && make" >&2
+    exit 1
+fi
+
+# The programs in a virtual environment and the package installed in it name their folder, so one that was copied or moved along with its
+# checkout would go on running the other checkout's code.
+place=$(cat "$folder/.ready" 2>/dev/null || true)
+if [ -n "$place" ] && [ "$place" != "$here" ]; then
+    echo "setup: $folder belongs to $place, making it anew"
+    rm -rf "$folder"
+fi
 
 if ! fits "$folder/bin/python"; then
     candidates=${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}
@@ -24,11 +39,32 @@ if ! fits "$folder/bin/python"; then
 fi
 
 bin=$(cd "$folder/bin" && pwd)
+if [ -z "${XDG_CACHE_HOME:-${HOME:-}}" ] || ! mkdir -p "${XDG_CACHE_HOME:-$HOME/.cache}" 2>/dev/null || [ ! -w "${XDG_CACHE_HOME:-$HOME/.cache}" ]; then
+    export XDG_CACHE_HOME="$here/$folder/cache" # no home, or none that can be written
+fi
 "$bin/python" -m pip install --quiet --disable-pip-version-check "uv>=0.8"
 
-# uv does not read pip's settings, so a mirror that pip is told to use is handed on.
-mirror=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$("$bin/python" -m pip config get global.index-url 2>/dev/null || true)}}
-if [ -n "$mirror" ]; then export UV_DEFAULT_INDEX="$mirror"; fi
+# uv does not read pip's settings, so those that say where packages come from are handed on; uv's own go before them.
+settings=$("$bin/python" -m pip config list 2>/dev/null || true) # pip's environment variables (:env:) and files, as NAME='VALUE'
+hand_on() { # hand_on UV_VARIABLE PIP_SETTING [SEPARATOR]: a list of pip's is separated by blanks
+    eval "value=\${$1:-}"
+    for section in :env: install global; do
+        if [ -z "$value" ]; then
+            value=$(printf '%s\n' "$settings" | sed -n "s/^$section\.$2=['\"]\(.*\)['\"]\$/\1/p" | sed 's/\\n/ /g; s/^ *//; s/ *$//')
+            value=$(printf '%s' "$value" | sed "s/  */${3:- }/g")
+        fi
+    done
+    if [ -n "$value" ]; then export "$1=$value"; fi
+}
+hand_on UV_DEFAULT_INDEX index-url
+hand_on UV_INDEX extra-index-url
+hand_on UV_FIND_LINKS find-links ,
+hand_on UV_NO_INDEX no-index
+hand_on UV_INSECURE_HOST trusted-host
+hand_on SSL_CERT_FILE cert
+hand_on SSL_CLIENT_CERT client-cert
+hand_on ALL_PROXY proxy
+export UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}" # all indexes count, as for pip; the lock file's hashes say which file is right
 export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}" # torch's CUDA libraries are gigabytes
 
 echo "setup: installing envs/requirements.lock (about 5 GB on Linux, most of it CUDA libraries)"
@@ -36,5 +72,5 @@ echo "setup: installing envs/requirements.lock (about 5 GB on Linux, most of it 
 # four seconds for torch alone.
 "$bin/uv" pip install --python "$bin/python" --compile-bytecode --require-hashes -r envs/requirements.lock
 "$bin/uv" pip install --quiet --python "$bin/python" --no-deps --no-build-isolation --editable .
-touch "$folder/.ready"
+printf '%s\n' "$here" >"$folder/.ready"
 echo "setup: done"

@@ -10,4 +10,4 @@ rule provenance:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python {input.script} {input.records} --output {output} > {log} 2>&1"
+        "python {input.script:q} {input.records:q} --output {output:q} > {log:q} 2>&1"

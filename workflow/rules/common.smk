@@ -1,26 +1,36 @@
 # What the rules share: the experiments at the chosen scale, read once. No torch, no maths, no network.
 import copy
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 
-import yaml
 from snakemake.utils import update_config
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
+sys.path[:0] = [workflow.basedir, str(Path(workflow.basedir) / "workflow/scripts")]
 import fingerprint
+from sibp.experiments import schema, yaml_file
 
 # the Python that runs Snakemake also runs the jobs; an environment that a rule activates still comes first
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+# the jobs run this checkout's package: not that of another one which the environment may belong to, nor a module system's packages
+os.environ.update(PYTHONPATH=str(workflow.basedir))
+os.environ.pop("PYTHONSAFEPATH", None)  # the workflow's scripts import their neighbours
 
 
 def has_cuda():
-    """Tell whether the driver lists a GPU; asking torch would take seconds."""
+    """Tell whether torch can use a GPU, as `sibp doctor` does; torch, which takes seconds, is only asked where the driver lists one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
         return False
     listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    return listing.returncode == 0 and "GPU" in listing.stdout
+    if listing.returncode or "GPU" not in listing.stdout:
+        return False
+    asked = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
+    fault = asked.stdout or (asked.stderr.strip().splitlines() or ["cannot be imported"])[-1] * bool(asked.returncode)
+    if fault:
+        print(f"sibp: there is a GPU, but {fault}: going on without; --config device=cpu says the same without asking", file=sys.stderr)
+    return not fault
 
 
 def one_of(key, allowed):
@@ -31,7 +41,22 @@ def one_of(key, allowed):
 
 
 def load(path):
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Return what a YAML file holds, or stop with one line that names it."""
+    try:
+        return yaml_file.read(path)
+    except yaml_file.SpecError as fault:
+        raise WorkflowError(str(fault)) from None
+
+
+def load_experiment(path):
+    """Return what an experiment file holds, if the workflow can go by it; `sibp list` checks the rest."""
+    experiment = load(path)
+    if experiment.get("id") != path.stem:
+        raise WorkflowError(f"{path}: id: got {experiment.get('id')!r}, need {path.stem!r}, the file's name")
+    for key in ("methods", "data", "training", "bench"):
+        if not isinstance(experiment.get(key) or {}, dict):
+            raise WorkflowError(f"{path}: {key}: got {experiment[key]!r}, need a mapping")
+    return experiment
 
 
 def at_scale(experiment, scale):
@@ -42,16 +67,23 @@ def at_scale(experiment, scale):
 
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
-SCALES = sorted(path.stem for path in (WORKFLOW / "scales").glob("*.yaml"))
+SCALES = yaml_file.names(WORKFLOW / "scales")
 DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto", "cpu", "cuda"]), config["device"])
-SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
-SCALE_FILE = load(WORKFLOW / "scales" / f"{SCALE}.yaml")
+if str(config["scale"]).endswith(".yaml"):  # a scale of one's own
+    SCALE_OPTION, SCALE = config["scale"], Path(config["scale"]).stem
+    SCALE_FILE = load(Path(SCALE_OPTION))
+else:
+    SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
+    SCALE_OPTION, SCALE_FILE = SCALE, load(WORKFLOW / "scales" / f"{SCALE}.yaml")
 TOGETHER = one_of("jobs", ["apart", "together"]) == "together" and sys.platform == "linux"  # by forks, not safe elsewhere
 REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
 CHOSEN = load(WORKFLOW / "selection/chosen.yaml")  # what `selected` stands for in an experiment file
-SEARCHES = sorted(path.stem for path in (WORKFLOW / "selection").glob("*.yaml") if path.stem != "chosen")
-FILES = sorted([*(WORKFLOW / "experiments").glob("*.yaml"), *(WORKFLOW / f"selection/{name}.yaml" for name in SEARCHES)])
-EXPERIMENTS = {path.stem: at_scale(load(path), SCALE_FILE) for path in FILES}
+SEARCHES = [name for name in yaml_file.names(WORKFLOW / "selection") if name != "chosen"]
+FILES = [
+    *(WORKFLOW / f"experiments/{name}.yaml" for name in yaml_file.names(WORKFLOW / "experiments")),
+    *(WORKFLOW / f"selection/{name}.yaml" for name in SEARCHES),
+]
+EXPERIMENTS = {path.stem: at_scale(load_experiment(path), SCALE_FILE) for path in FILES}
 config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
 EXHIBITS = [name for name in EXPERIMENTS if (WORKFLOW / "notebooks" / f"{name}.py").exists()]
 FIGURES = [name for name in EXHIBITS if "-fig" in name or name in ("x-fair", "x-cost")]

@@ -8,4 +8,4 @@ rule data:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m sibp data {wildcards.data} --json {output} > {log} 2>&1"
+        "python -m sibp data {wildcards.data:q} --json {output:q} > {log:q} 2>&1"

@@ -22,7 +22,7 @@ for exhibit in [] if TOGETHER else EXHIBITS:
         params:
             root=config["root"],
         shell:
-            "SIBP_ROOT={params.root} MPLBACKEND=agg python {input.notebook} > {log} 2>&1"
+            "SIBP_ROOT={params.root:q} MPLBACKEND=agg python {input.notebook:q} > {log:q} 2>&1"
 
 
 rule notebook:
@@ -45,8 +45,8 @@ rule notebook:
     params:
         root=config["root"],
     shell:
-        "SIBP_ROOT={params.root} jupytext --to ipynb --set-kernel python3 --execute --run-path workflow/notebooks"
-        " --output {output} {input.notebook} > {log} 2>&1"
+        "SIBP_ROOT={params.root:q} jupytext --to ipynb --set-kernel python3 --execute --run-path workflow/notebooks"
+        " --output {output:q} {input.notebook:q} > {log:q} 2>&1"
 
 
 rule notebooks:

@@ -10,4 +10,4 @@ rule summary:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python {input.script} {input.runs} --output {output} > {log} 2>&1"
+        "python {input.script:q} {input.runs:q} --output {output:q} > {log:q} 2>&1"

@@ -1,6 +1,12 @@
 # With `jobs: together`, the jobs of train.smk, summary.smk and exhibits.smk as three, each a process that forks once for every job.
 # At smoke scale a job works for a second or two and would import libraries for longer.
 JOBS = [(exhibit, label) for exhibit in TRAINED for label in labels(exhibit)]
+OPTIONS = ("--scale", SCALE_OPTION, "--device", DEVICE)
+
+
+def command(program, *words):
+    """Return a program's command line, a text for `together.py`; its words may hold spaces."""
+    return f"{program} {shlex.join(map(str, words))}"
 
 
 ruleorder: train_together > train
@@ -26,11 +32,11 @@ rule train_together:
         settings=[settings(*job) for job in JOBS],
         code=[code(*job) for job in JOBS],
         commands=[
-            f"-m sibp run {experiment_file(exhibit)} --scale {SCALE} --device {DEVICE} --threads 1 --out {ROOT / 'results/runs'}"
+            command("-m sibp run", experiment_file(exhibit), *OPTIONS, "--threads", 1, "--out", ROOT / "results/runs")
             for exhibit in TRAINED
         ],
     shell:
-        "python {input.script} --processes {threads} --imports sibp.cli,sibp.training.runs {params.commands:q} > {log} 2>&1"
+        "python {input.script:q} --processes {threads} --imports sibp.cli,sibp.training.runs {params.commands:q} > {log:q} 2>&1"
 
 
 rule summary_together:
@@ -48,14 +54,16 @@ rule summary_together:
     threads: workflow.cores
     params:
         commands=[
-            "workflow/scripts/summarise.py {} --output {}".format(
-                " ".join(str(ROOT / f"results/runs/{exhibit}/{label}.parquet") for label in labels(exhibit)),
+            command(
+                "workflow/scripts/summarise.py",
+                *(ROOT / f"results/runs/{exhibit}/{label}.parquet" for label in labels(exhibit)),
+                "--output",
                 ROOT / f"results/summary/{exhibit}.csv",
             )
             for exhibit in TRAINED
         ],
     shell:
-        "python {input.together} --processes {threads} --imports pandas,pyarrow,scipy.special {params.commands:q} > {log} 2>&1"
+        "python {input.together:q} --processes {threads} --imports pandas,pyarrow,scipy.special {params.commands:q} > {log:q} 2>&1"
 
 
 rule exhibits_together:
@@ -79,5 +87,5 @@ rule exhibits_together:
     params:
         root=config["root"],
     shell:
-        "SIBP_ROOT={params.root} MPLBACKEND=agg python {input.together} --processes {threads}"
-        " --imports pandas,pyarrow,yaml,seaborn,matplotlib.pyplot {input.notebooks} > {log} 2>&1"
+        "SIBP_ROOT={params.root:q} MPLBACKEND=agg python {input.together:q} --processes {threads}"
+        " --imports pandas,pyarrow,yaml,seaborn,matplotlib.pyplot {input.notebooks:q} > {log:q} 2>&1"

@@ -16,14 +16,14 @@ rule train:
         gpu=int(DEVICE == "cuda"),
         device=DEVICE,
     params:
-        scale=SCALE,
+        scale=SCALE_OPTION,
         settings=lambda wildcards: settings(wildcards.exhibit, wildcards.label),
         code=lambda wildcards: code(wildcards.exhibit, wildcards.label),
         experiment=lambda wildcards: experiment_file(wildcards.exhibit),
         out=lambda wildcards, output: Path(output[0]).parent.parent,
     shell:
-        "python -m sibp run {params.experiment} --method {wildcards.label} --scale {params.scale} --device {resources.device}"
-        " --threads 1 --out {params.out} > {log} 2>&1"
+        "python -m sibp run {params.experiment:q} --method {wildcards.label:q} --scale {params.scale:q} --device {resources.device}"
+        " --threads 1 --out {params.out:q} > {log:q} 2>&1"
 
 
 rule cost:
@@ -42,7 +42,7 @@ rule cost:
         options=lambda wildcards: bench_options(wildcards.exhibit, wildcards.label),
         code=lambda wildcards: fingerprint.of_method("every method", Path(workflow.basedir) / "sibp"),
     shell:
-        "python -m sibp bench {params.options:q} --device {resources.device} --json {output} > {log} 2>&1"
+        "python -m sibp bench {params.options:q} --device {resources.device} --json {output:q} > {log:q} 2>&1"
 
 
 rule selection:
@@ -60,4 +60,4 @@ rule selection:
     params:
         folders=lambda wildcards, input: sorted({str(Path(file).parent) for file in input.records}),
     shell:
-        "python {input.script} {params.folders} --output {output} > {log} 2>&1"
+        "python {input.script:q} {params.folders:q} --output {output:q} > {log:q} 2>&1"
