@@ -6,7 +6,7 @@ reads a mini-batch `[E or 1, B, ...]` and changes the parameters in place. Nothi
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +18,7 @@ from sibp.nets.losses import Loss
 from sibp.nets.network import Network
 from sibp.nets.propagation import Trace
 
-__all__ = ["Method", "NonNegative", "Options", "Positive", "State", "Steps"]
+__all__ = ["Method", "NonNegative", "Options", "Positive", "State", "Steps", "columns"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -31,6 +31,18 @@ class Options(BaseModel):
     """Hyper-parameters of one member; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def columns(members: Sequence[Options], dtype: torch.dtype, device: torch.device | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the members' float options as columns `[E, 1, 1]`, and the first one's other options."""
+    rows = [member.model_dump() for member in members]
+    shared = {key: value for key, value in rows[0].items() if not isinstance(value, float)}
+    column = {
+        key: torch.tensor([row[key] for row in rows], dtype=dtype, device=device).reshape(-1, 1, 1)
+        for key, value in rows[0].items()
+        if isinstance(value, float)
+    }
+    return column, shared
 
 
 class Method(ABC):
@@ -69,13 +81,7 @@ class Method(ABC):
         self.network = network
         self.loss = loss
         self.size = len(members)
-        rows = [member.model_dump() for member in members]
-        self.shared = {key: value for key, value in rows[0].items() if not isinstance(value, float)}
-        self.column = {
-            key: torch.tensor([row[key] for row in rows], dtype=dtype, device=device).reshape(-1, 1, 1)
-            for key, value in rows[0].items()
-            if isinstance(value, float)
-        }
+        self.column, self.shared = columns(members, dtype, device)
         self.prepare()
 
     @classmethod

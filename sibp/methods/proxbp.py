@@ -1,7 +1,7 @@
 """Proximal back propagation as a complete method (J 3.2, after Frerix et al. 2018)."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from sibp.nets.propagation import Trace
 from sibp.solvers import conjugate_gradient, dispatch
 from sibp.solvers.subproblem import choose_space
 
-__all__ = ["ProxBP", "ProxBPOptions"]
+__all__ = ["ProxBP", "ProxBPOptions", "ProxBPSolver"]
 
 
 class ProxBPOptions(Options):
@@ -32,6 +32,32 @@ class ProxBPOptions(Options):
     space: Literal["auto", "batch", "weight"] = "auto"
 
 
+class ProxBPSolver:
+    """ProxBP's proximal step at one layer (J 3.2), for both drivers.
+
+    Args:
+        column: ``eta`` and ``lam`` as `[E, 1, 1]`.
+        shared: ``solver``, ``cg_steps`` and ``space``.
+    """
+
+    def __init__(self, column: Mapping[str, Tensor], shared: Mapping[str, Any]) -> None:
+        self.column = column
+        self.shared = shared
+
+    def solve(self, X: Tensor | Patches, D: Tensor, W: Tensor, b: Tensor | None) -> None:
+        """Add the (approximate) proximal step for rows X `[E, R, I]` and D = dJ/dG `[E, R, O]` to W and b, which are not read."""
+        R, lam, joint = self.column["eta"] * D, self.column["lam"], b is not None
+        if self.shared["solver"] == "exact":
+            P = conjugate_gradient.solve_exactly(X, R, lam, joint)
+            W += P[:, : W.shape[2]].mT
+            if joint:
+                b += P[:, -1:]
+            return
+        steps = self.shared["cg_steps"]
+        space = choose_space(self.shared["space"], X, W.shape[1], steps, joint)
+        space.move(W, b, dispatch.solve_linear(space, R, lam, steps))
+
+
 class ProxBP(Method):
     """For every layer, with dJ/dG by back propagation through the **old** weights (J 3.2):
         (W+, b+) = argmin ||X W^T + b - (Z - eta dJ/dG)||^2 + 1/(2 lam) (||W - W_k||^2 + ||b - b_k||^2).
@@ -43,24 +69,13 @@ class ProxBP(Method):
     name = "proxbp"
     options = ProxBPOptions
 
+    def prepare(self) -> None:
+        self.solver = ProxBPSolver(self.column, self.shared)
+
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
             D = propagation.through_activation(layer, seen, delta)
             if i > 0:
                 delta = propagation.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
-            self.update_layer(seen.X.expand(W.shape[0], -1, -1), W, b, self.column["eta"] * D)
-
-    def update_layer(self, X: Tensor | Patches, W: Tensor, b: Tensor | None, R: Tensor) -> None:
-        """Move one layer by the (approximate) proximal step whose residual at the old parameters is R `[E, R, O]`."""
-        joint = b is not None
-        lam = self.column["lam"]
-        if self.shared["solver"] == "exact":
-            D = conjugate_gradient.solve_exactly(X, R, lam, joint)
-            W += D[:, : W.shape[2]].mT
-            if joint:
-                b += D[:, -1:]
-            return
-        steps = self.shared["cg_steps"]
-        space = choose_space(self.shared["space"], X, W.shape[1], steps, joint)
-        space.move(W, b, dispatch.solve_linear(space, R, lam, steps))
+            self.solver.solve(seen.X.expand(W.shape[0], -1, -1), D, W, b)

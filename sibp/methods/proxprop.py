@@ -1,6 +1,6 @@
 """ProxProp (P, Frerix et al. 2018): proximal steps on the hidden layers as directions for any first-order optimizer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,7 +19,7 @@ from sibp.nets.propagation import Trace
 from sibp.solvers import conjugate_gradient, dispatch
 from sibp.solvers.subproblem import Space, choose_space
 
-__all__ = ["OracleOptions", "ProxProp", "ProxPropOptions", "released_conjugate_gradient"]
+__all__ = ["OracleOptions", "ProxProp", "ProxPropOptions", "ProxPropSolver", "released_conjugate_gradient"]
 
 RULES: dict[str, type[Rule]] = {"sgd": Momentum, "adam": AdamRule, "rmsprop": RMSpropRule}
 
@@ -80,6 +80,36 @@ class ProxPropOptions(OracleOptions):
         return self
 
 
+class ProxPropSolver:
+    """ProxProp's direction at one layer, for both drivers.
+
+    Args:
+        column: ``tau_prox`` and ``tolerance`` as `[E, 1, 1]`.
+        shared: ``solver``, ``cg_steps``, ``variant`` and ``space``.
+    """
+
+    def __init__(self, column: Mapping[str, Tensor], shared: Mapping[str, Any]) -> None:
+        self.column = column
+        self.shared = shared
+
+    def direction(self, layer: Layer, X: Tensor | Patches, g: Tensor, last: bool) -> Affine:
+        """Return theta_k - theta+ from rows X `[E, R, I]` and g = dJ/dZ `[E, R, O]` (P eq. 11); the gradient (P eq. 12) for the
+        last layer, and for ``gradient``."""
+        if last or self.shared["solver"] == "gradient":
+            return Affine(layers.cross(g, X), g.sum(1, keepdim=True) if layer.bias else None)
+        tau, joint = self.column["tau_prox"], layer.bias
+        if self.shared["solver"] == "exact":
+            D = conjugate_gradient.solve_exactly(X, g, tau / 2, joint)
+            return Affine(-D[:, : layer.fan_in].mT, -D[:, -1:] if joint else None)
+        steps = self.shared["cg_steps"]
+        space = choose_space(self.shared["space"], X, layer.fan_out, steps, joint)
+        if self.shared["variant"] == "released":
+            P = released_conjugate_gradient(space, g, tau, steps, one_problem=layer.is_convolution)
+        else:
+            P = dispatch.solve_linear(space, g, tau / 2, steps, self.column["tolerance"])
+        return Affine(*space.displacement(P.neg_()))
+
+
 class ProxProp(FirstOrder):
     """For the hidden layers, with g = dJ/dZ by back propagation through the **old** weights (P Algorithm 2, eq. 11):
         theta+ = argmin 1/2 ||X W^T + b - (Z - g)||^2 + 1/(2 tau_prox) ||theta - theta_k||^2,   direction = theta_k - theta+;
@@ -95,6 +125,7 @@ class ProxProp(FirstOrder):
     options = ProxPropOptions
 
     def prepare(self) -> None:
+        self.solver = ProxPropSolver(self.column, self.shared)
         self.rule = RULES[self.shared["optimizer"]](self.column, self.shared)
 
     @classmethod
@@ -115,28 +146,11 @@ class ProxProp(FirstOrder):
         if self.shared["reduction"] == "mean":
             delta = delta / delta.shape[1]
         last = len(self.network.layers) - 1
-        result = []
-        for i, X, g in propagation.backward(self.network, parameters, trace, delta):
-            if i == last or self.shared["solver"] == "gradient":
-                b = None if parameters[i].b is None else g.sum(1, keepdim=True)
-                result.append(Affine(layers.cross(g, X), b))
-            else:
-                result.append(self.proximal_direction(self.network.layers[i], X, g))
+        result = [
+            self.solver.direction(self.network.layers[i], X, g, last=i == last)
+            for i, X, g in propagation.backward(self.network, parameters, trace, delta)
+        ]
         return result[::-1]
-
-    def proximal_direction(self, layer: Layer, X: Tensor | Patches, g: Tensor) -> Affine:
-        """Return theta_k - theta+ of one hidden layer from its rows X `[E, R, I]` and g `[E, R, O]` (P eq. 11)."""
-        tau, joint = self.column["tau_prox"], layer.bias
-        if self.shared["solver"] == "exact":
-            D = conjugate_gradient.solve_exactly(X, g, tau / 2, joint)
-            return Affine(-D[:, : layer.fan_in].mT, -D[:, -1:] if joint else None)
-        steps = self.shared["cg_steps"]
-        space = choose_space(self.shared["space"], X, layer.fan_out, steps, joint)
-        if self.shared["variant"] == "released":
-            P = released_conjugate_gradient(space, g, tau, steps, one_problem=layer.is_convolution)
-        else:
-            P = dispatch.solve_linear(space, g, tau / 2, steps, self.column["tolerance"])
-        return Affine(*space.displacement(P.neg_()))
 
 
 def released_conjugate_gradient(space: Space, g: Tensor, tau: Tensor, iterations: int, one_problem: bool) -> Tensor:

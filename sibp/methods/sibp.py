@@ -1,9 +1,9 @@
 """Semi-implicit back propagation (J 4.1-4.2, Algorithm 1), in the papers' form, the authors' programs' form and ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -11,12 +11,12 @@ from sibp.methods.base import Method, NonNegative, Options, Positive, State, Ste
 from sibp.nets import activations, layers, propagation
 from sibp.nets.layers import Affine, Patches
 from sibp.nets.network import Layer
-from sibp.nets.propagation import LayerTrace, Trace
+from sibp.nets.propagation import Trace
 from sibp.solvers import conjugate_gradient, dispatch, linesearch, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.subproblem import BiasSpace, Space, Subproblem, WeightSpace, choose_space
 
-__all__ = ["SIBP", "SIBPOptions"]
+__all__ = ["SIBP", "SIBPOptions", "SIBPSolver"]
 
 
 class SIBPOptions(Options):
@@ -68,6 +68,105 @@ VARIANTS = {
 }
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How one layer's subproblems are solved: the space of the iterates, the search, and whether kernels do it."""
+
+    space: Space
+    rules: Rules
+    kernels: bool
+
+
+class SIBPSolver:
+    """SIBP at one layer: the target of its output rows, then the two subproblems (J 4.1). Both drivers call it, the exhibits'
+    engine and the watch over a torch module.
+
+    Args:
+        column: ``eta``, ``lam`` and ``l1`` as `[E, 1, 1]`.
+        shared: ``cg_steps``, ``variant`` and ``space``.
+    """
+
+    def __init__(self, column: Mapping[str, Tensor], shared: Mapping[str, Any]) -> None:
+        self.column = column
+        self.shared = shared
+        self.variant = VARIANTS[shared["variant"]]
+        self.sparse = bool((column["l1"] > 0).any())
+
+    def plan(self, layer: Layer, X: Tensor | Patches, Z: Tensor) -> Plan:
+        """Return how to solve a layer with rows X `[E, R, I]` and pre-activation Z `[E, R, O]`."""
+        rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
+        space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
+        kernels = dispatch.applies(space, layer.activation, rules, self.variant.per_neuron, Z)
+        return Plan(space, rules, kernels)
+
+    def targets(
+        self, layer: Layer, Z: Tensor, F: Tensor, delta: Tensor, kernels: bool, with_error: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return T = F - eta delta (J 4.2) and, if asked for, D = sigma'(Z) * delta, both `[E, R, O]`; delta is used up."""
+        if kernels:
+            return dispatch.targets(layer.activation, Z, delta, self.column["eta"], with_error)
+        T = F - self.column["eta"] * delta
+        if not with_error or layer.activation == "identity":
+            return T, delta if with_error else None
+        return T, delta * activations.get(layer.activation).slope(Z, F)
+
+    def solve(self, layer: Layer, plan: Plan, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> None:
+        """Add the solutions of the W-problem and of the b-problem after it to W `[E, O, I]` and b `[E, 1, O]`; Z is used up.
+
+        With l1 = 0 nothing is read from W and b, so that zeros in their place receive the displacement.
+        """
+        if self.sparse:
+            self.solve_sparse(layer, plan, X, Z, T, W, b)
+        elif plan.kernels:
+            lam, steps = self.column["lam"], self.shared["cg_steps"]
+            plan.space.move(W, b, dispatch.minimise(plan.space, layer.activation, Z, T, lam, steps, plan.rules, b))
+        else:
+            P, Z = self.descend(layer, plan.space, plan.rules, Z, T, offset=b, inputs=layer.fan_in)
+            plan.space.move(W, b, P)
+            if b is not None:
+                p, _ = self.descend(layer, BiasSpace(), plan.rules, Z, T, offset=Z - b, inputs=1)
+                b += p
+
+    def solve_sparse(
+        self, layer: Layer, plan: Plan, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None
+    ) -> None:
+        """Do what `solve` says with the l1 term in both subproblems: the same solution without it, then proximal gradient."""
+        steps, gamma, lam = self.shared["cg_steps"], self.column["l1"], self.column["lam"]
+        problem = Subproblem(WeightSpace(X), activations.get(layer.activation), Z, T, lam)
+        smooth = self.solve_smooth(layer, plan, Z, T, W, b)
+        D, Z = proximal_gradient.minimise_l1(problem, W.mT, gamma, steps, smooth)
+        # an entry that was thresholded to zero is V + (0 - V): exactly zero again
+        W += D.mT
+        if b is not None:
+            smooth, _ = self.descend(layer, BiasSpace(), plan.rules, Z, T, offset=Z - b, inputs=1)
+            b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps, smooth)[0]
+
+    def solve_smooth(self, layer: Layer, plan: Plan, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+        """Return the displacement `[E, I, O]` that solves the W-problem without the l1 term."""
+        if plan.kernels:
+            steps = self.shared["cg_steps"]
+            P = dispatch.minimise(plan.space, layer.activation, Z.clone(), T, self.column["lam"], steps, plan.rules)
+        else:
+            P, _ = self.descend(layer, plan.space, plan.rules, Z, T, offset=b, inputs=layer.fan_in)
+        moved = W.new_zeros(W.shape)
+        plan.space.move(moved, None, P)
+        return moved.mT
+
+    def descend(
+        self, layer: Layer, space: Space, rules: Rules, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the displacement's coordinates and the new Z; `offset` is the part of Z that the unknown does not make."""
+        variant = self.variant
+        sigma = activations.get(layer.activation)
+        problem = Subproblem(space, sigma, Z, T, self.column["lam"], per_neuron=variant.per_neuron)
+        if variant.period_over_inputs:
+            rules = replace(rules, period=inputs + 1)
+        gamma = None
+        if layer.activation == "identity" and variant.first_gradient_without_offset and offset is not None:
+            gamma = problem.gamma(Z - offset)
+        return conjugate_gradient.minimise(problem, self.shared["cg_steps"], rules, gamma)
+
+
 class SIBP(Method):
     """Semi-implicit back propagation.
 
@@ -84,8 +183,7 @@ class SIBP(Method):
     options = SIBPOptions
 
     def prepare(self) -> None:
-        self.variant = VARIANTS[self.shared["variant"]]
-        self.sparse = bool((self.column["l1"] > 0).any())
+        self.solver = SIBPSolver(self.column, self.shared)
 
     @property
     def capture_obstacle(self) -> str | None:
@@ -98,101 +196,10 @@ class SIBP(Method):
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
-            D = self.update_layer(layer, seen, W, b, delta, with_error=i > 0)
+            X = seen.X.expand(W.shape[0], -1, -1)
+            plan = self.solver.plan(layer, X, seen.Z)
+            kernels = plan.kernels and not self.solver.sparse
+            T, D = self.solver.targets(layer, seen.Z, seen.F, delta, kernels, with_error=i > 0)
+            self.solver.solve(layer, plan, X, seen.Z, T, W, b)
             if i > 0:
                 delta = propagation.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
-
-    def update_layer(
-        self, layer: Layer, seen: LayerTrace, W: Tensor, b: Tensor | None, delta: Tensor, with_error: bool = True
-    ) -> Tensor | None:
-        """Solve the layer's two subproblems (J 4.1), W first, in place; delta and Z are used up.
-
-        Returns:
-            sigma'(Z) * delta `[E, R, O]` with the old Z; None where no layer below needs it.
-        """
-        X = seen.X.expand(W.shape[0], -1, -1)
-        if self.sparse:
-            return self.solve_sparse(layer, seen, X, W, b, delta, with_error)
-        space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
-        rules = self.rules(layer)
-        if dispatch.applies(space, layer.activation, rules, self.variant.per_neuron, seen.Z):
-            return self.solve_fused(layer, space, rules, seen.Z, delta, W, b, with_error)
-        D = propagation.through_activation(layer, seen, delta) if with_error else None
-        T = seen.F - self.column["eta"] * delta
-        P, Z = self.solve(layer, space, rules, seen.Z, T, offset=b, inputs=layer.fan_in)
-        space.move(W, b, P)
-        if b is not None:
-            p, _ = self.solve(layer, BiasSpace(), rules, Z, T, offset=Z - b, inputs=1)
-            b += p
-        return D
-
-    def solve_fused(
-        self,
-        layer: Layer,
-        space: Space,
-        rules: Rules,
-        Z: Tensor,
-        delta: Tensor,
-        W: Tensor,
-        b: Tensor | None,
-        with_error: bool,
-    ) -> Tensor | None:
-        """Do what `update_layer` says through the kernels."""
-        steps, lam = self.shared["cg_steps"], self.column["lam"]
-        T, D = dispatch.targets(layer.activation, Z, delta, self.column["eta"], with_error)
-        space.move(W, b, dispatch.minimise(space, layer.activation, Z, T, lam, steps, rules, b))
-        return D
-
-    def solve_sparse(
-        self,
-        layer: Layer,
-        seen: LayerTrace,
-        X: Tensor | Patches,
-        W: Tensor,
-        b: Tensor | None,
-        delta: Tensor,
-        with_error: bool,
-    ) -> Tensor | None:
-        """Do what `update_layer` says with the l1 term in both subproblems: the same solution without it, then proximal gradient."""
-        steps, gamma, lam = self.shared["cg_steps"], self.column["l1"], self.column["lam"]
-        T = seen.F - self.column["eta"] * delta
-        problem = Subproblem(WeightSpace(X), activations.get(layer.activation), seen.Z, T, lam)
-        smooth = self.solve_smooth(layer, X, seen.Z, T, W, b)
-        D, Z = proximal_gradient.minimise_l1(problem, W.mT, gamma, steps, smooth)
-        # an entry that was thresholded to zero is V + (0 - V): exactly zero again
-        W += D.mT
-        if b is not None:
-            rules = self.rules(layer)
-            smooth, _ = self.solve(layer, BiasSpace(), rules, Z, T, offset=Z - b, inputs=1)
-            b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps, smooth)[0]
-        return propagation.through_activation(layer, seen, delta) if with_error else None
-
-    def solve_smooth(self, layer: Layer, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
-        """Return the displacement `[E, I, O]` that solves the W-problem without the l1 term."""
-        steps, rules = self.shared["cg_steps"], self.rules(layer)
-        space = choose_space(self.shared["space"], X, layer.fan_out, steps)
-        if dispatch.applies(space, layer.activation, rules, self.variant.per_neuron, Z):
-            P = dispatch.minimise(space, layer.activation, Z.clone(), T, self.column["lam"], steps, rules)
-        else:
-            P, _ = self.solve(layer, space, rules, Z, T, offset=b, inputs=layer.fan_in)
-        moved = W.new_zeros(W.shape)
-        space.move(moved, None, P)
-        return moved.mT
-
-    def rules(self, layer: Layer) -> Rules:
-        """Return how conjugate gradients search at this layer."""
-        return self.variant.last if layer.activation == "identity" else self.variant.hidden
-
-    def solve(
-        self, layer: Layer, space: Space, rules: Rules, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the displacement's coordinates and the new Z; `offset` is the part of Z that the unknown does not make."""
-        variant = self.variant
-        sigma = activations.get(layer.activation)
-        problem = Subproblem(space, sigma, Z, T, self.column["lam"], per_neuron=variant.per_neuron)
-        if variant.period_over_inputs:
-            rules = replace(rules, period=inputs + 1)
-        gamma = None
-        if layer.activation == "identity" and variant.first_gradient_without_offset and offset is not None:
-            gamma = problem.gamma(Z - offset)
-        return conjugate_gradient.minimise(problem, self.shared["cg_steps"], rules, gamma)
