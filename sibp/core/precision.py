@@ -31,14 +31,14 @@ def configure(threads: int | None = None, deterministic: bool = True, tf32: bool
     torch.set_deterministic_debug_mode("error" if deterministic else "default")
     with suppress(AttributeError):  # newer torch fills fresh memory under determinism, a pass that we never need
         torch.utils.deterministic.fill_uninitialized_memory = False
-    fp32 = "tf32" if tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = fp32
-    torch.backends.cudnn.conv.fp32_precision = fp32
+    # not by the newer names, operation by operation: then torch's own code that reads these raises
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = False
     flushed = torch.set_flush_denormal(True)
     return {
         "threads": torch.get_num_threads(),
         "deterministic": deterministic,
-        "fp32": fp32,
+        "fp32": "tf32" if tf32 else "ieee",
         "flush_denormal": flushed,
     }

@@ -265,8 +265,9 @@ def chunks(rows: int) -> Iterator[slice]:
 
 def free_bytes(device: torch.device) -> int | None:
     """Return the memory that is free on a device, or None where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cuda":  # what torch's allocator holds and does not use is free, too
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
     table = Path("/proc/meminfo")
     if device.type != "cpu" or not table.exists():
         return None

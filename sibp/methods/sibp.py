@@ -187,7 +187,7 @@ class SIBP(Method):
 
     @property
     def capture_obstacle(self) -> str | None:
-        return "the l1 search looks at the device" if self.sparse else None
+        return "the l1 search looks at the device" if self.solver.sparse else None
 
     @classmethod
     def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:

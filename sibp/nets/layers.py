@@ -8,6 +8,7 @@ them. What lies between two affine maps, such as pooling and flattening, is a *b
 its exact adjoint, so that an error signal goes back through it as autograd would send it.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,10 +69,12 @@ class Patches:
 
     @cached_property
     def rows(self) -> Tensor:
-        """X as a matrix."""
-        step = self.step
-        patches = functional.unfold(self.images.flatten(0, 1), step.kernel, padding=step.padding, stride=step.stride)
-        return patches.mT.reshape(self.shape)
+        """X as a matrix: views of the padded images and one copy, where CUDA's `unfold` would launch a kernel for every image."""
+        images, ((kh, kw), (sh, sw), (ph, pw)) = self.images.flatten(0, 1), (self.step.kernel, self.step.stride, self.step.padding)
+        if ph or pw:
+            images = functional.pad(images, (pw, pw, ph, ph))
+        windows = images.unfold(2, kh, sh).unfold(3, kw, sw)  # [EB, C, H', W', kh, kw]
+        return windows.permute(0, 2, 3, 1, 4, 5).reshape(self.shape)
 
     def expand(self, members: int, *_: int) -> "Patches":
         """Return the same rows for each of E members, as a tensor's `expand` does."""
@@ -254,10 +257,30 @@ class MaxPool(Step):
 
     def adjoint(self, delta: Tensor, kept: object) -> Tensor:
         index, shape = kept
-        flat = delta.new_zeros(shape[0] * shape[1], shape[2], shape[3] * shape[4])
-        # windows may overlap, so add instead of setting
-        flat.scatter_add_(-1, index.flatten(2), delta.flatten(0, 1).flatten(2))
-        return flat.reshape(shape)
+        delta = delta.flatten(0, 1)
+        sent = scattered(delta, index, shape[3:]) if delta.device.type == "cpu" else self.gathered(delta, index, shape[3:])
+        return sent.unflatten(0, shape[:2])
+
+    def gathered(self, delta: Tensor, index: Tensor, size: tuple[int, int]) -> Tensor:
+        """Do what `scattered` does, to the bit, position by position in the window instead of number by number.
+
+        CUDA makes a scattered sum deterministic by sorting all of it. From the last position to the first, a number that several
+        windows share gets their errors in the windows' order. Cost: three passes over delta for each position.
+        """
+        (H, W), (kh, kw), (sh, sw), (ph, pw) = size, self.kernel, self.stride, self.padding
+        h, w = delta.shape[2:]
+        image = delta.new_zeros(*delta.shape[:2], max(H + 2 * ph, (h - 1) * sh + kh), max(W + 2 * pw, (w - 1) * sw + kw))
+        rows, columns = (torch.arange(n, device=delta.device) for n in (h, w))
+        for i, j in itertools.product(reversed(range(kh)), reversed(range(kw))):
+            here = (rows * sh + i - ph).unsqueeze(-1) * W + columns * sw + j - pw
+            image[..., i : i + h * sh : sh, j : j + w * sw : sw] += torch.where(index == here, delta, 0)
+        return image[..., ph : ph + H, pw : pw + W]
+
+
+def scattered(delta: Tensor, index: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return images of a size to which each delta `[N, C, h, w]` is added at its flat index; windows may overlap."""
+    flat = delta.new_zeros(*delta.shape[:2], size[0] * size[1])
+    return flat.scatter_add_(-1, index.flatten(2), delta.flatten(2)).unflatten(-1, size)
 
 
 @dataclass(frozen=True)

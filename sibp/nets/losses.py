@@ -44,10 +44,9 @@ def _cross_entropy(F: Tensor, y: Tensor) -> Tensor:
 
 
 def _cross_entropy_delta(F: Tensor, y: Tensor) -> Tensor:
-    # softmax(F) - Y, subtracting 1 in place of building Y
-    P = F.softmax(-1)
-    index = y.unsqueeze(-1).expand(*F.shape[:-1], 1)
-    return P.scatter_add_(-1, index, torch.full(index.shape, -1.0, dtype=P.dtype, device=P.device))
+    # softmax(F) - Y; a scattered sum would be made deterministic on CUDA by sorting
+    hit = y.unsqueeze(-1) == torch.arange(F.shape[-1], device=F.device)
+    return F.softmax(-1).sub_(hit.to(F.dtype))
 
 
 def _squared(F: Tensor, y: Tensor) -> Tensor:

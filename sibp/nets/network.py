@@ -39,10 +39,14 @@ class Network:
         return sum(layer.fan_out * (layer.fan_in + layer.bias) for layer in self.layers)
 
     @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of one sample's forward pass: each layer's parameters, for a convolution at every output position."""
+    def rows(self) -> list[int]:
+        """Rows that one sample has in each layer: 1, or for a convolution its output positions."""
         after = [*self.layers[1:], None]
-        rows = [
+        return [
             math.prod(then.bridge[0].size) if layer.is_convolution else 1 for layer, then in zip(self.layers, after, strict=True)
         ]
-        return sum(count * layer.fan_out * (layer.fan_in + layer.bias) for count, layer in zip(rows, self.layers, strict=True))
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one sample's forward pass: each layer's parameters, for a convolution at every output position."""
+        return sum(rows * layer.fan_out * (layer.fan_in + layer.bias) for rows, layer in zip(self.rows, self.layers, strict=True))

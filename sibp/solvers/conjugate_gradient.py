@@ -178,5 +178,12 @@ def solve_exactly(X: Tensor | Patches, R: Tensor, lam: Tensor, joint: bool) -> T
     A.diagonal(dim1=-2, dim2=-1).add_((1 / (2 * lam)).squeeze(-1))
     L, _ = torch.linalg.cholesky_ex(A)
     if wide:
-        return -(X.mT @ torch.cholesky_solve(R, L))
-    return -torch.cholesky_solve(X.mT @ R, L)
+        return -(X.mT @ _cholesky_solve(R, L))
+    return -_cholesky_solve(X.mT @ R, L)
+
+
+def _cholesky_solve(B: Tensor, L: Tensor) -> Tensor:
+    """Return (L L^T)^-1 B. On CUDA by two triangular solves: torch may hand `cholesky_solve` to a library that waits for the host."""
+    if B.device.type == "cpu":
+        return torch.cholesky_solve(B, L)
+    return torch.linalg.solve_triangular(L.mT, torch.linalg.solve_triangular(L, B, upper=False), upper=True)

@@ -72,8 +72,10 @@ class Captured:
             replay, losses = record(lambda: self.method.step(self.parameters, self.state, x, y))
             if not _same(lists, self.state):
                 self.reason = f"{self.method.name} replaces its state in a step"
+        except torch.OutOfMemoryError:  # a smaller ensemble can be recorded
+            raise
         except RuntimeError as error:  # torch's for whatever cannot be recorded
-            self.reason = f"not recorded: {str(error).splitlines()[0]}"
+            self.reason = f"not recorded: {_cause(error)}"
         finally:
             self.state.clear()
             self.state.update(lists)
@@ -112,14 +114,23 @@ def record(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = step()
+    with torch.cuda.stream(side):  # restores the present stream even where the recording fails, which torch's own manager does not
+        with torch.cuda.graph(graph, stream=side):
+            result = step()
+    torch.cuda.current_stream().wait_stream(side)
     return graph.replay, result
 
 
 def _obstacle(parameters: Sequence[Affine]) -> str | None:
     device = parameters[0].W.device
     return None if device.type == "cuda" else f"a graph needs a CUDA device, the parameters are on {device}"
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of what went wrong first: the end of a recording that failed raises an error of its own over it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _same(lists: State, state: State) -> bool:

@@ -27,7 +27,8 @@ def groups(algorithm: str, options: Sequence[Options], size: int) -> list[list[i
 def bytes_per_member(network: Network, batch_size: int, dtype: torch.dtype = torch.float32) -> int:
     """Estimate one member's memory in bytes while it trains.
 
-    Counts the parameters with one gradient and two buffers (what Adam keeps), and three copies of every layer's rows.
+    Counts the parameters with one gradient and two buffers (what Adam keeps), and three copies of every layer's rows: one for each
+    sample, or for a convolution one for each of its output positions.
     """
-    rows = sum(layer.fan_in + layer.fan_out for layer in network.layers)
+    rows = sum(count * (layer.fan_in + layer.fan_out) for count, layer in zip(network.rows, network.layers, strict=True))
     return dtype.itemsize * (4 * network.parameter_count + 3 * batch_size * rows)

@@ -15,17 +15,17 @@ from sibp.training.sampling import Samples
 
 __all__ = ["first_gradient_norm", "measure", "prune", "pruned", "sparsity"]
 
-CHUNK = 2**23  # most numbers in the widest rows of all members at a time
+CHUNK = 2**23  # most numbers in the widest layer's rows of all members at a time: what stays in the nearest caches
+CHUNK_CUDA = 2**26  # the same for convolutions on CUDA, where a chunk is tens of kernels
+GRADIENT = 2**28  # most numbers in all layers' rows of all members when a gradient is measured
 
 
 @torch.no_grad()
 def measure(network: Network, loss: Loss, parameters: Sequence[Affine], samples: Samples, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the mean ``loss`` of a split and, where there are classes, the ``accuracy``; float64 `[E]` each."""
-    members = parameters[0].W.shape[0]
-    positions = math.prod(network.input_shape[1:])  # a bound on the rows per sample of a convolution
-    widest = positions * max(max(layer.fan_in, layer.fan_out) for layer in network.layers)
+    size = chunk_size(network, parameters[0].W.shape[0], parameters[0].W.device)
     totals: dict[str, Tensor] = {}
-    for x, y in samples.chunks(max(1, CHUNK // (members * widest)), dtype):
+    for x, y in samples.chunks(size, dtype):
         F = propagation.output(network, parameters, x)
         values = {"loss": loss.value(F, y).double()}
         if samples.labelled:
@@ -35,11 +35,31 @@ def measure(network: Network, loss: Loss, parameters: Sequence[Affine], samples:
     return {name: total / len(samples) for name, total in totals.items()}
 
 
+def chunk_size(network: Network, members: int, device: torch.device) -> int:
+    """Return how many samples are measured at a time, >= 1.
+
+    On the CPU a convolution's rows are bounded by its input's positions: the last bits of a mean depend on the chunks, so they stay as
+    they are. On CUDA they are counted layer by layer.
+    """
+    if device.type == "cuda" and any(rows > 1 for rows in network.rows):
+        widest = max(rows * max(layer.fan_in, layer.fan_out) for rows, layer in zip(network.rows, network.layers, strict=True))
+        return max(1, CHUNK_CUDA // (members * widest))
+    positions = math.prod(network.input_shape[1:])
+    return max(1, CHUNK // (members * positions * max(max(layer.fan_in, layer.fan_out) for layer in network.layers)))
+
+
 @torch.no_grad()
 def first_gradient_norm(network: Network, loss: Loss, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> Tensor:
-    """Return ||dJ/dW_1|| of the mean loss of a mini-batch, `[E]` (J, Figure 7)."""
-    gradients = propagation.loss_gradients(network, parameters, loss, x, y)
-    return gradients[0].W.flatten(1).norm(dim=1)
+    """Return ||dJ/dW_1|| of the mean loss of a mini-batch, `[E]` (J, Figure 7); a whole training set is taken in parts."""
+    numbers = parameters[0].W.shape[0] * sum(
+        rows * (layer.fan_in + layer.fan_out) for rows, layer in zip(network.rows, network.layers, strict=True)
+    )
+    gradient, samples = 0, x.shape[1]
+    size = max(1, GRADIENT // numbers)
+    for part, targets in zip(x.split(size, 1), y.split(size, 1), strict=True):
+        W = propagation.loss_gradients(network, parameters, loss, part, targets)[0].W
+        gradient += W if part.shape[1] == samples else W * (part.shape[1] / samples)
+    return gradient.flatten(1).norm(dim=1)
 
 
 def sparsity(parameters: Sequence[Affine]) -> Tensor:

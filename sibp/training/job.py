@@ -93,7 +93,7 @@ class Job:
             members = [self.members[i] for i in group]
             trainer = Trainer(self.problem, self.names["algorithm"], members, self.clock, self.progress)
             trained = trainer.train(done.run, self.keep)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, MemoryError):  # neither is the other
             if len(group) == 1:
                 raise
             trained = None

@@ -98,9 +98,9 @@ class Trainer:
             content: where to go on instead, see `Run.content`.
             keep: called with the run now and then, between two steps and before the evaluation that follows them.
         """
-        if self.training.mode == "timed" or self.problem.device.type == "cuda":
+        if steps := self.warm_up_steps():
             with self.clock("warm-up"):
-                self.steps_to(self.start(), min(WARM_UP, self.steps))
+                self.steps_to(self.start(), steps)
         run = self.start()
         if content is not None:
             run.restore(content)
@@ -114,6 +114,17 @@ class Trainer:
             if not in_time:
                 break
         return run
+
+    def warm_up_steps(self) -> int:
+        """Return how many steps are made and thrown away first, in which libraries set themselves up.
+
+        None where a step is recorded as a graph, which warms up by itself; a whole sweep over the data is as much as several steps.
+        """
+        is_cuda, is_timed = self.problem.device.type == "cuda", self.training.mode == "timed"
+        if self.method.whole_data:
+            return int(is_timed)
+        recorded = is_cuda and self.method.capture_obstacle is None
+        return min(WARM_UP, self.steps) if (is_timed or is_cuda) and not recorded else 0
 
     def record(self, run: Run) -> None:
         """Let a CUDA device replay the step as one graph, see `cuda_graph`; a step on the whole data is too long to gain by it."""

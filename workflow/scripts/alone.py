@@ -91,7 +91,9 @@ def find_cache() -> None:
     os.environ["XDG_CACHE_HOME"] = str(own)
     if usual and os.access(usual / "sibp", os.R_OK | os.X_OK):
         os.environ.setdefault("SIBP_CACHE", str(usual / "sibp"))
-    say(f"no cache folder that can be written at {usual or 'home, there is none'}: using {own}; XDG_CACHE_HOME and SIBP_CACHE name others")
+    say(
+        f"no cache folder that can be written at {usual or 'home, there is none'}: using {own}; XDG_CACHE_HOME and SIBP_CACHE name others"
+    )
 
 
 def main() -> None:

@@ -73,6 +73,35 @@ def test_a_convolution_is_an_affine_map_on_its_patches(stride, padding, members,
             torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
 
 
+POOLS = [
+    MaxPool((2, 2), (2, 2)),
+    MaxPool((3, 2), (1, 2)),
+    MaxPool((3, 3), (2, 2), (1, 1)),
+    MaxPool((3, 3), (1, 1)),
+    MaxPool((2, 2), (3, 3)),
+]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (5, 11)])
+def test_errors_gathered_without_a_scattered_sum_are_the_same_to_the_bit(pool, size, randn):
+    _, (index, shape) = pool.forward(randn(E, B, C, *size).float().round(decimals=1))
+    delta = randn(E * B, C, *index.shape[2:]).float()
+    assert torch.equal(pool.gathered(delta, index, shape[3:]), layers.scattered(delta, index, shape[3:]))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [((5, 5), (1, 1), (2, 2)), ((3, 4), (2, 1), (0, 1)), ((2, 2), (2, 2), (0, 0))]
+)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_rows_are_those_of_torchs_unfold_to_the_bit(kernel, stride, padding, channels_last, randn):
+    images = randn(E, B, 2, 8, 7)
+    images = images.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3) if channels_last else images
+    columns = functional.unfold(images.flatten(0, 1), kernel, padding=padding, stride=stride)
+    X = Patches(images, Unfold(kernel, stride, padding))
+    assert torch.equal(X.rows, columns.mT.reshape(X.shape))
+
+
 def test_patches_that_members_share_are_unfolded_once(randn):
     X, _ = Unfold((2, 2)).forward(randn(1, B, 2, 4, 4))
     rows = X.rows

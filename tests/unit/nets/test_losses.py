@@ -32,6 +32,12 @@ def test_delta_is_the_derivative_of_the_sum_over_the_batch(outputs, name, member
     assert torch.allclose(loss.delta(outputs, y), expected, rtol=1e-12, atol=1e-14)
 
 
+def test_delta_of_cross_entropy_is_softmax_with_one_subtracted_at_the_class_to_the_bit(outputs):
+    F, y = outputs.float(), LABELS.expand(E, B)
+    expected = F.softmax(-1).scatter_add_(-1, y.unsqueeze(-1), torch.full((E, B, 1), -1.0))
+    assert torch.equal(losses.get("cross-entropy").delta(F, LABELS[None]), expected)
+
+
 def test_squared_loss_takes_values_as_targets(outputs, randn):
     Y = randn(1, B, K)
     assert torch.allclose(losses.get("squared").value(outputs, Y), (outputs - Y).square().sum((1, 2)) / B)

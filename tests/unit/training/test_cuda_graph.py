@@ -110,6 +110,28 @@ def test_a_step_that_cannot_be_recorded_runs_eagerly_and_says_why(monkeypatch):
     assert not torch.equal(parameters[0].W, before[0])
 
 
+def test_the_first_cause_is_named_where_ending_the_recording_fails_too(monkeypatch):
+    def refuse(step):
+        try:
+            raise RuntimeError("a look at a value\nand more")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(cuda_graph, "_obstacle", lambda parameters: None)
+    monkeypatch.setattr(cuda_graph, "record", refuse)
+    assert cuda_graph.captured(*begin(), *next(batches(1))).reason == "not recorded: a look at a value"
+
+
+def test_memory_that_runs_out_in_a_recording_is_no_reason_to_run_eagerly(monkeypatch):
+    def refuse(step):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(cuda_graph, "_obstacle", lambda parameters: None)
+    monkeypatch.setattr(cuda_graph, "record", refuse)
+    with pytest.raises(torch.OutOfMemoryError):
+        cuda_graph.captured(*begin(), *next(batches(1)))
+
+
 @pytest.mark.parametrize(("name", "options"), [("bcd", {}), ("sibp", {"l1": 1e-3})])
 def test_a_method_that_says_so_is_not_even_tried(name, options, recorded):
     method, parameters, state = begin(name, options=options)

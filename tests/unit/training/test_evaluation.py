@@ -1,9 +1,9 @@
-"""Sparsity and pruning by magnitude."""
+"""Measuring in chunks, sparsity and pruning by magnitude."""
 
 import pytest
 import torch
 
-from sibp.nets import initialisation, papers
+from sibp.nets import initialisation, losses, papers
 from sibp.training import evaluation
 
 
@@ -40,3 +40,26 @@ def test_pruning_leaves_the_trained_weights_alone():
     before = [layer.W.clone() for layer in parameters]
     evaluation.prune(parameters, 0.5)
     assert all(torch.equal(layer.W, W) for layer, W in zip(parameters, before, strict=True))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_chunk_holds_at_most_the_numbers_allowed_and_a_convolutions_rows_count(device):
+    network = papers.build("cnn", input_shape=[3, 32, 32])
+    numbers = max(rows * max(layer.fan_in, layer.fan_out) for rows, layer in zip(network.rows, network.layers, strict=True))
+    size = evaluation.chunk_size(network, 5, torch.device(device))
+    assert 5 * size * numbers <= (evaluation.CHUNK if device == "cpu" else evaluation.CHUNK_CUDA)
+    assert device == "cpu" or 5 * (size + 1) * numbers > evaluation.CHUNK_CUDA
+
+
+def test_the_gradients_norm_of_a_whole_training_set_is_that_of_its_parts(monkeypatch):
+    network, parameters = net()
+    x, y = torch.randn(1, 50, 6, dtype=torch.float64), torch.arange(50)[None] % 3
+    loss = losses.get("cross-entropy")
+    whole = evaluation.first_gradient_norm(network, loss, parameters, x, y)
+    monkeypatch.setattr(evaluation, "GRADIENT", 2 * (6 + 5 + 5 + 3) * 7)
+    calls, gradients = [], evaluation.propagation.loss_gradients
+    monkeypatch.setattr(
+        evaluation.propagation, "loss_gradients", lambda *words: calls.append(words[3].shape[1]) or gradients(*words)
+    )
+    assert torch.allclose(evaluation.first_gradient_norm(network, loss, parameters, x, y), whole, rtol=1e-12)
+    assert calls == [7] * 7 + [1]

@@ -37,7 +37,7 @@ def start(**changes):
     device, training = torch.device("cpu"), asked.training_of("sgd")
     shaped = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
     problem = Problem(network, losses.get(asked.loss), asked.network.init, training, shaped, device)
-    made = Trainer(problem, "sgd", members(asked, "sgd"), Clock(device), Progress())
+    made = Trainer(problem, asked.algorithm("sgd"), members(asked, "sgd"), Clock(device), Progress())
     return made, made.start()
 
 
@@ -108,6 +108,23 @@ def test_a_timed_run_trains_one_member_at_a_time_after_a_warm_up():
     assert about["ensembles"] == [[0], [1], [2], [3]]
     assert about["seconds"]["warm-up"] > 0
     assert "warm-up" not in run()[1]["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("method", "device", "mode", "steps"),
+    [
+        ({}, "cpu", "ensemble", 0),
+        ({}, "cpu", "timed", 3),
+        ({}, "cuda", "timed", 0),  # recording warms up
+        ({"method": "sibp", "l1": 0.1}, "cuda", "ensemble", 3),
+        ({"method": "bcd", "training": {"batch_size": "full"}}, "cuda", "ensemble", 0),
+        ({"method": "bcd", "training": {"batch_size": "full"}}, "cuda", "timed", 1),
+    ],
+)
+def test_steps_are_thrown_away_only_where_libraries_set_up_in_them(method, device, mode, steps):
+    made, _ = start(methods={"sgd": method}, training__mode=mode)
+    made.problem = made.problem.__class__(**{**vars(made.problem), "device": torch.device(device)})
+    assert made.warm_up_steps() == steps
 
 
 def test_an_experiment_of_tiny_products_may_insist_on_the_cpu():
