@@ -183,7 +183,10 @@ def solve_exactly(X: Tensor | Patches, R: Tensor, lam: Tensor, joint: bool) -> T
 
 
 def _cholesky_solve(B: Tensor, L: Tensor) -> Tensor:
-    """Return (L L^T)^-1 B. On CUDA by two triangular solves: torch may hand `cholesky_solve` to a library that waits for the host."""
-    if B.device.type == "cpu":
-        return torch.cholesky_solve(B, L)
+    """Return (L L^T)^-1 B. On CUDA torch may hand `cholesky_solve` to a library that waits for the host."""
+    return torch.cholesky_solve(B, L) if B.device.type == "cpu" else triangular_solves(B, L)
+
+
+def triangular_solves(B: Tensor, L: Tensor) -> Tensor:
+    """Return (L L^T)^-1 B for a lower triangular L, by two triangular solves."""
     return torch.linalg.solve_triangular(L.mT, torch.linalg.solve_triangular(L, B, upper=False), upper=True)

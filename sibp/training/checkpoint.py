@@ -6,7 +6,6 @@ Ctrl-C, or the SIGTERM of a scheduler, has one more written before the job stops
 """
 
 import hashlib
-import io
 import json
 import pickle
 import signal
@@ -18,7 +17,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -30,6 +29,7 @@ __all__ = ["SECONDS", "SHARE", "Checkpoint", "Stopped", "code", "key"]
 
 SECONDS = 60.0  # between two checkpoints, unless the user says otherwise
 SHARE = 0.02  # most of a job's time that may go into writing them
+RATE = 2e8  # bytes a second that a write is expected to be no faster than
 HEADER = 64  # hex digits of the content's SHA-256
 
 
@@ -47,12 +47,13 @@ class Checkpoint:
     Args:
         path: where it lies; None keeps nothing.
         key: what it belongs to, see `key`.
-        seconds: at least so many between two writes, and so many more that writing takes at most `SHARE` of the time.
+        seconds: at least so many between two writes, and so many more that writing takes at most `SHARE` of the job's time.
     """
 
     def __init__(self, path: Path | None, key: dict[str, str], seconds: float = SECONDS) -> None:
         self.path, self.key, self.seconds = path, key, seconds
-        self.wait, self.last = seconds, perf_counter()
+        self.begun = perf_counter()
+        self.due, self.spent, self.cost = self.begun + seconds, 0.0, 0.0  # the cost is the last write's
         self.asked: int | None = None  # to stop, by this signal
 
     @contextmanager
@@ -81,7 +82,7 @@ class Checkpoint:
         if not self.path.exists():
             return None, ""
         try:
-            content = _unpacked(self.path.read_bytes())
+            content = _read(self.path)
         except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as fault:
             reason = (fault.strerror or str(fault)) if isinstance(fault, OSError) else "is damaged"
             return None, f"checkpoint {self.path} not used: {' '.join(reason.split())}"
@@ -92,28 +93,38 @@ class Checkpoint:
     def offer(self, content: Callable[[], dict[str, Any]]) -> None:
         """Write a checkpoint if it is time for one, or the last chance.
 
+        What a write will take is estimated from the content's bytes, so that not even the first one of a large state takes more than
+        its share. One tensor at a time is copied.
+
         Args:
-            content: called only then; tensors, numbers, text, and lists and dictionaries of them.
+            content: called only then; tensors on any device, numbers, text, and lists and dictionaries of them.
 
         Raises:
             RecordError: if it cannot be written; the one before is still there.
             Stopped: once it is written, if a signal has asked for that, see `listening`.
         """
-        if self.path is None or (self.asked is None and perf_counter() - self.last < self.wait):
+        if self.path is None or (self.asked is None and perf_counter() < self.due):
             return
-        self._write(content)
+        whole = content() | {"key": self.key}
+        affordable = self.begun + (self.spent + max(self.cost, _bytes(whole) / RATE)) / SHARE
+        if self.asked is None and perf_counter() < affordable:
+            self.due = affordable
+            return
+        self._write(whole)
         if self.asked:
             raise Stopped(self.asked, f"the same command goes on from {self.path}")
 
-    def _write(self, content: Callable[[], dict[str, Any]]) -> None:
-        begin, packed = perf_counter(), _packed(content() | {"key": self.key})
+    def _write(self, content: dict[str, Any]) -> None:
+        begin = perf_counter()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            records.written(self.path, lambda file: file.write_bytes(packed))
+            records.written(self.path, lambda file: _save(content, file))
         except OSError as fault:
             raise records.RecordError(f"checkpoint {self.path}: {fault.strerror or fault}") from None
-        self.last = perf_counter()
-        self.wait = max(self.seconds, (self.last - begin) / SHARE)
+        end = perf_counter()
+        self.cost = end - begin
+        self.spent += self.cost
+        self.due = end + self.seconds
 
     def remove(self) -> None:
         """Take the checkpoint away: the results are there."""
@@ -123,15 +134,15 @@ class Checkpoint:
 
 
 def key(experiment: Experiment, label: str, device: torch.device) -> dict[str, str]:
-    """Return what decides a job's numbers, by a name each; a timed job's seconds are also those of one device."""
-    timed = experiment.training_of(label).mode == "timed"
+    """Return what decides a job's numbers, by a name each: on CUDA, and for a timed job's seconds, also which device it is."""
+    named = device.type == "cuda" or experiment.training_of(label).mode == "timed"
     return {
         "settings": specs.digest(experiment),
         "method": label,
         "code": code(),
         "torch version": str(torch.__version__),
         "threads": str(torch.get_num_threads()),
-        "device": records.environment(device)["device"] if timed else device.type,
+        "device": records.environment(device)["device"] if named else device.type,
     }
 
 
@@ -154,16 +165,74 @@ def _sources(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
     return found
 
 
-def _packed(content: dict[str, Any]) -> bytes:
-    # through memory: torch hides why a write to a file failed
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    whole = buffer.getvalue()
-    return hashlib.sha256(whole).hexdigest().encode() + whole
+class _Hashed:
+    """A file that torch writes to, its SHA-256 taken on the way. Keeps the reason of a failure, which torch hides."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sha, self.fault = file, hashlib.sha256(), None
+
+    def write(self, data: bytes | memoryview) -> int:
+        self.sha.update(data)
+        try:
+            return self.file.write(data)
+        except OSError as fault:
+            self.fault = fault
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
-def _unpacked(packed: bytes) -> dict[str, Any]:
-    header, whole = packed[:HEADER], packed[HEADER:]
-    if hashlib.sha256(whole).hexdigest().encode() != header:
-        raise ValueError("checksum")
-    return torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+class _Body:
+    """What follows the header of a file that torch reads from."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.seek(0)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset if whence else HEADER + offset, whence) - HEADER
+
+    def tell(self) -> int:
+        return self.file.tell() - HEADER
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        return self.file.readinto(buffer)
+
+    def readline(self) -> bytes:
+        return self.file.readline()
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    """Write a content behind its SHA-256, tensor by tensor."""
+    with path.open("wb") as file:
+        file.write(b"0" * HEADER)
+        hashed = _Hashed(file)
+        try:
+            torch.save(content, hashed)
+        except RuntimeError:
+            if hashed.fault is None:
+                raise
+            raise hashed.fault from None
+        file.seek(0)
+        file.write(hashed.sha.hexdigest().encode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a file; ValueError if a bit of it has changed."""
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+        if hashlib.file_digest(file, "sha256").hexdigest().encode() != header:
+            raise ValueError("checksum")
+        return torch.load(_Body(file), map_location="cpu", weights_only=True)
+
+
+def _bytes(value: Any) -> int:
+    """Return the bytes of all tensors in lists and dictionaries."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(map(_bytes, inner))

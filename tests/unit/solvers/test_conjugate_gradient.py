@@ -126,3 +126,9 @@ def test_nan_in_one_member_leaves_the_others_bit_equal(randn):
     made.Z[1] = torch.nan
     T, _ = conjugate_gradient.minimise(made, 5, Rules(Armijo()))
     assert torch.equal(S[[0, 2]], T[[0, 2]])
+
+
+def test_two_triangular_solves_are_a_cholesky_solve(randn):
+    A, B = randn(2, 5, 5), randn(2, 5, 3)
+    L = torch.linalg.cholesky(A @ A.mT + torch.eye(5, dtype=A.dtype))
+    assert torch.allclose(conjugate_gradient.triangular_solves(B, L), torch.cholesky_solve(B, L), rtol=1e-10)

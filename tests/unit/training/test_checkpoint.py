@@ -1,13 +1,18 @@
 """Checkpoints: a job that was killed goes on to the same bits, and a checkpoint that does not fit is not used."""
 
+import errno
+import io
 import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import pandas as pd
 import pytest
+import torch
 
 from sibp.results import records
 from sibp.results.progress import Progress
@@ -193,11 +198,58 @@ def test_checkpoints_keep_their_distance_and_their_share_of_the_time(tmp_path, m
     now = [100.0]
     monkeypatch.setattr(checkpoint, "perf_counter", lambda: now[0])
     monkeypatch.setattr(checkpoint, "SHARE", 0.02)
-    monkeypatch.setattr(records, "written", lambda path, write: now.__setitem__(0, now[0] + 5) or write(path))
+    monkeypatch.setattr(checkpoint, "_save", lambda content, path: now.__setitem__(0, now[0] + 5) or path.write_bytes(b"x"))
     kept, made = Checkpoint(tmp_path / "a.pt", {}, 60), []
-    for now[0], count in ((159, 0), (160, 1), (260, 1), (414, 1), (415, 2)):  # 5 s to write: 250 s apart
-        kept.offer(lambda: made.append(0) or {})
-        assert len(made) == count
+
+    def offer(moment):
+        now[0] = moment
+        before = kept.spent
+        kept.offer(lambda: made.append(0) or {"U": torch.zeros(2, 2, dtype=torch.float32)})
+        return kept.spent > before
+
+    # 5 s to write, so 250 s apart: the next one at 100 + (5 + 5) / 0.02
+    assert [offer(moment) for moment in (159, 160, 226, 414, 599, 601, 662)] == [False, True, False, False, False, True, False]
+
+
+def test_the_first_checkpoint_of_a_large_state_waits_until_it_is_worth_it(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoint, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(checkpoint, "SHARE", 0.02)
+    monkeypatch.setattr(checkpoint, "RATE", 100.0)
+    kept, state = (
+        Checkpoint(tmp_path / "a.pt", {}, 15),
+        {"U": [torch.zeros(50, dtype=torch.float32)]},
+    )  # 200 bytes: 2 s, due after 100
+    for now[0], there in ((15, False), (99, False), (100, True)):
+        kept.offer(lambda: dict(state))
+        assert kept.path.exists() is there
+
+
+def test_a_large_state_is_written_without_copies_of_the_whole(tmp_path):
+    code = f"""
+import resource, torch
+from pathlib import Path
+from sibp.training import checkpoint
+state = {{"U": [torch.ones(2**23) for _ in range(12)]}}  # 12 tensors of 32 MiB
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+checkpoint._save(state, Path({str(tmp_path / "a.pt")!r}))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 2**20)
+assert all(map(torch.equal, checkpoint._read(Path({str(tmp_path / "a.pt")!r}))["U"], state["U"]))
+"""
+    mebibytes = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert mebibytes < 3 * 32
+
+
+def test_why_a_checkpoint_cannot_be_written_is_said(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left")
+
+    hashed = checkpoint._Hashed
+    monkeypatch.setattr(checkpoint, "_Hashed", lambda file: hashed(Full()))
+    with pytest.raises(records.RecordError, match=r"a\.pt: No space left"):
+        Checkpoint(tmp_path / "a.pt", {}, 0).offer(lambda: {"W": torch.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_an_output_folder_nothing_is_kept(tmp_path, monkeypatch):
