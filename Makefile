@@ -5,7 +5,7 @@
 unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's packages are for another Python than .venv's
 
 BIN   := .venv/bin
-SNAKEMAKE = $(BIN)/python workflow/scripts/alone.py $(BIN)/snakemake
+SNAKEMAKE = $(BIN)/python -m tools.single_instance $(BIN)/snakemake
 CORES := all# make CORES=4
 NODE_PYTHON   := 3.12# of the machine without a network that gpu-bundle is for
 NODE_PLATFORM := x86_64-manylinux_2_28
@@ -26,11 +26,11 @@ moved:
 
 paper: setup ## data, training, every table and figure, the report (the default)
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
-	@$(BIN)/python workflow/scripts/where.py
+	@$(BIN)/python -m tools.closing_message
 
 smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, in about two minutes
-	@$(SNAKEMAKE) --configfile workflow/smoke.yaml --config jobs=together --quiet rules --cores $(CORES) $(ARGS)
-	@$(BIN)/python workflow/scripts/where.py --root .smoke
+	@$(SNAKEMAKE) --configfile workflow/smoke.yaml --quiet rules --cores $(CORES) $(ARGS)
+	@$(BIN)/python -m tools.closing_message --root .smoke
 
 notebooks: setup ## every exhibit as an executed notebook in results/notebooks/
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) notebooks
@@ -49,25 +49,25 @@ check: setup ## formatting and lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint
 
 readme: setup ## refresh the results in README.md from results/reference/
-	@$(BIN)/python workflow/scripts/readme.py
+	@$(BIN)/python -m tools.readme
 
 reference: setup ## copy this run's summaries, tables and pictures into results/reference/
-	@$(BIN)/python workflow/scripts/reference.py
+	@$(BIN)/python -m tools.reference
 
 figures: setup ## every exhibit from the shipped runs in results/reference/, without training, into .redrawn/
-	@$(BIN)/python workflow/scripts/redraw.py
+	@$(BIN)/python -m tools.redraw
 
 compare: setup ## are this run's results those of results/reference/, up to what seeds explain?
-	@$(BIN)/python workflow/scripts/compare.py
+	@$(BIN)/python -m tools.compare
 
 artifact: setup ## one archive of source, lock file, results and descriptions that checks itself, into dist/
-	@$(BIN)/python workflow/scripts/artifact.py
+	@$(BIN)/python -m tools.artifact
 
 gpu-bundle: setup ## .bundle/, one folder from which a GPU machine without a network trains what is left
-	@$(BIN)/python workflow/scripts/bundle.py --python $(NODE_PYTHON) --platform $(NODE_PLATFORM) --has $(NODE_HAS) $(ARGS)
+	@$(BIN)/python -m tools.offline_gpu.bundle --python $(NODE_PYTHON) --platform $(NODE_PLATFORM) --has $(NODE_HAS) $(ARGS)
 
 gpu-import: setup ## take what came back as done: make gpu-import FOLDER=...
-	@$(BIN)/python workflow/scripts/import_runs.py $(FOLDER)
+	@$(BIN)/python -m tools.offline_gpu.import_runs $(FOLDER)
 
 fuzz: setup ## thousands of broken files, command lines and random networks
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/fuzz

@@ -51,12 +51,5 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/exhibits.smk"
-
-
-if TOGETHER:
-
-    include: "workflow/rules/together.smk"
-
-
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/checks.smk"

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from sibp.core import messages
+from sibp.experiments import drawing
 
 
 class SpecError(ValueError):
@@ -195,7 +196,9 @@ class Bench(Strict):
 class Experiment(Strict):
     """One exhibit: it trains methods, or is drawn from the `runs` of others, or trains nothing (`methods: {}`).
 
-    `bench` names measurements of what steps cost; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set
+    `figure` or `table` says what it shows; `notebook` says which of both workflow/notebooks/<id>.py computes. What has none of the three is
+    trained for others. None of them is part of a run's settings. `bench`
+    names measurements of what steps cost; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set
     by `specs.resolve`.
     """
 
@@ -213,6 +216,19 @@ class Experiment(Strict):
     first_seed: Count = 0
     methods: dict[str, Method] = {}
     bench: dict[str, Bench] = {}
+    figure: Annotated[drawing.Figure | None, Field(exclude=True)] = None
+    table: Annotated[drawing.Table | None, Field(exclude=True)] = None
+    notebook: Annotated[Literal["figure", "table"] | None, Field(exclude=True)] = None
+
+    @model_validator(mode="after")
+    def _shows_one_thing(self) -> Self:
+        shown = [key for key in ("figure", "table", "notebook") if getattr(self, key) is not None]
+        if len(shown) > 1:
+            raise ValueError(f"got {' and '.join(shown)}, need at most one of figure, table, notebook")
+        if self.figure and self.methods:
+            if unknown := [label for label in self.figure.lines if label not in self.methods]:
+                raise ValueError(f"figure.lines: {messages.need(unknown[0], self.methods)}")
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -271,9 +287,13 @@ class Limits(Strict):
 
 
 class Scale(Strict):
-    """How much of the papers' settings is run; `experiments` is merged over an experiment after the limits."""
+    """How much of the papers' settings is run; `experiments` is merged over an experiment after the limits.
+
+    `job` is what the workflow trains in one process.
+    """
 
     name: str
+    job: Literal["label", "experiment"] = "label"
     data: Literal["real", "generated"] = "real"
     limits: Limits = Limits()
     experiments: dict[str, dict[str, JsonValue]] = {}

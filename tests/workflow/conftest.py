@@ -1,4 +1,4 @@
-"""A copy of the repository to run Snakemake in, and the workflow's scripts and notebook helpers as modules."""
+"""A copy of the repository to run Snakemake in, and what its experiment files say."""
 
 import os
 import shutil
@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "sibp", "workflow", "envs", "profiles", "paper/report.typ", "docs/deviations.md", "CITATION.cff")
-sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "workflow/notebooks")]
+PARTS = ("Snakefile", "sibp", "workflow", "tools", "envs", "profiles", "paper/report.typ", "docs/deviations.md", "CITATION.cff")
+EXPERIMENTS = {
+    file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in (ROOT / "workflow/experiments").glob("*.yaml")
+}
+EXHIBITS = sorted(name for name, content in EXPERIMENTS.items() if content.keys() & {"figure", "table", "notebook"})
+FIGURES = {name for name in EXHIBITS if "figure" in (*EXPERIMENTS[name], EXPERIMENTS[name].get("notebook"))}
 
 
 def copy_repository(folder: Path) -> Path:

@@ -7,8 +7,9 @@ import sys
 import tarfile
 from pathlib import Path
 
-import artifact
 import pytest
+
+from tools import artifact
 
 
 def in_git():

@@ -10,17 +10,15 @@ import time
 import zipfile
 from pathlib import Path
 
-import crew
-import import_runs
 import numpy as np
 import pandas as pd
-import pieces
 import pytest
-from campaign import CampaignError, in_order
 
 from sibp import data
 from sibp.data import registry
 from tests.workflow.conftest import ROOT, copy_repository, jobs, run, snakemake
+from tools.offline_gpu import data_chunks, import_runs, workers
+from tools.offline_gpu.training_jobs import CampaignError, in_order
 
 HAS = ["torch", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
 WORDS = ("--config", "scale=smoke", "root=out")
@@ -42,7 +40,7 @@ def home(tmp_path_factory) -> Path:
     file.write_text(text.replace("steps: 30", "steps: 20"), encoding="utf-8")
     snakemake(folder, "out/results/runs/j-fig3/sgd-full.parquet", "--quiet", *WORDS)
     file.write_text(text, encoding="utf-8")
-    python(folder, "workflow/scripts/bundle.py", "--scale", "smoke", "--root", "out", "--has", *HAS)
+    python(folder, "-m", "tools.offline_gpu.bundle", "--scale", "smoke", "--root", "out", "--has", *HAS)
     return folder
 
 
@@ -60,7 +58,7 @@ def trained(node: Path) -> str:
 
 
 def test_what_comes_back_is_done_for_snakemake(home, node):
-    said = python(home, "workflow/scripts/import_runs.py", str(node / "back"), "--root", "out")
+    said = python(home, "-m", "tools.offline_gpu.import_runs", str(node / "back"), "--root", "out")
     assert "4 jobs are in out/results/runs, done for Snakemake at scale smoke" in said
     planned = jobs(snakemake(home, "--dry-run", "out/results/summary/j-fig3.csv", *WORDS))
     assert planned == {"summary": 1}
@@ -208,12 +206,12 @@ def job(name: str, device: str = "cuda", timed: bool = False) -> dict:
 
 
 @pytest.fixture
-def team(tmp_path, monkeypatch) -> crew.Crew:
+def team(tmp_path, monkeypatch) -> workers.Crew:
     """A crew of four cores on a machine with a GPU, whose jobs only note that they were started."""
-    team = crew.Crew(crew.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None}), time.monotonic(), [])
+    team = workers.Crew(workers.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None}), time.monotonic(), [])
     team.cores = 4
     started = iter(range(1, 100))
-    monkeypatch.setattr(crew.together, "fork", lambda command: (next(started), None))
+    monkeypatch.setattr(workers.together, "fork", lambda command: (next(started), None))
     monkeypatch.setattr(team, "command", lambda job: [job["name"]])
     return team
 
@@ -239,10 +237,10 @@ def test_jobs_are_stopped_when_the_time_is_over_and_are_then_neither_done_nor_fa
     (tmp_path / "sleeps.py").write_text(
         "import sys, time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(130)\n"
     )
-    team = crew.Crew(crew.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None}), time.monotonic(), [])
+    team = workers.Crew(workers.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None}), time.monotonic(), [])
     monkeypatch.setattr(team, "command", lambda job: [str(tmp_path / "sleeps.py")])
     begun = time.monotonic()
-    crew.work(team, [job("a"), job("b")], end=begun + 0.5)
+    workers.work(team, [job("a"), job("b")], end=begun + 0.5)
     assert not team.working and not team.failed and not team.results.done
     assert "a stopped" in capfd.readouterr().out
     assert time.monotonic() - begun < 30
@@ -262,27 +260,27 @@ def test_small_exhibits_come_first_within_a_part_and_the_jobs_of_one_stay_togeth
 @pytest.fixture
 def packed(tmp_path, monkeypatch):
     """A little data set of colour images in pieces, and its entry of the registry."""
-    monkeypatch.setattr(pieces, "RAW", 4096)
+    monkeypatch.setattr(data_chunks, "RAW", 4096)
     draw = np.random.default_rng(0)
     images, labels = draw.integers(0, 256, (8, 3, 16, 16), np.uint8), np.arange(8, dtype=np.uint8)
     arrays = {"train_images": images, "train_labels": labels, "test_images": images[:2].copy(), "test_labels": labels[:2].copy()}
     specs = {name: registry.ArraySpec(array.shape, registry.digest(array)) for name, array in arrays.items()}
     entry = registry.Entry("toy", "Toy", (), (), registry.Package("npm", "none", ".", "none"), specs)
     dataset = registry.Dataset("toy", **arrays, hashes=entry.hashes, source="drawn", classes=())
-    return entry, dataset, pieces.pack(dataset, tmp_path / "toy"), tmp_path
+    return entry, dataset, data_chunks.pack(dataset, tmp_path / "toy"), tmp_path
 
 
 def test_pieces_are_small_and_give_the_same_pixels(packed):
     entry, dataset, listed, folder = packed
     assert [name for name in listed if name.startswith("train_images")] == ["train_images.0.xz", "train_images.1.xz"]
-    read = pieces.Pieces(folder).read(entry, folder, lambda text: None)
-    assert all(np.array_equal(read[name], getattr(dataset, name)) for name in pieces.ARRAYS)
+    read = data_chunks.Pieces(folder).read(entry, folder, lambda text: None)
+    assert all(np.array_equal(read[name], getattr(dataset, name)) for name in data_chunks.ARRAYS)
 
 
 def test_pieces_that_are_there_are_not_written_again(packed):
     _, dataset, listed, folder = packed
     before = (folder / "toy/train_images.0.xz").stat().st_mtime_ns
-    assert pieces.pack(dataset, folder / "toy") == listed
+    assert data_chunks.pack(dataset, folder / "toy") == listed
     assert (folder / "toy/train_images.0.xz").stat().st_mtime_ns == before
 
 
@@ -291,7 +289,7 @@ def test_a_piece_that_is_missing_or_damaged_is_named(packed):
     piece = folder / "toy/train_images.1.xz"
     piece.write_bytes(piece.read_bytes()[:-1])
     with pytest.raises(data.DataError, match=r"train_images\.1\.xz is cut short or changed"):
-        pieces.Pieces(folder).read(entry, folder, lambda text: None)
+        data_chunks.Pieces(folder).read(entry, folder, lambda text: None)
     piece.unlink()
     with pytest.raises(data.DataError, match=r"lacks train_images\.1\.xz"):
-        pieces.Pieces(folder).read(entry, folder, lambda text: None)
+        data_chunks.Pieces(folder).read(entry, folder, lambda text: None)

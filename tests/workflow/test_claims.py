@@ -12,9 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
-import claims  # noqa: E402
-
 from tests.unit.tiny import experiment, mapping, write  # noqa: E402
+from workflow.scripts import claims  # noqa: E402
 
 CLAIMS = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))
 

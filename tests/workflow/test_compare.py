@@ -2,16 +2,15 @@
 
 import gzip
 
-import compare
 import numpy as np
-import packed
 import pandas as pd
 import pytest
-import redraw
 
 from sibp.results import records
 from sibp.training import runs
 from tests.unit.tiny import experiment
+from tools import compare, redraw, run_archive
+from workflow.figures.exhibit import Exhibit
 
 
 def summary(**changes):
@@ -82,9 +81,9 @@ def test_packed_runs_come_back(tmp_path):
     asked = experiment(methods={"sgd": {"grid": {"eta": [0.1, 0.01]}}, "sibp": {"lam": 0.3}})
     for label in asked.methods:
         runs.run(asked, label, out=tmp_path / "runs")
-    packed.pack(tmp_path / "runs", tmp_path / "packed")
+    run_archive.pack(tmp_path / "runs", tmp_path / "packed")
     assert sorted(file.name for file in (tmp_path / "packed").iterdir()) == ["tiny.json.gz", "tiny.parquet"]
-    assert packed.unpack(tmp_path / "packed", tmp_path / "back") == ["tiny"]
+    assert run_archive.unpack(tmp_path / "packed", tmp_path / "back") == ["tiny"]
     for label in asked.methods:
         rows, about = records.read_run(tmp_path / f"runs/tiny/{label}.parquet")
         back, about_back = records.read_run(tmp_path / f"back/tiny/{label}.parquet")
@@ -95,5 +94,5 @@ def test_packed_runs_come_back(tmp_path):
 
 
 def test_what_an_exhibit_is_drawn_from_is_read_from_its_file():
-    assert redraw.sources("j-table2") == {"j-table2"}
-    assert redraw.sources("j-fig2") == set()  # it trains nothing
+    assert redraw.needed(Exhibit("j-table2")) == {"j-table2"}
+    assert redraw.needed(Exhibit("j-fig2")) == set()  # it trains nothing

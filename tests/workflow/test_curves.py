@@ -2,14 +2,14 @@
 
 from types import SimpleNamespace
 
-import curvetable
 import numpy as np
 import pandas as pd
 import pytest
-import quantities
-from curves import Curves
-from layout import MISSING
 from matplotlib import pyplot as plt
+
+from workflow.figures import curve_table, quantities
+from workflow.figures.curves import Curves
+from workflow.figures.layout import MISSING
 
 
 def runs(label: str, *seeds: list[float | None], algorithm: str = "sgd", **columns: float) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def shown(table):
 def test_the_best_is_bold_the_papers_number_stands_below_and_what_was_not_run_is_no_failure():
     said = [{"label": "b", "metric": "test_accuracy", "when": "last", "value": 0.967}]
     both = lines(a=runs("a", [0.1, 0.4], [0.1, None]), b=runs("b", [0.1, 0.6], [0.1, 0.8]), c=runs("c", [None], [None]))
-    table = curvetable.table(curvetable.numbers(both, ASKED, said), ASKED, ["B is best"])
+    table = curve_table.table(curve_table.numbers(both, ASKED, said), ASKED, ["B is best"])
     assert shown(table) == [
         ["A", "", "0.4000", "not run", "never", "1 of 2"],
         ["B", "", "**0.7000 ± 0.1414**", "not run", "**1**", "2"],
@@ -101,8 +101,8 @@ def test_the_best_is_bold_the_papers_number_stands_below_and_what_was_not_run_is
 
 def test_differences_are_taken_seed_by_seed_and_are_never_bold():
     both = lines(a=runs("a", [0.1, 0.5], [0.1, 0.7]), b=runs("b", [0.1, 0.4], [0.1, 0.6]))
-    data = pd.concat([curvetable.numbers(both, ASKED), curvetable.differences(both, {"a": "b"}, ASKED)], ignore_index=True)
-    assert shown(curvetable.table(data, ASKED))[-1] == ["A \N{MINUS SIGN} B", "difference", "0.1000 ± 0.0000", "", "", "2"]
+    data = pd.concat([curve_table.numbers(both, ASKED), curve_table.differences(both, {"a": "b"}, ASKED)], ignore_index=True)
+    assert shown(curve_table.table(data, ASKED))[-1] == ["A \N{MINUS SIGN} B", "difference", "0.1000 ± 0.0000", "", "", "2"]
 
 
 # --- the figure ---------------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def imported(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
-    own = {file.stem for file in (ROOT / "workflow").rglob("*.py")} | {"sibp", "tests"}
+    own = {"sibp", "workflow", "tools", "tests"}
     return found - set(sys.stdlib_module_names) - own
 
 
@@ -53,7 +53,13 @@ def test_the_lock_names_no_address():
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("sibp", []), ("workflow", EXTRAS["workflow"]), ("tests", [*EXTRAS["workflow"], *EXTRAS["test"]])]
+    ("folder", "extras"),
+    [
+        ("sibp", []),
+        ("workflow", EXTRAS["workflow"]),
+        ("tools", EXTRAS["workflow"]),
+        ("tests", [*EXTRAS["workflow"], *EXTRAS["test"]]),
+    ],
 )
 def test_what_is_imported_is_asked_for(folder, extras):
     optional = {"torchvision"}  # data sets' own servers, and bridges to its classes: asked for by the workflow

@@ -3,17 +3,13 @@
 import json
 from pathlib import Path
 
-import choose
-import fingerprint
-import gallery
 import numpy as np
 import pandas as pd
-import provenance
 import pytest
-import summarise
-import typeset
-import where
 import yaml
+
+from tools import closing_message
+from workflow.scripts import choose, fingerprint, gallery, provenance, summarise, typeset
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,10 +124,10 @@ def test_provenance_says_what_a_job_was_and_cost():
 
 def test_the_closing_lines_name_scale_cost_and_every_place():
     jobs = pd.DataFrame([provenance.row(record()), provenance.row(record("sibp"))])
-    told = where.message(Path("out"), jobs)
+    told = closing_message.message(Path("out"), jobs)
     assert "Scale: smoke (reduced" in told and "1 experiments, 4 networks trained in 2 min on a CPU" in told
     assert all(place in told for place in ("out/paper/report.pdf", "out/figures", "out/paper/tables", "out/results/summary"))
-    assert "reduced" not in where.message(Path("out"), jobs.assign(scale="full"))
+    assert "reduced" not in closing_message.message(Path("out"), jobs.assign(scale="full"))
 
 
 def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-TOGETHER = Path(__file__).parents[2] / "workflow/scripts/together.py"
+TOGETHER = Path(__file__).parents[2] / "tools/offline_gpu/together.py"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
 

@@ -5,12 +5,13 @@
 
 # %%
 import pandas as pd
-import style
-from exhibit import Exhibit
-from layout import MISSING, Table, cell, decimal, number, spread
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
-from selection import band, choose, members
+
+from workflow.figures import style
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.hyperparameters import band, choose, members
+from workflow.figures.layout import MISSING, Table, cell, decimal, number, spread
 
 style.use()
 exhibit = Exhibit("i-fig2")

@@ -4,15 +4,15 @@
 # begins at the share that training alone has made zero. The accuracy axes are logarithmic in the share of wrong answers.
 
 # %%
-import curvetable
 import numpy as np
 import pandas as pd
-import style
-from curves import Line
-from exhibit import Exhibit
-from layout import number
 from matplotlib import pyplot as plt
-from quantities import TITLES, Quantity
+
+from workflow.figures import curve_table, style
+from workflow.figures.curves import Line
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.layout import number
+from workflow.figures.quantities import TITLES, Quantity
 
 style.use()
 exhibit = Exhibit("j-fig12")
@@ -69,8 +69,8 @@ asked = [
     Quantity("test_accuracy", "cut", f"test accuracy {at}", cut("test_accuracy")),
     Quantity("zeros_accuracy", "farthest", f"most zeros at training accuracy {number(claimed)}", farthest, missing="none"),
 ]
-data = curvetable.numbers(lines, asked)
-table = curvetable.table(data, asked, exhibit.paper["claims"])
+data = curve_table.numbers(lines, asked)
+table = curve_table.table(data, asked, exhibit.paper["claims"])
 reached = data[data["quantity"] == asked[3].head].set_index("name")["value"].groupby(level=0).max()
 alt = f"Accuracy against the share of zero weights, a line for each γ. The highest training accuracy {at}: " + ", ".join(
     f"{value:.3f} ({name})" for name, value in reached.items()

@@ -7,11 +7,12 @@
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import style
-from exhibit import Exhibit
-from layout import Table, cell
 from matplotlib import pyplot as plt
 from scipy.optimize import brentq
+
+from workflow.figures import style
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.layout import Table, cell
 
 style.use()
 exhibit = Exhibit("j-fig2")

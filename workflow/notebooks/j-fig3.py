@@ -7,11 +7,12 @@
 # %%
 import numpy as np
 import pandas as pd
-import style
-from exhibit import Exhibit
-from layout import Table, cell, decimal, number
 from matplotlib import pyplot as plt
-from selection import band, choose, members
+
+from workflow.figures import style
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.hyperparameters import band, choose, members
+from workflow.figures.layout import Table, cell, decimal, number
 
 style.use()
 exhibit = Exhibit("j-fig3")

@@ -5,10 +5,11 @@
 
 # %%
 import numpy as np
-import style
-from curves import Curves
-from exhibit import Exhibit
-from quantities import Quantity, last
+
+from workflow.figures import style
+from workflow.figures.curves import Curves
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.quantities import Quantity, last
 
 style.use()
 NORM = "first_gradient_norm"

@@ -4,10 +4,10 @@
 
 # %%
 import pandas as pd
-from exhibit import Exhibit
-from layout import Table, cell
 
 from sibp import theory
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.layout import Table, cell
 
 exhibit = Exhibit("j-table1")
 found = theory.property_matrix()

@@ -5,10 +5,10 @@
 
 # %%
 import pandas as pd
-from exhibit import Exhibit
-from layout import Table, cell
 
 from sibp import theory
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.layout import Table, cell
 
 exhibit = Exhibit("theory")
 found = theory.all_statements()

@@ -5,12 +5,13 @@
 
 # %%
 import pandas as pd
-import style
-from exhibit import Exhibit
-from layout import MISSING, Table, cell
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
+
+from workflow.figures import style
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.layout import MISSING, Table, cell
 
 style.use()
 exhibit = Exhibit("x-cost")

@@ -5,15 +5,15 @@
 # method within the seconds of SIBP's run from the same law, and SIBP within the seconds of that method's run.
 
 # %%
-import curvetable
-import style
-from curves import Line
-from exhibit import Exhibit
-from layout import Table, cell
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
-from quantities import Quantity, best, is_lost
-from selection import in_words
+
+from workflow.figures import curve_table, style
+from workflow.figures.curves import Line
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.hyperparameters import in_words
+from workflow.figures.layout import Table, cell
+from workflow.figures.quantities import Quantity, best, is_lost
 
 style.use()
 exhibit = Exhibit("x-fair")
@@ -51,7 +51,7 @@ asked = [
     Quantity(METRIC, "limit", "within SIBP's seconds", lambda rows: highest(rows, rows["limit"].iloc[0])),
     Quantity(METRIC, "rival", "SIBP within its seconds", lambda rows: rows["rival"].iloc[0], better=""),
 ]
-data = curvetable.numbers(lines, asked)
+data = curve_table.numbers(lines, asked)
 data[["net", "label"]] = data["method"].tolist()
 data["law"] = [laws["-he" if label.endswith("-he") else ""] for label in data["label"]]
 data
@@ -86,7 +86,7 @@ figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="sm
 # %% The numbers
 groups, winners = [], []
 for net, title in nets.items():
-    part = curvetable.table(data[data["net"] == net], asked)
+    part = curve_table.table(data[data["net"] == net], asked)
     groups.append([[cell("" if i else title), *line] for i, line in enumerate(part.groups[0])])
     first = data[(data["net"] == net) & (data["quantity"] == asked[0].head)].dropna(subset="value")
     winner = first.loc[first["value"].idxmax()]

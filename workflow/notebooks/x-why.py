@@ -5,8 +5,9 @@
 
 # %%
 import pandas as pd
-from exhibit import Exhibit
-from layout import Table, cell, decimal, number
+
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.layout import Table, cell, decimal, number
 
 exhibit, paper = Exhibit("x-why"), Exhibit("a-table1").paper
 METRICS = paper["metrics"]

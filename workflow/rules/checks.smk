@@ -10,4 +10,4 @@ rule provenance:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python {input.script:q} {input.records:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.scripts.provenance {input.records:q} --output {output:q} > {log:q} 2>&1"

@@ -8,9 +8,9 @@ import sys
 
 from snakemake.utils import update_config
 
-sys.path[:0] = [workflow.basedir, str(Path(workflow.basedir) / "workflow/scripts")]
-import fingerprint
+sys.path.insert(0, str(workflow.basedir))
 from sibp.experiments import schema, yaml_file
+from workflow.scripts import fingerprint
 
 # the Python that runs Snakemake also runs the jobs; an environment that a rule activates still comes first
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -29,7 +29,10 @@ def has_cuda():
     asked = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
     fault = asked.stdout or (asked.stderr.strip().splitlines() or ["cannot be imported"])[-1] * bool(asked.returncode)
     if fault:
-        print(f"sibp: there is a GPU, but {fault}: going on without; --config device=cpu says the same without asking", file=sys.stderr)
+        print(
+            f"sibp: there is a GPU, but {fault}: going on without; --config device=cpu says the same without asking",
+            file=sys.stderr,
+        )
     return not fault
 
 
@@ -75,7 +78,7 @@ if str(config["scale"]).endswith(".yaml"):  # a scale of one's own
 else:
     SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
     SCALE_OPTION, SCALE_FILE = SCALE, load(WORKFLOW / "scales" / f"{SCALE}.yaml")
-TOGETHER = one_of("jobs", ["apart", "together"]) == "together" and sys.platform == "linux"  # by forks, not safe elsewhere
+JOB = {"auto": SCALE_FILE.get("job", "label")}.get(one_of("job", ["auto", "label", "experiment"]), config["job"])
 REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
 CHOSEN = load(WORKFLOW / "selection/chosen.yaml")  # what `selected` stands for in an experiment file
 SEARCHES = [name for name in yaml_file.names(WORKFLOW / "selection") if name != "chosen"]
@@ -85,13 +88,10 @@ FILES = [
 ]
 EXPERIMENTS = {path.stem: at_scale(load_experiment(path), SCALE_FILE) for path in FILES}
 config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
-EXHIBITS = [name for name in EXPERIMENTS if (WORKFLOW / "notebooks" / f"{name}.py").exists()]
-FIGURES = [name for name in EXHIBITS if "-fig" in name or name in ("x-fair", "x-cost")]
+EXHIBITS = [name for name, content in EXPERIMENTS.items() if content.keys() & {"figure", "table", "notebook"}]
+FIGURES = [name for name in EXHIBITS if "figure" in (*EXPERIMENTS[name], EXPERIMENTS[name].get("notebook"))]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
-
-
-MODULES = sorted(path.stem for path in (WORKFLOW / "notebooks").glob("*.py") if path.stem.isidentifier())
-SHARED = ["workflow/papers.yaml", *(f"workflow/notebooks/{name}.py" for name in MODULES if name not in EXPERIMENTS)]
+DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("*.py")))]
 
 
 def sources(exhibit):
@@ -129,15 +129,16 @@ def code(exhibit, label):
     return fingerprint.of_method(method(exhibit, label).get("method", label), Path(workflow.basedir) / "sibp")
 
 
+def is_timed(exhibit):
+    """Tell whether any of an experiment's labels counts its seconds."""
+    trainings = [EXPERIMENTS[exhibit]["training"] | (method(exhibit, label).get("training") or {}) for label in labels(exhibit)]
+    return any(training.get("mode") == "timed" for training in trainings)
+
+
 def training_data(exhibit):
     experiment = EXPERIMENTS[exhibit]
     name = experiment["data"]["name"]
     return [] if experiment["generated"] or name not in REAL else [f"<results>/data/{name}.json"]
-
-
-def is_timed(exhibit, label):
-    training = EXPERIMENTS[exhibit]["training"] | method(exhibit, label).get("training", {})
-    return training.get("mode") == "timed"
 
 
 def runs(exhibit, suffix):
@@ -160,6 +161,15 @@ def bench_options(exhibit, label):
     return [*numbers, *(["--quick"] if asked.get("quick") else []), *cases, "--scale", SCALE]
 
 
+def drawn_from(exhibit):
+    """Return all that an exhibit's numbers and looks come from."""
+    notebook = f"workflow/notebooks/{exhibit}.py"
+    files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(sources(exhibit))]
+    files += [notebook] if "notebook" in EXPERIMENTS[exhibit] else []
+    numbers = [*runs(exhibit, "parquet"), *runs(exhibit, "json"), *costs(exhibit), *summaries(exhibit)]
+    return [*numbers, *map(local, [*files, *DRAWING])]
+
+
 def summaries(exhibit):
     return [f"<results>/summary/{source}.csv" for source in sources(exhibit) if labels(source)]
 
@@ -176,9 +186,13 @@ def figures(exhibit):
     return [f"<paper>/figures/{exhibit}.pdf", f"<figures>/{exhibit}.png", picture]
 
 
+def place(exhibit):
+    """Return where an exhibit stands in the papers."""
+    paper = EXPERIMENTS[exhibit].get("paper")
+    return f"{paper['source']}, {paper['exhibit']}" if paper else "beyond the papers"
+
+
 def in_report(path, exhibit, category):
     """Mark a file for `snakemake --report`, with its caption and labels."""
-    paper = EXPERIMENTS[exhibit].get("paper")
-    place = f"{paper['source']}, {paper['exhibit']}" if paper else "beyond the papers"
-    labels = {"exhibit": exhibit, "paper": place, "scale": SCALE}
-    return report(path, caption=f"../report/{exhibit}.rst", category=category, labels=labels)
+    labels = {"exhibit": exhibit, "paper": place(exhibit), "scale": SCALE}
+    return report(path, caption="../report/exhibit.rst", category=category, labels=labels)

@@ -1,41 +1,35 @@
 # One rule for each exhibit, named by its id, so that `snakemake j-table2` makes just that one.
-for exhibit in [] if TOGETHER else EXHIBITS:
+for exhibit in EXHIBITS:
 
     rule:
         name:
             exhibit
         input:
-            runs=runs(exhibit, "parquet"),
-            records=runs(exhibit, "json"),
-            costs=costs(exhibit),
-            summary=summaries(exhibit),
-            notebook=local(f"workflow/notebooks/{exhibit}.py"),
-            shared=local(SHARED),
+            drawn_from(exhibit),
+            script=local("workflow/scripts/draw.py"),
         output:
             *tables(exhibit),
             *figures(exhibit),
             "<paper>/exhibits/" f"{exhibit}.json",
         log:
             "<logs>/exhibits/" f"{exhibit}.log",
+        priority: 1
         conda:
             "../../envs/environment.yaml"
         params:
+            exhibit=exhibit,
+            title=EXPERIMENTS[exhibit]["title"],
+            place=place(exhibit),
             root=config["root"],
         shell:
-            "SIBP_ROOT={params.root:q} MPLBACKEND=agg python {input.notebook:q} > {log:q} 2>&1"
+            "python -m workflow.scripts.draw {params.exhibit:q} --root {params.root:q} > {log:q} 2>&1"
 
 
 rule notebook:
     """An exhibit as an executed notebook."""
     input:
-        lambda wildcards: [
-            *runs(wildcards.exhibit, "parquet"),
-            *runs(wildcards.exhibit, "json"),
-            *costs(wildcards.exhibit),
-            *summaries(wildcards.exhibit),
-        ],
-        local(SHARED),
-        notebook=local("workflow/notebooks/{exhibit}.py"),
+        lambda wildcards: drawn_from(wildcards.exhibit),
+        script=local("workflow/scripts/notebook.py"),
     output:
         "<results>/notebooks/{exhibit}.ipynb",
     log:
@@ -45,8 +39,7 @@ rule notebook:
     params:
         root=config["root"],
     shell:
-        "SIBP_ROOT={params.root:q} jupytext --to ipynb --set-kernel python3 --execute --run-path workflow/notebooks"
-        " --output {output:q} {input.notebook:q} > {log:q} 2>&1"
+        "python -m workflow.scripts.notebook {wildcards.exhibit:q} --root {params.root:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule notebooks:

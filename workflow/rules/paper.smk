@@ -19,7 +19,7 @@ rule report:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python {input.script:q} {input.source:q} {output:q} --provenance {input.provenance:q} --claims {input.claims:q}"
+        "python -m workflow.scripts.typeset {input.source:q} {output:q} --provenance {input.provenance:q} --claims {input.claims:q}"
         " --deviations {input.deviations:q} --citation {input.citation:q} --exhibits {input.exhibits:q} > {log:q} 2>&1"
 
 
@@ -36,7 +36,7 @@ rule gallery:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python {input.script:q} {input.exhibits:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.scripts.gallery {input.exhibits:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule claims:
@@ -60,5 +60,5 @@ rule claims:
         results=lambda wildcards, output: Path(output.table).parent,
         tables=lambda wildcards, output: Path(output.page).parent / "tables",
     shell:
-        "python {input.script:q} {params.results:q} --tables {params.tables:q} --claims {input.claims:q} --output {output.page:q}"
+        "python -m workflow.scripts.claims {params.results:q} --tables {params.tables:q} --claims {input.claims:q} --output {output.page:q}"
         " --json {output.table:q} > {log:q} 2>&1"

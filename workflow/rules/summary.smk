@@ -7,7 +7,8 @@ rule summary:
         "<results>/summary/{exhibit}.csv",
     log:
         "<logs>/summary/{exhibit}.log",
+    priority: 1
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python {input.script:q} {input.runs:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.scripts.summarise {input.runs:q} --output {output:q} > {log:q} 2>&1"

@@ -1,29 +1,54 @@
-rule train:
-    """All members (seeds and hyper-parameters) of one method of one exhibit."""
-    input:
-        data=lambda wildcards: training_data(wildcards.exhibit),
-    output:
-        table="<results>/runs/{exhibit}/{label}.parquet",
-        record="<results>/runs/{exhibit}/{label}.json",
-    log:
-        "<logs>/train/{exhibit}/{label}.log",
-    conda:
-        "../../envs/environment.yaml"
-    # A timed run wants the machine to itself. Every run computes with one thread: its seconds then mean the same on machines with other
-    # numbers of cores, and processes with several threads each would crawl beside each other.
-    threads: lambda wildcards: workflow.cores if is_timed(wildcards.exhibit, wildcards.label) else 1
-    resources:
-        gpu=int(DEVICE == "cuda"),
-        device=DEVICE,
-    params:
-        scale=SCALE_OPTION,
-        settings=lambda wildcards: settings(wildcards.exhibit, wildcards.label),
-        code=lambda wildcards: code(wildcards.exhibit, wildcards.label),
-        experiment=lambda wildcards: experiment_file(wildcards.exhibit),
-        out=lambda wildcards, output: Path(output[0]).parent.parent,
-    shell:
-        "python -m sibp run {params.experiment:q} --method {wildcards.label:q} --scale {params.scale:q} --device {resources.device}"
-        " --threads 1 --out {params.out:q} > {log:q} 2>&1"
+# What one process trains. Where training takes longer than starting Python, one label: an edit then reruns no more than it changes, and a
+# cluster shares an experiment. Where it does not, all labels of an experiment. The scale says which (`job`).
+TRAINABLE = [exhibit for exhibit in EXPERIMENTS if labels(exhibit)]
+if JOB == "experiment":
+    TRAIN = {f"train_{exhibit}": ([exhibit], labels(exhibit)) for exhibit in TRAINABLE}
+else:
+    TIMED = [exhibit for exhibit in TRAINABLE if is_timed(exhibit)]
+    TRAIN = {
+        "train": ([exhibit for exhibit in TRAINABLE if exhibit not in TIMED], ["{label}"]),
+        "train_timed": (TIMED, ["{label}"]),
+    }
+
+
+def trained_by(wildcards):
+    """Return the labels that a training job trains."""
+    return [wildcards.label] if JOB == "label" else labels(wildcards.exhibit)
+
+
+# A timed job has the machine to itself, so these come last, one after another. Every job computes with one thread: its seconds then mean
+# the same on machines with other numbers of cores, and processes with several threads each would crawl beside each other.
+for name, (exhibits, files) in TRAIN.items():
+
+    rule:
+        name:
+            name
+        input:
+            data=lambda wildcards: training_data(wildcards.exhibit),
+        output:
+            tables=[f"<results>/runs/{{exhibit}}/{file}.parquet" for file in files],
+            records=[f"<results>/runs/{{exhibit}}/{file}.json" for file in files],
+        log:
+            "<logs>/train/{exhibit}/{label}.log" if JOB == "label" else "<logs>/train/{exhibit}.log",
+        wildcard_constraints:
+            exhibit="|".join(exhibits) or "none",
+        priority: 0 if any(map(is_timed, exhibits)) else 2
+        conda:
+            "../../envs/environment.yaml"
+        threads: workflow.cores if any(map(is_timed, exhibits)) else 1
+        resources:
+            gpu=int(DEVICE == "cuda"),
+            device=DEVICE,
+        params:
+            scale=SCALE_OPTION,
+            settings=lambda wildcards: [settings(wildcards.exhibit, label) for label in trained_by(wildcards)],
+            code=lambda wildcards: [code(wildcards.exhibit, label) for label in trained_by(wildcards)],
+            experiment=lambda wildcards: experiment_file(wildcards.exhibit),
+            method=lambda wildcards: f"--method {wildcards.label}" if JOB == "label" else "",
+            out=lambda wildcards, output: Path(output[0]).parent.parent,
+        shell:
+            "python -m sibp run {params.experiment:q} {params.method} --scale {params.scale:q} --device {resources.device}"
+            " --threads 1 --out {params.out:q} > {log:q} 2>&1"
 
 
 rule cost:
@@ -34,7 +59,7 @@ rule cost:
         "<logs>/costs/{exhibit}/{label}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: lambda wildcards: workflow.cores
+    threads: workflow.cores
     resources:
         gpu=int(DEVICE == "cuda"),
         device=DEVICE,
@@ -60,4 +85,4 @@ rule selection:
     params:
         folders=lambda wildcards, input: sorted({str(Path(file).parent) for file in input.records}),
     shell:
-        "python {input.script:q} {params.folders:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.scripts.choose {params.folders:q} --output {output:q} > {log:q} 2>&1"

@@ -1,6 +1,6 @@
 """Choose a search's best point for each of its labels: what `selected` in an experiment file stands for.
 
-    python workflow/scripts/choose.py results/runs/deep-1 results/runs/lenet ... --output results/selection.yaml
+    python -m workflow.scripts.choose results/runs/deep-1 results/runs/lenet ... --output results/selection.yaml
 
 A folder holds one run for each label of a search. The rule: the point with the best validation accuracy after the last epoch, averaged
 over the seeds, among the points whose seeds diverged least often; on a tie the lower validation loss (added when a first search had shown
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from files import write
+
+from workflow.scripts.files import write
 
 
 def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:

@@ -1,6 +1,6 @@
 """Hold the runs against workflow/claims.yaml: a verdict on every claim of the papers, by criteria written down before the runs.
 
-    python workflow/scripts/claims.py RESULTS --tables paper/tables --claims workflow/claims.yaml --output paper/claims.md
+    python -m workflow.scripts.claims RESULTS --tables paper/tables --claims workflow/claims.yaml --output paper/claims.md
         --json results/claims.json
 
 RESULTS is the folder with runs/. A claim has one or more tests. A test takes a quantity, one number for each seed, and asks whether it is
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from files import write
 from scipy import stats
 
 from sibp.experiments import specs
+from workflow.scripts.files import write
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
 SIZE = ("epochs", "steps", "batch_size", "max_seconds")  # of a training, beside its data and network

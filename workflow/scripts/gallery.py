@@ -1,4 +1,4 @@
-"""A page that shows all exhibits: python gallery.py EXHIBIT.json... --output figures/README.md"""
+"""A page that shows all exhibits: python -m workflow.scripts.gallery EXHIBIT.json... --output figures/README.md"""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import files
+from workflow.scripts import files
 
 
 def page(exhibits: list[dict[str, Any]], tables: Path, output: Path) -> str:

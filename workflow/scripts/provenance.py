@@ -1,12 +1,16 @@
-"""What ran where, from which commit, at what cost, a row a training job: python provenance.py RUN.json... --output FILE.csv"""
+"""What ran where, from which commit, at what cost, a row a training job.
+
+python -m workflow.scripts.provenance RUN.json... --output FILE.csv
+"""
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-import files
 import pandas as pd
+
+from workflow.scripts import files
 
 
 def row(record: dict[str, Any]) -> dict[str, Any]:

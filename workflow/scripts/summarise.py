@@ -1,4 +1,4 @@
-"""Aggregate the seeds of one exhibit's runs: python workflow/scripts/summarise.py RUN.parquet... --output SUMMARY.csv
+"""Aggregate the seeds of one exhibit's runs: python -m workflow.scripts.summarise RUN.parquet... --output SUMMARY.csv
 
 One row per method, setting of its hyper-parameters, and evaluation. `members` were trained, `n` of them are averaged; a member
 counts as `diverged` from the evaluation that found it so, and its metrics then leave the mean. `averaged` says over whom: all, the
@@ -9,10 +9,11 @@ For each metric: mean, standard deviation (ddof 1), and the 95 % interval of the
 import argparse
 from pathlib import Path
 
-import files
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
+
+from workflow.scripts import files
 
 FRONT = ["exhibit", "method", "algorithm"]
 POINT = ["epoch", "step", "samples"]

@@ -1,6 +1,6 @@
 """Typeset the report, whose numbers all come from files.
 
-typeset.py report.typ report.pdf --provenance CSV --claims JSON --deviations MD --citation CFF --exhibits JSON...
+python -m workflow.scripts.typeset report.typ report.pdf --provenance CSV --claims JSON --deviations MD --citation CFF --exhibits JSON...
 """
 
 import argparse

@@ -1,0 +1,119 @@
+"""The workflow's training jobs, for those who run them elsewhere: which are left, what each is, and what makes it the same job."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sibp import doctor
+from sibp.experiments import specs
+from sibp.experiments.schema import Experiment
+from sibp.nets import papers
+from sibp.training import ensembles
+from sibp.training.trainer import total_steps
+from workflow.scripts import fingerprint
+
+ALONE = ["-m", "tools.single_instance", sys.executable, "-m", "snakemake", "--cores", "1"]
+PARTS = ("J", "A", "I", "P", "extra", "search")  # in the order in which they run
+NEVER = 1e9  # seconds; JSON knows no infinity
+LAUNCH = 1e7  # a launch takes about as long as so many floating-point operations
+DECISIVE = ("id", "data", "network", "loss", "training", "seeds", "first_seed", "scale")  # beside a label's own settings
+
+
+class CampaignError(RuntimeError):
+    """Something is wrong with a bundle or with what came back; the message is one line."""
+
+
+def snakemake(*words: str, scale: str, root: str) -> str:
+    """Run Snakemake in this folder on jobs one by one, and return what it prints on standard output.
+
+    Raises:
+        CampaignError: with its last line, if it fails.
+    """
+    command = [sys.executable, *ALONE, *words, "--config", f"scale={scale}", f"root={root}", "jobs=apart"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise CampaignError(f"snakemake {' '.join(words)[:60]}: {said[-1] if said else 'failed'}")
+    return done.stdout
+
+
+def pending(scale: str, root: str) -> dict[tuple[str, str], bool]:
+    """Return for each training job, by exhibit and label, whether Snakemake would run it."""
+    told = snakemake("--summary", "--nolock", "all", "selection", scale=scale, root=root)
+    jobs: dict[tuple[str, str], bool] = {}
+    for line in told.splitlines():
+        file, _, rule, *_, plan = line.split("\t") if line.count("\t") > 2 else ("", "", "", "")
+        if rule == "train":
+            name = Path(file).parent.name, Path(file).stem
+            jobs[name] = jobs.get(name, False) or plan != "no update"
+    return jobs
+
+
+def experiment(name: str, scale: str) -> tuple[Path, Experiment]:
+    """Return an experiment's file and the experiment as it runs at a scale.
+
+    Raises:
+        SpecError: if there is no such experiment, or its file is wrong.
+    """
+    places = [Path(f"workflow/{kind}/{name}.yaml") for kind in ("experiments", "selection")]
+    path = next((place for place in places if place.is_file()), places[0])
+    return path, specs.resolve(specs.load_experiment(path), specs.load_scale(scale))
+
+
+def code(experiment: Experiment, label: str) -> str:
+    """Return the fingerprint of the code that a label's training runs, as the rule `train` has it."""
+    return fingerprint.of_method(experiment.algorithm(label), Path("sibp"))
+
+
+def decisive(settings: dict[str, Any], label: str) -> dict[str, Any]:
+    """Return those of a record's settings that decide a label's training: not titles, notes or other labels."""
+    return {key: settings.get(key) for key in DECISIVE} | {"method": settings["methods"].get(label)}
+
+
+def digest(settings: dict[str, Any], label: str) -> str:
+    """Return the SHA-256, in hex, of `decisive`."""
+    return hashlib.sha256(json.dumps(decisive(settings, label), sort_keys=True).encode()).hexdigest()
+
+
+def settings(experiment: Experiment) -> dict[str, Any]:
+    """Return an experiment's settings as its records hold them."""
+    return experiment.model_dump(mode="json", exclude_none=True)
+
+
+def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
+    """Return what a machine needs to know of a job: what to run, about how much work it is, and which settings and code it stands for."""
+    training, algorithm = experiment.training_of(label), experiment.algorithm(label)
+    network = papers.build(**experiment.network_of(label).settings())
+    options = [member.options for member in specs.members(experiment, label)]
+    groups = ensembles.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble)
+    batch = experiment.data.train if training.batch_size == "full" else training.batch_size
+    work = doctor.cost(experiment, label)
+    paper = experiment.paper.source if experiment.paper else "extra"
+    return {
+        "name": f"{experiment.id}/{label}",
+        "part": "search" if path.parent.name == "selection" else paper,
+        "file": path.as_posix(),
+        "data": None if experiment.data.generated or experiment.data.name == "chain" else experiment.data.name,
+        "timed": training.mode == "timed",
+        "cpu": training.device == "cpu",
+        "members": len(options),
+        "steps": total_steps(training, experiment.data.train),
+        "flops": work.flops,
+        "launches": work.launches,
+        "limit": min(work.limit, NEVER),
+        "bytes": max(map(len, groups)) * ensembles.bytes_per_member(network, batch),
+        "settings": digest(settings(experiment), label),
+        "code": code(experiment, label),
+    }
+
+
+def in_order(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return jobs part by part, an exhibit's jobs together, small exhibits first: the more are whole when time is over."""
+    work: dict[str, float] = {}
+    for one in jobs:
+        exhibit = one["name"].partition("/")[0]
+        work[exhibit] = work.get(exhibit, 0.0) + one["flops"] + LAUNCH * one["launches"]
+    return sorted(jobs, key=lambda one: (PARTS.index(one["part"]), work[one["name"].partition("/")[0]], one["name"]))

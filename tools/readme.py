@@ -1,0 +1,129 @@
+"""Refresh the parts of README.md and the documentation that a machine writes: python -m tools.readme [--check]
+
+A part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. All its numbers come from results/reference/, which
+`make reference` fills; with --check nothing is written, and the exit code is 1 if a part is not what the script would write.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from workflow.scripts import files
+from workflow.scripts.claims import counted
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ("j-fig10", "j-fig6", "j-fig4", "j-fig8", "i-fig2", "j-fig3")  # the first of these that was made
+TABLES = ("a-table1", "j-table2")
+EMPTY = "No run's results are kept in the repository yet; after `make`, `make reference readme` puts them here."
+
+
+class Reference:
+    """The kept results: what each exhibit is, what each experiment cost, and the verdicts."""
+
+    def __init__(self, folder: Path, experiments: Path) -> None:
+        self.folder = folder
+        self.experiments = experiments
+        self.jobs = pd.read_csv(folder / "provenance.csv", dtype={"commit": str})
+        pages = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "exhibits").glob("*.json"))]
+        self.exhibits: dict[str, dict[str, Any]] = {page["id"]: page for page in pages}
+
+    def sources(self, exhibit: str) -> list[str]:
+        """Return the experiments whose runs an exhibit is drawn from."""
+        named = yaml.safe_load((self.experiments / f"{exhibit}.yaml").read_text(encoding="utf-8")).get("runs", exhibit)
+        return [named] if isinstance(named, str) else named
+
+    def stamp(self) -> str:
+        """Return by what, where and from which commit the results were made."""
+        jobs = self.jobs
+        commits = [str(commit)[:8] for commit in jobs["commit"].dropna().unique()]
+        return (
+            f"Scale **{_distinct(jobs['scale'])}**: {jobs['exhibit'].nunique()} experiments, {jobs['members'].sum()} networks, "
+            f"{duration(jobs['total_seconds'].sum())} on {_distinct(jobs['device'])}, commit {', '.join(commits) or 'unknown'}."
+        )
+
+
+def results(reference: Reference) -> str:
+    """Return the stamp, one picture, the count of verdicts and one table."""
+    folder, made = "results/reference/{}/{}", reference.exhibits
+    parts = [reference.stamp()]
+    if picture := next((name for name in PICTURES if name in made and made[name]["figure"]), None):
+        path = folder.format("figures", f"{picture}.png")
+        parts.append(f"![{made[picture]['title']}]({path})\n\n*{made[picture]['title']}.* {made[picture]['caption']}")
+    if (claims := reference.folder / "claims.json").is_file():
+        page = "[Criterion, numbers and command of each](results/reference/claims.md)"
+        parts.append(f"**The papers' claims.** {counted(json.loads(claims.read_text(encoding='utf-8')))} {page}.")
+    if table := next((name for name in TABLES if name in made), None):
+        parts.append((reference.folder / "tables" / f"{table}.md").read_text(encoding="utf-8").strip())
+    return "\n\n".join(parts)
+
+
+def cost(reference: Reference) -> str:
+    """Return a line for each exhibit: command, networks, time and a link."""
+    note = "Training is without data, start-up and evaluation. Exhibits drawn from the same runs share them."
+    lines = [f"{reference.stamp()} {note}", ""]
+    lines += ["| exhibit | in the paper | alone | networks | training | in all |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, page in reference.exhibits.items():
+        jobs = reference.jobs[reference.jobs["exhibit"].isin(reference.sources(name))]
+        times = [duration(jobs[key].sum()) if len(jobs) else "" for key in ("train_seconds", "total_seconds")]
+        cells = [f"[{page['title']}](results/reference/tables/{name}.md)", page["paper"], f"`snakemake --cores all {name}`"]
+        lines.append(f"| {' | '.join([*cells, str(jobs['members'].sum() or ''), *times])} |")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its natural unit."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+PAGES = {"README.md": {"results": results, "cost": cost}}
+
+
+def refreshed(page: str, text: str, reference: Reference | None) -> str:
+    """Return a page's text with each part as it should be.
+
+    Raises:
+        SystemExit: if a part's markers are not there exactly once.
+    """
+    for name, write in PAGES[page].items():
+        pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
+        content = write(reference) if reference else EMPTY
+        text, found = re.subn(pattern, lambda match, new=content: f"{match[1]}{new}\n{match[2]}", text, flags=re.DOTALL)
+        if found != 1:
+            raise SystemExit(f"{page}: got {found} parts between <!-- {name}:begin --> and <!-- {name}:end -->, need 1")
+    return text
+
+
+def kept(folder: Path, experiments: Path) -> Reference | None:
+    """Return the kept results, or None where there are none."""
+    return Reference(folder, experiments) if (folder / "provenance.csv").is_file() else None
+
+
+def _distinct(values: pd.Series) -> str:
+    return ", ".join(map(str, dict.fromkeys(values)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
+    check = parser.parse_args().check
+    reference = kept(ROOT / "results/reference", ROOT / "workflow/experiments")
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        new = refreshed(page, text, reference)
+        if check and new != text:
+            sys.exit(f"{page}: not in step with results/reference: run `make readme`")
+        if not check and new != text:
+            files.write(ROOT / page, new)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Keep a finished run's results in the repository, where README.md and readers without a GPU find them.
+
+    python -m tools.reference [--root FOLDER] [--to results/reference]
+
+Copies tables (Markdown, CSV), pictures (PNG), the exhibits' facts, verdicts and provenance as they are, and the summaries over the
+seeds and all runs compressed: `make figures` draws from them. What was there before is replaced whole. No rule of the workflow
+writes or reads the folder.
+"""
+
+import argparse
+import gzip
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from tools import run_archive
+
+LIMIT = 5_000_000  # bytes; git keeps every version for ever
+KEPT = {
+    "tables": ("paper/tables/*.md", "paper/tables/*.csv"),
+    "figures": ("figures/*.png",),
+    "exhibits": ("paper/exhibits/*.json",),
+    "summary": ("results/summary/*.csv",),
+    ".": ("results/provenance.csv", "results/claims.json", "paper/claims.md"),
+}
+
+
+def collect(root: Path, folder: Path) -> None:
+    """Copy a run's files from `root` into an empty folder."""
+    for place, patterns in KEPT.items():
+        for source in sorted(file for pattern in patterns for file in root.glob(pattern)):
+            target = folder / place / source.name
+            target.parent.mkdir(exist_ok=True)
+            if place == "summary":  # thousands of rows; without a time stamp equal numbers are equal files
+                target.with_name(f"{source.name}.gz").write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+            else:
+                shutil.copyfile(source, target)
+    run_archive.pack(root / "results/runs", folder / "runs")
+    if (root / "results/costs").is_dir():
+        shutil.copytree(root / "results/costs", folder / "costs")
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file, largest first."""
+    found = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def keep(root: Path, to: Path) -> str:
+    """Replace `to` by the results under `root` and return what was done, in words.
+
+    Raises:
+        SystemExit: if the run is not finished or its results are too large; `to` is then as it was.
+    """
+    if not (root / "results/provenance.csv").is_file():
+        raise SystemExit(f"reference: {root / 'results/provenance.csv'} is missing: the run is not finished, need `make` first")
+    jobs = pd.read_csv(root / "results/provenance.csv")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".reference-") as name:
+        fresh = Path(name) / "fresh"
+        fresh.mkdir()
+        collect(root, fresh)
+        found = sizes(fresh)
+        if (total := sum(found.values())) > LIMIT:
+            largest = ", ".join(f"{file} {size / 1e6:.1f} MB" for file, size in list(found.items())[:3])
+            raise SystemExit(f"reference: {total / 1e6:.1f} MB, need at most {LIMIT / 1e6:.0f} MB; the largest are {largest}")
+        if to.exists():
+            to.rename(Path(name) / "before")
+        fresh.rename(to)
+    dirty = int((jobs["dirty"].astype(str) == "True").sum())
+    note = f"; {dirty} of {len(jobs)} jobs ran from a checkout with changes" if dirty else ""
+    return f"{to}: {len(found)} files, {total / 1e6:.1f} MB, scale {', '.join(jobs['scale'].unique())}{note}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--to", type=Path, default=Path("results/reference"))
+    arguments = parser.parse_args()
+    print(keep(arguments.root, arguments.to), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

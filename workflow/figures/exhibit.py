@@ -1,0 +1,223 @@
+"""What every notebook of an exhibit needs: its settings, the papers' values, our runs and their summary, and one call that saves.
+
+    exhibit = Exhibit("j-table2")
+    exhibit.summary       one row per setting and evaluation, over the seeds
+    exhibit.save(caption="...", table=table, data=frame, figure=None)
+
+Paths lie below the repository, or below the folder that SIBP_ROOT names.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from workflow.figures import style
+from workflow.figures.layout import Table
+
+WORKFLOW = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One table or figure of a paper and the runs that it is drawn from."""
+
+    id: str
+
+    @cached_property
+    def root(self) -> Path:
+        return WORKFLOW.parent / os.environ.get("SIBP_ROOT", ".")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The experiment file."""
+        return _yaml(WORKFLOW / "experiments" / f"{self.id}.yaml")
+
+    @cached_property
+    def sources(self) -> list["Exhibit"]:
+        """The experiments that this exhibit is drawn from: those that its file names under `runs`, or itself."""
+        named = self.settings.get("runs", self.id)
+        return [Exhibit(name) for name in ([named] if isinstance(named, str) else named)]
+
+    @cached_property
+    def paper(self) -> dict[str, Any]:
+        """The paper's values, from workflow/papers.yaml; empty beyond the papers."""
+        return _yaml(WORKFLOW / "papers.yaml").get(self.id, {})
+
+    @property
+    def place(self) -> str:
+        """Where it stands in its paper."""
+        paper = self.settings.get("paper")
+        return f"{paper['source']}, Section {paper['section']}, {paper['exhibit']}" if paper else "beyond the papers"
+
+    @property
+    def source(self) -> "Exhibit":
+        """The one experiment that this exhibit is drawn from; an exhibit with several asks each of its `sources`."""
+        (one,) = self.sources
+        return one
+
+    @cached_property
+    def _folder(self) -> Path:
+        return self.root / "results" / "runs" / self.source.id
+
+    @cached_property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """What each run says of itself, by label."""
+        labels = self.source.settings.get("methods", {})
+        return {label: json.loads((self._folder / f"{label}.json").read_text(encoding="utf-8")) for label in labels}
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """All rows of all labels: one per member and evaluation."""
+        return pd.concat([pd.read_parquet(self._folder / f"{label}.parquet") for label in self.records], ignore_index=True)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The rows of results/summary: one per setting and evaluation."""
+        return pd.read_csv(self.root / "results" / "summary" / f"{self.source.id}.csv")
+
+    @property
+    def hyperparameters(self) -> list[str]:
+        return list(self.summary.loc[:, :"epoch"].columns[3:-1])  # after exhibit, method, algorithm
+
+    @cached_property
+    def final(self) -> pd.DataFrame:
+        """The summary's last evaluation of each setting."""
+        setting = ["method", *self.hyperparameters]
+        return self.summary.sort_values("step", kind="stable").groupby(setting, dropna=False, sort=False).tail(1)
+
+    @cached_property
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """The measurements of what steps cost, by label."""
+        folder = self.root / "results" / "costs" / self.id
+        return {
+            label: json.loads((folder / f"{label}.json").read_text(encoding="utf-8")) for label in self.settings.get("bench", {})
+        }
+
+    @property
+    def scale(self) -> str:
+        """The scale of the runs; `full` where nothing is trained."""
+        return next((record["scale"] for record in [*self._all_records, *self.costs.values()]), "full")
+
+    @property
+    def reductions(self) -> str:
+        """What the runs leave out of the experiment file, in words: empty at full scale."""
+        sources = {source.id: [part for label in source.records for part in source._reductions(label)] for source in self.sources}
+        everywhere = [part for part in next(iter(sources.values())) if all(part in parts for parts in sources.values())]
+        everywhere += [part for cost in self.costs.values() for part in _fewer_networks(cost)]
+        texts = [", ".join(dict.fromkeys(everywhere))]
+        for name, parts in sources.items():  # what is one experiment's own carries its name
+            own = ", ".join(dict.fromkeys(part for part in parts if part not in everywhere))
+            texts += [f"{name} {own}"] if own else []
+        return f"{self.scale} scale: {'; '.join(filter(None, texts))}" if any(texts) else ""
+
+    @property
+    def hardware(self) -> str:
+        """On what the runs or the measurements were made."""
+        made = [*self._all_records, *(cost["environment"] for cost in self.costs.values())]
+        names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in made)
+        return "; ".join(dict.fromkeys(names))
+
+    @property
+    def seeds(self) -> int:
+        return len({seed for record in self._all_records for seed in record["seeds"]})
+
+    @property
+    def _all_records(self) -> list[dict[str, Any]]:
+        return [record for source in self.sources for record in source.records.values()]
+
+    def _reductions(self, label: str) -> list[str]:
+        record, file = self.records[label], self.settings
+        ran, own = record["settings"], (file["methods"][label] or {}).get("training", {})
+        asked = file["training"] | own
+        pairs = [
+            *((ran["data"].get(key), file["data"].get(key), f"{split} samples") for key, split in SPLITS.items()),
+            *((record["training"].get(key), asked.get(key), word) for key, word in LENGTHS.items()),
+            (ran["seeds"], file.get("seeds", 1), "seeds"),
+        ]
+        parts = ["generated data"] * (ran["data"].get("generated", False) and file["data"]["name"] != "chain")  # which always is
+        parts += [f"{ours} of {theirs} {word}" for ours, theirs, word in pairs if ours and theirs and ours < theirs]
+        for key in ("widths", "channels"):
+            ours, theirs = ran["network"].get(key), file["network"].get(key)
+            if ours != theirs:
+                parts.append(f"{key} {'-'.join(map(str, ours))} for {'-'.join(map(str, theirs))}")
+        return parts
+
+    def caption(self, text: str) -> str:
+        """Return a caption that also says which paper, scale, number of seeds and hardware it is about."""
+        facts = [f"After {self.place}."] if "paper" in self.settings else []
+        if self._all_records:
+            scale = self.reductions or "Full scale: the papers' settings"
+            facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self.seeds}. Trained on {self.hardware}.")
+        if self.costs:
+            facts.append(f"{self.reductions[:1].upper()}{self.reductions[1:] or 'Full scale'}. Measured on {self.hardware}.")
+        return " ".join([text, *facts, *filter(None, [self.settings.get("note")])]).replace("\n", " ").strip()
+
+    def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None, alt: str | None = None) -> None:
+        """Write paper/tables/<id>.{tex,md,csv}, the figure in its three forms, and paper/exhibits/<id>.json for the report.
+
+        Args:
+            caption: of the exhibit, see `caption`.
+            table: the exhibit itself, or the numbers behind its figure.
+            data: the same numbers in long form, for the CSV file.
+            figure: None for a table.
+            alt: what the figure shows, in a sentence or two, for those who cannot see it; None takes the title.
+        """
+        paper, figures, alt = self.root / "paper", self.root / "figures", alt or self.settings["title"]
+        _write(paper / "tables" / f"{self.id}.tex", lambda path: path.write_text(table.latex(self.id), encoding="utf-8"))
+        _write(paper / "tables" / f"{self.id}.md", lambda path: path.write_text(table.markdown(), encoding="utf-8"))
+        _write(paper / "tables" / f"{self.id}.csv", lambda path: data.to_csv(path, index=False))
+        if figure is not None:
+            style.stamp(figure, self.reductions)
+            made = {"Date": None, "Creator": "sibp", "Title": self.settings["title"], "Description": alt}
+            _write(paper / "figures" / f"{self.id}.pdf", lambda p: figure.savefig(p, metadata={"CreationDate": None}))
+            _write(figures / f"{self.id}.svg", lambda p: figure.savefig(p, metadata=made))
+            _write(figures / f"{self.id}.png", lambda p: figure.savefig(p))
+        page = {
+            "id": self.id,
+            "title": self.settings["title"],
+            "paper": self.place,
+            "caption": caption,
+            "alt": alt,
+            "scale": self.scale,
+            "reductions": self.reductions,
+            "hardware": self.hardware,
+            "figure": figure is not None,
+            "table": table.structure(),
+        }
+        _write(paper / "exhibits" / f"{self.id}.json", lambda p: p.write_text(json.dumps(page, indent=1), encoding="utf-8"))
+
+
+def exhibits() -> list[Exhibit]:
+    """Return all exhibits: the experiments whose files say what they show."""
+    found = (Exhibit(path.stem) for path in sorted((WORKFLOW / "experiments").glob("*.yaml")))
+    return [exhibit for exhibit in found if exhibit.settings.keys() & {"figure", "table", "notebook"}]
+
+
+SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+LENGTHS = {"epochs": "epochs", "steps": "steps", "max_seconds": "seconds"}
+
+
+def _fewer_networks(cost: dict[str, Any]) -> list[str]:
+    measured, all_of_them = len(cost["cases"]), cost["environment"]["networks"]
+    parts = ["small networks"] if cost["environment"]["quick"] else []
+    return parts + ([f"{measured} of {all_of_them} networks"] if measured < all_of_them else [])
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path` that keeps its suffix, then move it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".part-{path.name}")
+    write(unfinished)
+    os.replace(unfinished, path)

@@ -1,0 +1,81 @@
+"""Exhibits that their experiment file describes whole, under `figure` or `table` (see `sibp.drawing`)."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from sibp import drawing, schema
+from workflow.figures import quantities, step_size_table, style
+from workflow.figures.curves import Curves
+from workflow.figures.exhibit import Exhibit
+from workflow.figures.layout import Table
+from workflow.figures.quantities import Quantity
+
+
+def draw(exhibit: Exhibit) -> Table:
+    """Draw and save an exhibit, and return its table.
+
+    Raises:
+        LookupError: if its experiment file has neither `figure` nor `table`.
+    """
+    style.use()
+    if "figure" in exhibit.settings:
+        return _figure(exhibit, schema.parse(drawing.Figure, exhibit.settings["figure"], exhibit.id, "figure"))
+    if "table" in exhibit.settings:
+        return _table(exhibit, schema.parse(drawing.Table, exhibit.settings["table"], exhibit.id, "table"))
+    raise LookupError(f"{exhibit.id}: its experiment file has neither figure nor table; need workflow/notebooks/{exhibit.id}.py")
+
+
+def _figure(exhibit: Exhibit, asked: drawing.Figure) -> Table:
+    curves = Curves(exhibit, _looks(exhibit, asked.lines), asked.axis, asked.levels, asked.symbols)
+    figure = _rows(curves, asked) if asked.rows else curves.draw(*asked.panels, log_axis=asked.log_axis)
+    columns = [quantity for column in asked.table for quantity in _quantities(curves, column)]
+    return curves.save(asked.caption, figure, columns, asked.differences)
+
+
+def _table(exhibit: Exhibit, asked: drawing.Table) -> Table:
+    data = step_size_table.long_form(exhibit)
+    verdict = step_size_table.settle(exhibit) if "contradiction" in exhibit.paper else ""
+    table = step_size_table.table(exhibit, data, exhibit.caption(f"{asked.caption} {verdict}".strip()))
+    exhibit.save(table.caption, table, data)
+    return table
+
+
+def _looks(exhibit: Exhibit, lines: Mapping[str, drawing.Line]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return each label's name and look: its method's, or a tint of it where several labels have the same method."""
+    methods = exhibit.source.settings["methods"]
+    algorithms = {label: (methods[label] or {}).get("method", label) for label in lines}
+    together = defaultdict(list)
+    for label, line in lines.items():
+        together[algorithms[label]] += [] if line.like else [label]
+    looks = {}
+    for algorithm, labels in together.items():
+        tints = style.tints(algorithm, len(labels)) if len(labels) > 1 else [style.line(algorithm)]
+        looks |= dict(zip(labels, tints, strict=True))
+    return {label: (line.name or style.name(algorithms[label]), looks[line.like or label]) for label, line in lines.items()}
+
+
+def _rows(curves: Curves, asked: drawing.Figure) -> Figure:
+    """Return a figure with named rows of panels that share their axes; the first row's lines are the legend's."""
+    size = (style.WIDTH, 2.5 * len(asked.rows))
+    figure, panels = plt.subplots(len(asked.rows), len(asked.panels), figsize=size, sharex=True, sharey="col", squeeze=False)
+    for number, (row, (title, labels)) in enumerate(zip(panels, asked.rows.items(), strict=True)):
+        for ax, metric in zip(row, asked.panels, strict=True):
+            curves.panel(ax, metric, labels, asked.log_axis, named=number == 0)
+            ax.set(xlabel=ax.get_xlabel() if number == len(panels) - 1 else "")
+        row[0].set_ylabel(f"{title}\n{row[0].get_ylabel()}")
+    style.letter(panels.ravel())
+    curves.legend(figure)
+    return figure
+
+
+def _quantities(curves: Curves, column: drawing.Column) -> list[Quantity]:
+    if column.best:
+        return [quantities.best(column.metric)]
+    if column.shares:
+        shared = curves.exhibit.runs.groupby(["method", "member"])["seconds"].max().min()
+        return [quantities.within(column.metric, share * shared) for share in column.shares]
+    return curves.quantities(column.metric)
