@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from workflow.figures.exhibit import Exhibit, exhibits
 from workflow.scripts import files
 from workflow.scripts.claims import counted
 
@@ -48,8 +49,10 @@ class Reference:
         )
 
 
-def results(reference: Reference) -> str:
+def results(reference: Reference | None) -> str:
     """Return the stamp, one picture, the count of verdicts and one table."""
+    if reference is None:
+        return EMPTY
     folder, made = "results/reference/{}/{}", reference.exhibits
     parts = [reference.stamp()]
     if picture := next((name for name in PICTURES if name in made and made[name]["figure"]), None):
@@ -63,8 +66,10 @@ def results(reference: Reference) -> str:
     return "\n\n".join(parts)
 
 
-def cost(reference: Reference) -> str:
+def cost(reference: Reference | None) -> str:
     """Return a line for each exhibit: command, networks, time and a link."""
+    if reference is None:
+        return EMPTY
     note = "Training is without data, start-up and evaluation. Exhibits drawn from the same runs share them."
     lines = [f"{reference.stamp()} {note}", ""]
     lines += ["| exhibit | in the paper | alone | networks | training | in all |", "| --- | --- | --- | --- | --- | --- |"]
@@ -84,7 +89,25 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-PAGES = {"README.md": {"results": results, "cost": cost}}
+def listing(_: Reference | None) -> str:
+    """Return a line for each exhibit: target, place, title, and where its numbers come from; the papers' order."""
+    lines = ["| target | in the paper | what | its numbers are |", "| --- | --- | --- | --- |"]
+    for exhibit in sorted(exhibits(), key=_papers_order):
+        paper, settings = exhibit.settings.get("paper"), exhibit.settings
+        place = f"{paper['source']} {paper['section']}, {paper['exhibit']}" if paper else "beyond the papers"
+        made = next((word for key, word in (("methods", "trained"), ("bench", "measured")) if settings.get(key)), "computed")
+        if "runs" in settings:
+            made = f"drawn from the runs of {', '.join(f'`{source.id}`' for source in exhibit.sources)}"
+        lines.append(f"| `{exhibit.id}` | {place} | {settings['title']} | {made} |")
+    return "\n".join(lines)
+
+
+def _papers_order(exhibit: Exhibit) -> tuple[int, bool, int, str]:
+    paper, kind, number = re.match(r"(\w)(?:-(table|fig)(\d+))?", exhibit.id).groups()
+    return "jaiptx".index(paper), kind == "fig", int(number or 0), exhibit.id
+
+
+PAGES = {"README.md": {"results": results, "cost": cost}, "docs/exhibits.md": {"exhibits": listing}}
 
 
 def refreshed(page: str, text: str, reference: Reference | None) -> str:
@@ -95,7 +118,7 @@ def refreshed(page: str, text: str, reference: Reference | None) -> str:
     """
     for name, write in PAGES[page].items():
         pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
-        content = write(reference) if reference else EMPTY
+        content = write(reference)
         text, found = re.subn(pattern, lambda match, new=content: f"{match[1]}{new}\n{match[2]}", text, flags=re.DOTALL)
         if found != 1:
             raise SystemExit(f"{page}: got {found} parts between <!-- {name}:begin --> and <!-- {name}:end -->, need 1")
