@@ -17,7 +17,10 @@ def _steps(first, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr,
 
 
 @triton.jit
-def try_steps(Z, along, T, first, sums, rows, columns, steps, by_row, LEAK: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def try_steps(
+    Z, along, T, first, sums, rows, columns, steps, by_row, LEAK: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    TRIALS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     """sums[e, part, m] = this part's share of ||sigma(Z + t_m along) - T||^2.
 
     Z and T are `[E, rows, columns]`; along likewise, or `[E, 1, columns]` with by_row 0."""
@@ -39,7 +42,10 @@ def try_steps(Z, along, T, first, sums, rows, columns, steps, by_row, LEAK: tl.c
 
 
 @triton.jit
-def first_that_passes(sums, parts, first, DD, Dd, dd, slope, lam, found, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def first_that_passes(
+    sums, parts, first, DD, Dd, dd, slope, lam, found, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    TRIALS: tl.constexpr
+):  # fmt: skip
     """found[e] = the least m at which f(t) < f(0) + SIGMA t slope, or inf."""
     e = tl.program_id(0).to(tl.int64)
     begin = tl.load(first + e).to(tl.float64)
@@ -73,6 +79,8 @@ def exponents(Z, along, T, numbers, first, found, leak, sigma, shrink, limit) ->
     trials = search.constants("LOG2", "LIMIT", "TRIALS")
     by_row = int(along.shape[1] == R)
     return [
-        Launch(try_steps, (parts, E), (Z, along, T, first, sums, R, O, steps, by_row), {"LEAK": leak, "BLOCK": search.block, **trials}),
+        Launch(
+            try_steps, (parts, E), (Z, along, T, first, sums, R, O, steps, by_row), {"LEAK": leak, "BLOCK": search.block, **trials}
+        ),
         Launch(first_that_passes, (E,), (sums, parts, first, *numbers, found), {"SIGMA": sigma, **trials}),
     ]

@@ -20,7 +20,10 @@ WIDTH = tl.constexpr(8)
 
 
 @triton.jit
-def step_of(line, trials, parts, lam, dtype: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def step_of(
+    line, trials, parts, lam, dtype: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    TRIALS: tl.constexpr
+):  # fmt: skip
     """The step that a member's search takes: a float64 that is exact in dtype."""
     data = sum_of_parts(trials, parts, TRIALS, 0, TRIALS, TRIALS, 16)
     t = trial_steps(tl.load(line + FIRST_STEP), LOG2, LIMIT, TRIALS, dtype)
@@ -42,7 +45,11 @@ def load_moved(Z, P, image_d, d, t, at, here, BEGIN: tl.constexpr):
 
 
 @triton.jit
-def look(K, k_stride, Z, P, T, lam, d, image_d, line, trials, trial_parts, state, Z_new, P_new, g, image_g, sums, R, O, BEGIN: tl.constexpr, LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def look(
+    K, k_stride, Z, P, T, lam, d, image_d, line, trials, trial_parts, state, Z_new, P_new, g, image_g, sums, R, O,
+    BEGIN: tl.constexpr, LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr,
+    SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
+):  # fmt: skip
     """Z_new = Z + t image_d, P_new = P + t d, g = 2 sigma'(Z) (sigma(Z) - T) + P / lam there, image_g = K g, and the dots with it.
 
     A program has ROWS x COLUMNS of them and makes what it needs of g for all rows again, so nobody waits for anybody."""
@@ -116,7 +123,11 @@ def first_step(slope, bend, dd, lam, ARMIJO: tl.constexpr):
 
 
 @triton.jit
-def turn(Z, T, lam, g, image_g, d, image_d, sums, sum_parts, state, line, trials, numel, steps, BEGIN: tl.constexpr, LEAK: tl.constexpr, BLOCK: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def turn(
+    Z, T, lam, g, image_g, d, image_d, sums, sum_parts, state, line, trials, numel, steps, BEGIN: tl.constexpr,
+    LEAK: tl.constexpr, BLOCK: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr,
+    LIMIT: tl.constexpr, TRIALS: tl.constexpr
+):  # fmt: skip
     """d = -g + beta d and the same for its image (Fletcher-Reeves, back to -g where that does not descend), and the trials' sums."""
     part, e = tl.program_id(0), tl.program_id(1).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
@@ -163,7 +174,10 @@ def turn(Z, T, lam, g, image_g, d, image_d, sums, sum_parts, state, line, trials
 
 
 @triton.jit
-def settle(Z, P, d, image_d, lam, line, trials, trial_parts, Z_end, P_end, numel, BLOCK: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def settle(
+    Z, P, d, image_d, lam, line, trials, trial_parts, Z_end, P_end, numel, BLOCK: tl.constexpr, SIGMA: tl.constexpr,
+    LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
+):  # fmt: skip
     """The last step: Z_end = Z + t image_d, P_end = P + t d."""
     e = tl.program_id(1).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty

@@ -27,7 +27,11 @@ def load_shift(p, d, t, o, O, BEGIN: tl.constexpr):
 
 
 @triton.jit
-def lean(Z, T, lam, p, d, line, trials, trial_parts, p_new, shares, R, O, steps, BEGIN: tl.constexpr, LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def lean(
+    Z, T, lam, p, d, line, trials, trial_parts, p_new, shares, R, O, steps, BEGIN: tl.constexpr, LEAK: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    TRIALS: tl.constexpr
+):  # fmt: skip
     """p_new = p + t d; shares[e, block, :, o] = sums over the block's rows of 2 sigma'(z) (sigma(z) - T) and of sigma'(z)^2."""
     panel, block, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
@@ -65,7 +69,11 @@ def load_neurons(p, d_old, shares, blocks, first, O, inverse_lam, BEGIN: tl.cons
 
 
 @triton.jit
-def turn(Z, T, lam, p, d_old, d_new, shares, blocks, line_old, line, trials, R, O, steps, BEGIN: tl.constexpr, LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def turn(
+    Z, T, lam, p, d_old, d_new, shares, blocks, line_old, line, trials, R, O, steps, BEGIN: tl.constexpr,
+    LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr,
+    LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
+):  # fmt: skip
     """d_new = -g + beta d_old as in batch space, and the partial sums of its trials."""
     panel, block, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
@@ -116,7 +124,10 @@ def turn(Z, T, lam, p, d_old, d_new, shares, blocks, line_old, line, trials, R, 
 
 
 @triton.jit
-def settle(p, d, lam, line, trials, trial_parts, b, O, BLOCK: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr):  # fmt: skip
+def settle(
+    p, d, lam, line, trials, trial_parts, b, O, BLOCK: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr,
+    LIMIT: tl.constexpr, TRIALS: tl.constexpr
+):  # fmt: skip
     """b += p + t d"""
     e = tl.program_id(1).to(tl.int64)
     dtype: tl.constexpr = b.dtype.element_ty

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Launch", "Search", "blocks", "run", "scratch"]
+__all__ = ["CompileError", "Launch", "Search", "blocks", "run", "scratch"]
 
 MOST_PARTS = 128  # of a member's elements: enough programs for one member alone, few enough for each of the next kernel to add up
 
@@ -85,6 +85,10 @@ def scratch(like: Tensor, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=torch.float64, device=like.device)
 
 
+class CompileError(Exception):
+    """A kernel has no code for this device; says which and why. Nothing has been launched."""
+
+
 _compiled: set[tuple[object, ...]] = set()
 
 
@@ -92,12 +96,24 @@ def run(launches: list[Launch]) -> None:
     """Compile what is new, then launch in order.
 
     Raises:
-        Exception: whatever the compiler raises; then nothing has been launched.
+        CompileError: if a kernel cannot be compiled or loaded.
     """
     for launch in launches:
         if launch.variant not in _compiled:
-            code = launch.kernel.warmup(*launch.arguments, grid=launch.grid, **launch.constants)
-            getattr(code, "run", None)  # loads the code, which fails where it needs more than the device has
+            _compile(launch)
             _compiled.add(launch.variant)
-    for launch in launches:
-        launch.kernel[launch.grid](*launch.arguments, **launch.constants)
+    tensor = next(argument for argument in launches[0].arguments if isinstance(argument, Tensor))
+    with torch.cuda.device_of(tensor):
+        for launch in launches:
+            launch.kernel[launch.grid](*launch.arguments, **launch.constants)
+
+
+def _compile(launch: Launch) -> None:
+    try:
+        code = launch.kernel.warmup(*launch.arguments, grid=launch.grid, **launch.constants)
+        getattr(code, "run", None)  # loads the code, which fails where it needs more than the device has
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # each part of Triton, and the compilers it calls, has its own
+        text = (str(error).strip().splitlines() or ["no message"])[0]
+        raise CompileError(f"{launch.kernel.__name__}: {type(error).__name__}: {text}") from error
