@@ -13,9 +13,6 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -24,6 +21,8 @@ import torch
 from torch import Tensor
 
 from sibp.core.paths import cache_folder
+from sibp.kernels import switch
+from sibp.kernels.switch import off
 
 __all__ = ["LEAKS", "add_cross", "call", "multiplies", "off", "status", "supports"]
 
@@ -66,8 +65,8 @@ def _compile(sources: dict[str, bytes], compiler: str, target: Path) -> None:
 
 @cache
 def _library() -> tuple[ctypes.CDLL | None, str]:
-    if os.environ.get("SIBP_NATIVE", "1") == "0":
-        return None, "switched off by SIBP_NATIVE=0"
+    if switch.obstacle():
+        return None, switch.obstacle()
     compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         return None, "no C++ compiler found"
@@ -81,19 +80,6 @@ def _library() -> tuple[ctypes.CDLL | None, str]:
         return None, f"not compiled: {error}"
 
 
-_resting = ContextVar("resting", default=False)
-
-
-@contextmanager
-def off() -> Iterator[None]:
-    """Let the eager code run inside a `with` block, for comparisons."""
-    token = _resting.set(True)
-    try:
-        yield
-    finally:
-        _resting.reset(token)
-
-
 def status() -> str:
     """Return `compiled`, or why the eager code runs instead; for a run's record."""
     return _library()[1]
@@ -102,7 +88,7 @@ def status() -> str:
 def supports(activation: str, *tensors: Tensor) -> bool:
     """Return whether the kernels can work on these tensors: CPU, float32 or float64, a piecewise linear activation."""
     plain = all(t.device.type == "cpu" and t.dtype in SUFFIXES for t in tensors)
-    return plain and activation in LEAKS and not _resting.get() and _library()[0] is not None
+    return plain and activation in LEAKS and not switch.is_off() and _library()[0] is not None
 
 
 def multiplies(D: Tensor, X: Tensor) -> bool:

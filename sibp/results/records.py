@@ -21,8 +21,8 @@ import pandas as pd
 import pyarrow
 import torch
 
+from sibp import kernels
 from sibp.core.version import VERSION
-from sibp.kernels import native
 
 __all__ = [
     "CLOCK_COLUMNS",
@@ -118,7 +118,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if cuda else _processor(),
         "device_kind": device.type,
         "driver": _driver() if cuda else None,
-        "kernels": None if cuda else native.status(),
+        "kernels": kernels.status(device),
     }
 
 

@@ -1,17 +1,17 @@
-"""The layers' subproblems through the fused kernels: the fast twins of `conjugate_gradient`, and the choice between the two.
+"""The layers' subproblems through the fused kernels: the fast twins of `conjugate_gradient`, and the choice between all of them.
 
-Same iterates up to rounding. For SIBP the kernels need a curvature or Armijo search with joint numbers, a piecewise linear activation,
-and tensors on the CPU; `applies` says whether that is so, `solve_linear` asks by itself. A layer's whole solve is one call, the
-products with K included.
+Same iterates up to rounding. On a CUDA device Triton's kernels run (`gpu`), on the CPU compiled ones; for SIBP both need a curvature
+or Armijo search with joint numbers and a piecewise linear activation. `applies` says whether that is so, `solve_linear` asks by itself.
+A layer's whole solve is one call, the products with K included.
 """
 
 import torch
 from torch import Tensor
 
-from sibp.kernels import native
+from sibp.kernels import native, triton
 from sibp.nets import layers
 from sibp.nets.layers import Patches
-from sibp.solvers import conjugate_gradient
+from sibp.solvers import conjugate_gradient, gpu
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BatchSpace, Space, WeightSpace
@@ -23,7 +23,7 @@ def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Te
     """Return whether `minimise` can take the place of the eager solver."""
     plain = rules.restart and rules.period is None and not rules.tolerance and not per_neuron
     searched = plain and isinstance(rules.search, Armijo | Curvature)
-    return searched and _knows(space) and native.supports(activation, Z)
+    return searched and (gpu.applies(space, activation, Z) or (_knows(space) and native.supports(activation, Z)))
 
 
 def _knows(space: Space) -> bool:
@@ -52,6 +52,8 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: 
 
     T takes the place of delta, which is not to be used again: on a convolution's rows such an array is the largest that a step has.
     """
+    if triton.supports(activation, Z):
+        return gpu.targets(activation, Z, delta, eta, with_error)
     T = delta.expand_as(Z).contiguous()
     D = torch.empty_like(Z) if with_error else None
     native.call("targets", Z.shape, Z.dtype, Z, T, eta, native.LEAKS[activation], D)
@@ -85,6 +87,8 @@ def minimise(
         of R^2 O and two passes over seven `[E, R, O]` arrays, for the bias one pass over two; with an Armijo search about one more of
         each. In weight space: per iteration two products of R I O, one on each of two passes over three such arrays.
     """
+    if gpu.applies(space, activation, Z):
+        return gpu.minimise(space, activation, Z, T, lam, iterations, rules, b)
     if isinstance(space, WeightSpace):
         return _minimise_weights(space.X, activation, Z, T, lam, iterations, rules, b)
     memory = torch.empty(native.call("memory", Z.shape, Z.dtype), dtype=Z.dtype)
@@ -115,6 +119,8 @@ def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, toleranc
     Cost per iteration in batch space: one product of R^2 O, and elementwise work in the nearest caches; in weight space two products
     of R I O and no array over the rows in memory.
     """
+    if gpu.applies(space, "identity", R):
+        return gpu.solve_linear(space, R, lam, iterations, tolerance)
     if not (_knows(space) and native.supports("identity", R)):
         return conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)
     batch = isinstance(space, BatchSpace)

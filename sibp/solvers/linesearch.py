@@ -12,6 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from sibp.kernels import triton
+from sibp.kernels.native import LEAKS
 from sibp.solvers.subproblem import Subproblem
 
 __all__ = ["Armijo", "Curvature", "Line", "released_armijo", "released_jump"]
@@ -53,6 +55,8 @@ class Line:
 
 def first_exponent(line: Line, sigma: float, shrink: float, first: Tensor, limit: int) -> Tensor:
     """Return the least exponent m in first, first + 1, ... < limit at which t = shrink^m passes Armijo's test, or inf."""
+    if (found := _first_exponent_fused(line, sigma, shrink, first, limit)) is not None:
+        return found
     if line.Z.is_cuda:
         return first_exponent_unread(line, sigma, shrink, first, limit)
     found = torch.full_like(first, math.inf)
@@ -64,6 +68,18 @@ def first_exponent(line: Line, sigma: float, shrink: float, first: Tensor, limit
         m += 1
         undecided &= ~passed & (m < limit)
     return found
+
+
+def _first_exponent_fused(line: Line, sigma: float, shrink: float, first: Tensor, limit: int) -> Tensor | None:
+    """Do what `first_exponent` does in two launches; None where no kernel applies."""
+    problem = line.problem
+    if problem.per_neuron or not triton.supports(problem.activation.name, line.Z):
+        return None
+    found = torch.empty_like(first)
+    tensors = (line.Z, line.Z_d, problem.T, line.DD, line.Dd, line.dd, line.slope, problem.lam, first)
+    leak = LEAKS[problem.activation.name]
+    how = (found, leak, sigma, shrink, limit)
+    return found if triton.call("armijo_exponents", *(tensor.contiguous() for tensor in tensors), *how) else None
 
 
 def first_exponent_unread(line: Line, sigma: float, shrink: float, first: Tensor, limit: int, numbers: int = 2**24) -> Tensor:

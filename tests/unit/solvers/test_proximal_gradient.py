@@ -8,6 +8,7 @@ import torch
 import sibp
 from sibp import methods
 from sibp.nets import activations
+from sibp.solvers import proximal_gradient
 from sibp.solvers.proximal_gradient import minimise_l1, soft_threshold
 from sibp.solvers.subproblem import BiasSpace, Subproblem, WeightSpace
 
@@ -109,3 +110,35 @@ def test_members_with_and_without_the_term_do_not_share_an_ensemble():
     options = methods.options("sibp")
     key = methods.METHODS["sibp"].group_key
     assert key(options(l1=0.0)) != key(options(l1=0.1)) == key(options(l1=0.2))
+
+
+@pytest.mark.parametrize("together", [1, 7, 20])
+@pytest.mark.parametrize("name", ["relu", "identity"])
+@pytest.mark.parametrize("biased", [False, True])
+def test_the_search_that_looks_at_no_value_finds_the_same_steps(biased, name, together, randn, monkeypatch):
+    made, W, b = problem(randn, name)
+    start = b if biased else W.mT
+    space = BiasSpace() if biased else made.space
+    made = Subproblem(space, made.activation, made.Z.clone(), made.T, made.lam)
+    made.Z[1, 0, 0] = torch.nan  # a member that never falls
+    gamma = torch.tensor([5.0, 0.1], dtype=torch.float64).reshape(2, 1, 1)
+    expected = minimise_l1(made, start, gamma, 30)  # until member 0 is stuck as well: near its minimum no step lowers f
+    search = proximal_gradient.line_search_unread
+    numbers = together * made.Z.numel()
+    monkeypatch.setattr(proximal_gradient, "_is_read", lambda flags: False)
+    monkeypatch.setattr(proximal_gradient, "line_search_unread", lambda *given: search(*given, numbers=numbers))
+    for mine, other in zip(minimise_l1(made, start, gamma, 30), expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def test_on_a_device_nobody_looks():
+    def step(device):
+        made = Subproblem(
+            WeightSpace(torch.empty(2, 6, 4, device=device)),
+            activations.get("relu"),
+            *(torch.empty(2, 6, 3, device=device) for _ in range(2)),
+            torch.empty(2, 1, 1, device=device),
+        )
+        minimise_l1(made, torch.empty(2, 4, 3, device=device), torch.empty(2, 1, 1, device=device), 2)
+
+    step("meta")  # a tensor without values: any look at one would raise

@@ -1,0 +1,78 @@
+"""What all solvers' kernels share on the device: sigma, sums in a fixed order, and the step along a line.
+
+Every kernel of a solve leaves its partial sums in a small float64 array, `[E, parts, width]`, and each program of the next kernel adds
+them up for itself, in the order of their numbers. So no kernel waits for another, nothing is added atomically, and a result is the
+same to the bit from run to run, and for a member alone or in an ensemble. Numbers of a line are float64 in either precision.
+
+sigma(z) = z for z > 0 and LEAK z otherwise: identity has LEAK 1, ReLU 0, leaky ReLU 0.01; at 0 the left derivative.
+"""
+
+import triton
+import triton.language as tl
+
+__all__ = ["activate", "chosen_step", "column", "gradient", "slope_of", "sum_of_parts", "trial_steps", "trial_terms"]
+
+
+@triton.jit
+def activate(z, LEAK: tl.constexpr):
+    """sigma(z)"""
+    return tl.where(z > 0, z, tl.full((), LEAK, z.dtype) * z)
+
+
+@triton.jit
+def slope_of(z, LEAK: tl.constexpr):
+    """sigma'(z); a bare number would be rounded to float32"""
+    return tl.where(z > 0, tl.full((), 1.0, z.dtype), tl.full((), LEAK, z.dtype))
+
+
+@triton.jit
+def gradient(z, target, LEAK: tl.constexpr):
+    """2 sigma'(z) (sigma(z) - target)"""
+    return 2 * slope_of(z, LEAK) * (activate(z, LEAK) - target)
+
+
+@triton.jit
+def sum_of_parts(parts, count, stride, first, limit, WIDTH: tl.constexpr, TOGETHER: tl.constexpr):
+    """Sum over `count` rows of `parts`, `stride` numbers apart: columns first, first + 1, ... below limit, zeros beyond."""
+    columns = first + tl.arange(0, WIDTH)
+    total = tl.zeros((TOGETHER, WIDTH), tl.float64)
+    for start in range(0, count, TOGETHER):
+        row = start + tl.arange(0, TOGETHER)
+        here = (row[:, None] < count) & (columns[None, :] < limit)
+        total += tl.load(parts + row[:, None] * stride + columns[None, :], mask=here, other=0.0)
+    return tl.sum(total, 0)
+
+
+@triton.jit
+def column(row, n: tl.constexpr, WIDTH: tl.constexpr):
+    """row[n] of a vector `[WIDTH]`; other entries may be NaN."""
+    return tl.sum(tl.where(tl.arange(0, WIDTH) == n, row, 0.0), 0)
+
+
+@triton.jit
+def trial_steps(first, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr, dtype: tl.constexpr):
+    """t_m = first * shrink^m, LOG2 = log2(shrink), for m < LIMIT, and 0 for the rest of `[TRIALS]`, rounded to dtype.
+
+    The last trial is always t = 0, so that f(0) and f(t) are sums of the same order."""
+    m = tl.arange(0, TRIALS)
+    t = first * tl.exp2(m.to(tl.float64) * tl.full((), LOG2, tl.float64))
+    return tl.where(m < LIMIT, t, 0.0).to(dtype)
+
+
+@triton.jit
+def trial_terms(z, along, target, t, LEAK: tl.constexpr):
+    """(sigma(z + t along) - target)^2, for z, along and target `[n]` and t `[TRIALS]`: `[n, TRIALS]`"""
+    rest = activate(z[:, None] + t[None, :] * along[:, None], LEAK) - target[:, None]
+    return rest * rest
+
+
+@triton.jit
+def chosen_step(data, t, slope, DD, Dd, dd, lam, SIGMA: tl.constexpr, TRIALS: tl.constexpr):
+    """The first t > 0 of `[TRIALS]` with f(t) < f(0) + SIGMA t slope, strictly, or 0: false for NaN. data: ||sigma(Z(t)) - T||^2."""
+    m = tl.arange(0, TRIALS)
+    t = t.to(tl.float64)
+    value = data + (DD + 2 * t * Dd + t * t * dd) / (2 * lam)
+    start = column(value, TRIALS - 1, TRIALS)
+    passed = (t > 0) & (value < start + tl.full((), SIGMA, tl.float64) * t * slope)
+    best = tl.min(tl.where(passed, m, TRIALS), 0)
+    return tl.sum(tl.where(m == best, t, 0.0), 0)

@@ -1,0 +1,116 @@
+"""The kernels as operators of torch, `torch.ops.sibp.*`: what works on tensors without numbers, compilers and profilers see of them.
+
+Every operator writes to tensors it is given and returns nothing. `LAUNCHES` says of each how many kernels one call launches.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sibp.kernels.triton import plan
+from sibp.kernels.triton.plan import Search
+
+__all__ = ["LAUNCHES", "armijo_exponents", "launches", "minimise_batch", "minimise_bias", "solve_linear_batch", "targets"]
+
+
+@torch.library.custom_op("sibp::targets", mutates_args=("delta", "D"))
+def targets(Z: Tensor, delta: Tensor, eta: Tensor, D: Tensor | None, leak: float) -> None:
+    """See `target.targets`."""
+    from sibp.kernels.triton import target
+
+    plan.run(target.targets(Z, delta, eta, D, leak))
+
+
+@torch.library.custom_op("sibp::armijo_exponents", mutates_args=("found",))
+def armijo_exponents(
+    Z: Tensor,
+    along: Tensor,
+    T: Tensor,
+    DD: Tensor,
+    Dd: Tensor,
+    dd: Tensor,
+    slope: Tensor,
+    lam: Tensor,
+    first: Tensor,
+    found: Tensor,
+    leak: float,
+    sigma: float,
+    shrink: float,
+    limit: int,
+) -> None:
+    """See `armijo.exponents`."""
+    from sibp.kernels.triton import armijo
+
+    plan.run(armijo.exponents(Z, along, T, (DD, Dd, dd, slope, lam), first, found, leak, sigma, shrink, limit))
+
+
+@torch.library.custom_op("sibp::minimise_batch", mutates_args=("Z", "P"))
+def minimise_batch(
+    K: Tensor,
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    P: Tensor,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    leak: float,
+) -> None:
+    """See `batch.minimise`."""
+    from sibp.kernels.triton import batch
+
+    plan.run(batch.minimise(K, Z, T, lam, P, iterations, Search(armijo, sigma, shrink, trials), leak))
+
+
+@torch.library.custom_op("sibp::minimise_bias", mutates_args=("b",))
+def minimise_bias(
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    b: Tensor,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    leak: float,
+) -> None:
+    """See `bias.minimise`."""
+    from sibp.kernels.triton import bias
+
+    plan.run(bias.minimise(Z, T, lam, b, iterations, Search(armijo, sigma, shrink, trials), leak))
+
+
+@torch.library.custom_op("sibp::solve_linear_batch", mutates_args=("D",))
+def solve_linear_batch(K: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int) -> None:
+    """See `linear.solve`."""
+    from sibp.kernels.triton import linear
+
+    plan.run(linear.solve(K, R, lam, tolerance, D, iterations))
+
+
+def _nothing(*_: object) -> None:
+    """What an operator does to tensors without numbers."""
+
+
+for _operator in (targets, armijo_exponents, minimise_batch, minimise_bias, solve_linear_batch):
+    _operator.register_fake(_nothing)
+
+# kernels that one call launches, by its number of iterations: whatever the rows, neurons and members
+LAUNCHES: dict[str, Callable[[int], int]] = {
+    "targets": lambda n: 1,
+    "armijo_exponents": lambda n: 2,
+    "minimise_batch": lambda n: 2 * n + 1,
+    "minimise_bias": lambda n: 2 * n + 1,
+    "solve_linear_batch": lambda n: n + 1,
+}
+
+
+def launches(operator: torch._ops.OpOverload, arguments: tuple[object, ...]) -> int:
+    """Return how many kernels a call of `torch.ops.sibp.<name>.default` with these positional arguments launches."""
+    names = [argument.name for argument in operator._schema.arguments]
+    given = dict(zip(names, arguments, strict=True))
+    return LAUNCHES[operator._schema.name.removeprefix("sibp::")](given.get("iterations", 0))
