@@ -1,4 +1,4 @@
-"""The command line: `sibp data`, `run`, `list`, `doctor` and `bench`.
+"""The command line: `sibp data`, `run`, `show`, `list`, `doctor` and `bench`.
 
 Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
 Whatever goes wrong is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -119,6 +120,13 @@ def _parser() -> Parser:
     )
     _add_machine(run)
 
+    show = add("show", _show, "Draw the curves of finished runs, here or as a picture.")
+    show.add_argument("path", metavar="PATH", help="a folder DIR/<id> of 'sibp run --out DIR', or one run's file in it")
+    show.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
+    show.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
+    show.add_argument("--png", metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too")
+    show.add_argument("--html", metavar="FILE", help="also write a page with picture, numbers and settings, in one file")
+
     listed = add("list", _list, "Show what experiments would train.")
     listed.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
     _add_machine(listed)
@@ -225,6 +233,27 @@ def _told(curves: str | None) -> "Progress":
         raise UsageError(str(fault)) from None
     _check_writable(Path(curves), "tensorboard")
     return told
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from sibp.core import messages
+    from sibp.results import chart, curves, page
+
+    runs = curves.read(Path(arguments.path))
+    preferred = [name for name in ("test_accuracy", "validation_accuracy", "train_accuracy") if name in runs.measures]
+    measure = arguments.measure or [*preferred, *runs.measures][0]
+    if measure not in runs.measures:
+        raise UsageError(f"measure: {messages.need(measure, runs.measures)}")
+    print(chart.text(runs, measure, arguments.axis, shutil.get_terminal_size().columns))
+    for option, write in (("png", page.write_picture), ("html", page.write_page)):
+        if file := getattr(arguments, option):
+            _check_writable(Path(file).parent, option)
+            try:
+                write(runs, Path(file), arguments.axis)
+            except (ImportError, ValueError) as fault:  # no matplotlib, or a kind of picture that it does not know
+                raise UsageError(str(fault)) from None
+            print(file)
+    return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
