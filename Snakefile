@@ -28,7 +28,7 @@ pathvars:
 
 
 wildcard_constraints:
-    exhibit=r"[a-z0-9-]+",
+    exhibit=r"[A-Za-z0-9_.-]+",
     label=r"[A-Za-z0-9_.-]+",
     data=r"[a-z0-9-]+",
 

@@ -1,4 +1,4 @@
-"""The command line: `sibp data`, `run`, `list`, `doctor` and `bench`.
+"""The command line: `sibp data`, `run`, `show`, `list`, `doctor` and `bench`.
 
 Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
 Whatever goes wrong is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
@@ -6,7 +6,10 @@ Whatever goes wrong is said in one line; `--debug` adds the traceback. All check
 
 import argparse
 import json
+import os
 import re
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -44,8 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
+        _note_other_checkout()
         arguments = _parser().parse_args(argv)
-        return arguments.command(arguments)
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who reads what is printed wants no more of it, like `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return 128 + signal.SIGPIPE
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
     except KeyboardInterrupt as stop:
@@ -57,6 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, line = _explain(fault)
         print(f"sibp: error: {line}", file=sys.stderr)
         return code
+
+
+def _note_other_checkout() -> None:
+    """Say if this environment belongs to a checkout whose package is not the one that runs: it was copied or moved along with it."""
+    runs, beside = Path(__file__), Path(sys.prefix).parent / "sibp" / "cli.py"
+    wanted = str(runs.parents[1]) in sys.path  # by PYTHONPATH, or as the folder in which `python -m sibp` was started
+    if beside.is_file() and not beside.samefile(runs) and not wanted:
+        print(
+            f"sibp: running the package in {runs.parent}, not the one beside {sys.prefix}: make setup there mends that",
+            file=sys.stderr,
+        )
 
 
 def _explain(fault: Exception) -> tuple[int, str]:
@@ -99,6 +119,13 @@ def _parser() -> Parser:
         "--tensorboard", metavar="DIR", help="also write curves, one per member and measure, for `tensorboard --logdir DIR`"
     )
     _add_machine(run)
+
+    show = add("show", _show, "Draw the curves of finished runs, here or as a picture.")
+    show.add_argument("path", metavar="PATH", help="a folder DIR/<id> of 'sibp run --out DIR', or one run's file in it")
+    show.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
+    show.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
+    show.add_argument("--png", metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too")
+    show.add_argument("--html", metavar="FILE", help="also write a page with picture, numbers and settings, in one file")
 
     listed = add("list", _list, "Show what experiments would train.")
     listed.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
@@ -173,12 +200,24 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     _check_data(experiment, arguments.data_dir)
     told = _told(arguments.tensorboard)
-    _check_writable(Path(arguments.out) / experiment.id)
+    out = Path(arguments.out) / experiment.id
+    _check_writable(out)
+    _note_slower_code(experiment, labels, device, told)
     for label in labels:
         machine = (device, arguments.threads, arguments.out, told, arguments.data_dir, arguments.checkpoint_seconds)
         runs.run(experiment, label, *machine)
-        print(Path(arguments.out) / experiment.id / f"{label}.parquet")
+        print(out / f"{label}.parquet", flush=True)
+    print(f"sibp: the results are in {out}; to draw them: sibp show {shlex.quote(str(out))}", file=sys.stderr)
     return 0
+
+
+def _note_slower_code(experiment: "Experiment", labels: list[str], device: str, told: "Progress") -> None:
+    """Say once if some label's training on the CPU has to do without the compiled kernels."""
+    from sibp.kernels import native
+
+    devices = {"cpu" if experiment.training_of(label).device == "cpu" else device for label in labels}
+    if "cpu" in devices and (line := native.fallback()):
+        told.note(line)
 
 
 def _told(curves: str | None) -> "Progress":
@@ -196,12 +235,33 @@ def _told(curves: str | None) -> "Progress":
     return told
 
 
+def _show(arguments: argparse.Namespace) -> int:
+    from sibp.core import messages
+    from sibp.results import chart, curves, page
+
+    runs = curves.read(Path(arguments.path))
+    preferred = [name for name in ("test_accuracy", "validation_accuracy", "train_accuracy") if name in runs.measures]
+    measure = arguments.measure or [*preferred, *runs.measures][0]
+    if measure not in runs.measures:
+        raise UsageError(f"measure: {messages.need(measure, runs.measures)}")
+    print(chart.text(runs, measure, arguments.axis, shutil.get_terminal_size().columns))
+    for option, write in (("png", page.write_picture), ("html", page.write_page)):
+        if file := getattr(arguments, option):
+            _check_writable(Path(file).parent, option)
+            try:
+                write(runs, Path(file), arguments.axis)
+            except (ImportError, ValueError) as fault:  # no matplotlib, or a kind of picture that it does not know
+                raise UsageError(str(fault)) from None
+            print(file)
+    return 0
+
+
 def _list(arguments: argparse.Namespace) -> int:
     from sibp.experiments import specs
     from sibp.training.trainer import total_steps
 
     device = _device(arguments.device)
-    paths = [_path(arguments.experiment)] if arguments.experiment else sorted(EXPERIMENTS.glob("*.yaml"))
+    paths = [_path(arguments.experiment)] if arguments.experiment else _shipped()
     if not paths:
         raise UsageError(f"{EXPERIMENTS}: holds no experiment files; run this in the repository's root or name a file")
     for path in paths:
@@ -239,35 +299,51 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _device(asked: str) -> str:
     import torch
 
-    there = torch.cuda.is_available()
-    if asked == "cuda" and not there:
-        built = "has no CUDA" if torch.version.cuda is None else f"for CUDA {torch.version.cuda} finds no usable device or driver"
-        raise UsageError(f"device: cuda asked for, but torch {torch.__version__} {built}; need cpu or auto")
-    return ("cuda" if there else "cpu") if asked == "auto" else asked
+    from sibp.core import cuda
+
+    if asked == "cpu":
+        return asked
+    fault = cuda.fault()
+    if asked == "cuda" and fault:
+        raise UsageError(f"device: cuda asked for, but torch {torch.__version__} {fault}; need cpu or auto")
+    return "cpu" if fault else "cuda"
 
 
 def _path(text: str) -> Path:
     """Return the file of an experiment given as a path or as an id."""
-    if text.endswith(".yaml"):
-        return Path(text)
     from sibp.core import messages
+    from sibp.experiments import specs
 
-    known = sorted(file.stem for file in EXPERIMENTS.glob("*.yaml"))
+    if Path(text).suffix in specs.SUFFIXES:
+        return Path(text).expanduser()
+    known = [path.stem for path in _shipped()]
     if text not in known:
-        hint = messages.suggest(text, known)
+        own = Path(f"{text}.yaml")
+        hint = f"; did you mean '{own}'?" if own.is_file() else messages.suggest(text, known)
         raise UsageError(f"experiment: got {text!r}, need a .yaml file or an id of {EXPERIMENTS}{hint}")
     return EXPERIMENTS / f"{text}.yaml"
 
 
+def _shipped() -> list[Path]:
+    """Return the experiment files of the checkout that this is run in."""
+    from sibp.experiments import yaml_file
+
+    return [EXPERIMENTS / f"{name}.yaml" for name in yaml_file.names(EXPERIMENTS)]
+
+
 def _resolved(path: Path, scale: str, device: str) -> "Experiment":
-    """Return an experiment at a scale; scales are looked for beside its folder."""
-    from sibp.experiments import specs
+    """Return an experiment at a scale; scales are looked for beside its folder, then in the checkout that this is run in.
+
+    `auto` reduces only what has a scale `laptop` beside its folder: an experiment of one's own, anywhere, runs as its file says.
+    """
+    from sibp.experiments import specs, yaml_file
 
     experiment = specs.load_experiment(path)
-    name = scale if scale != "auto" else "full" if device == "cuda" else "laptop"
     beside = path.resolve().parent.parent / "scales"
-    folder = beside if beside.is_dir() else EXPERIMENTS.parent / "scales"
-    return specs.resolve(experiment, specs.load_scale(name, folder, also=["auto"]))
+    if scale == "auto":
+        scale = "laptop" if device == "cpu" and (beside / "laptop.yaml").is_file() else specs.FULL
+    folder = beside if yaml_file.names(beside) else EXPERIMENTS.parent / "scales"
+    return specs.resolve(experiment, specs.load_scale(scale, folder, also=["auto"]))
 
 
 def _check_data(experiment: "Experiment", root: str | None) -> None:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from sibp import data
-from sibp.core import paths
-from sibp.experiments import specs
+from sibp.core import cuda, paths
+from sibp.experiments import specs, yaml_file
 from sibp.experiments.schema import Experiment
 from sibp.nets import papers
 from sibp.results import records
@@ -50,10 +50,11 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
         experiments: folder of experiment files; where there are none, no time is estimated.
         root: the data cache; None takes the user's.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fault = cuda.fault()
+    device = torch.device("cpu" if fault else "cuda")
     scale = "full" if device.type == "cuda" else "laptop"
     about = records.environment(device)
-    cache = paths.cache_folder(root)
+    cache = _cache(root)
     flops, launches = rates(device)
     report = {
         **about["versions"],
@@ -62,11 +63,12 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
         "driver": about["driver"],
         "kernels": about["kernels"],
         "cuda_usable": device.type == "cuda",
+        "cuda_fault": f"torch {torch.__version__} {fault}" if fault else None,
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": _gib(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         "cuda_memory_gib": _gib(torch.cuda.mem_get_info()[1]) if device.type == "cuda" else None,
-        "disk_free_gib": _gib(shutil.disk_usage(_existing(cache)).free),
+        "disk_free_gib": _gib(shutil.disk_usage(_existing(cache)).free) if isinstance(cache, Path) else None,
         "cache": str(cache),
         "data": {name: _present(name, root) for name in data.names()},
         "scale": scale,
@@ -129,12 +131,12 @@ def _words(value: Any) -> str:
 
 def _estimate(folder: Path, scale: str, per_second: tuple[float, float]) -> dict[str, Any]:
     """Return the minutes that each experiment of a folder should take at a scale."""
-    paths = sorted(folder.glob("*.yaml"))
-    if not paths:
+    files = [folder / f"{name}.yaml" for name in yaml_file.names(folder)]
+    if not files:
         return {"minutes": {}, "minutes_in_all": None}
     limits = specs.load_scale(scale, folder.parent / "scales")
     minutes = {}
-    for path in paths:
+    for path in files:
         experiment = specs.resolve(specs.load_experiment(path), limits)
         if experiment.methods:
             seconds = sum(cost(experiment, label).seconds(*per_second) for label in experiment.methods)
@@ -142,16 +144,30 @@ def _estimate(folder: Path, scale: str, per_second: tuple[float, float]) -> dict
     return {"minutes": minutes, "minutes_in_all": round(sum(minutes.values()), 1)}
 
 
+def _cache(root: str | None) -> Path | str:
+    """Return the cache's folder, or why there is none."""
+    try:
+        return paths.cache_folder(root)
+    except OSError as fault:
+        return fault.strerror
+
+
 def _present(name: str, root: str | None) -> str:
     try:
         data.load(name, root)
         return "present"
-    except data.DataError as fault:
-        return "missing" if "is not in the cache" in str(fault) else "damaged"
+    except data.MissingError:
+        return "missing"
+    except data.UnreadableError as fault:
+        return str(fault).rpartition(": ")[2]
+    except data.DataError:
+        return "damaged"
 
 
 def _existing(folder: Path) -> Path:
-    return next(there for there in (folder, *folder.absolute().parents) if there.exists())
+    return next(
+        there for there in (folder, *folder.absolute().parents) if os.path.exists(there)
+    )  # Path.exists may raise, unpermitted
 
 
 def _gib(size: int) -> float:

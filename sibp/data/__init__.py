@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sibp.data.cache import fetch, load
+from sibp.data.cache import MissingError, UnreadableError, fetch, load
 from sibp.data.registry import DataError, Dataset, names
 from sibp.data.splits import Split, split
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sibp.data.synthetic import chain, generated
 
 __all__ = [
-    "DataError", "Dataset", "Split", "as_torch_dataset", "chain", "export_torchvision", "fetch",
+    "DataError", "Dataset", "MissingError", "Split", "UnreadableError", "as_torch_dataset", "chain", "export_torchvision", "fetch",
     "generated", "load", "names", "split",
 ]  # fmt: skip
 

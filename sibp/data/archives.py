@@ -65,7 +65,7 @@ def read_folder(folder: Path, files: Iterable[str], limit: int) -> Raw | None:
     """Read the files (or their .gz) from a folder; None if it has none of them, DataError if some are missing."""
     found, missing = {}, []
     for name in files:
-        path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
+        path = next((folder / other for other in _spellings(name) if (folder / other).is_file()), None)
         if path is None:
             missing.append(name)
             continue
@@ -74,6 +74,17 @@ def read_folder(folder: Path, files: Iterable[str], limit: int) -> Raw | None:
     if found and missing:
         raise DataError(f"{missing[0]}: not found in {folder}")
     return found or None
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Give the names under which unpackers leave a file: its own, packed, and those of a packed file's inside.
+
+    MNIST's packed files name their content `train-images.idx3-ubyte`, so that is what `gunzip -N` and graphical unpackers write; some of
+    them into a folder that is named as the packed file.
+    """
+    inside = name.replace("-idx", ".idx")
+    for file in dict.fromkeys([name, inside]):
+        yield from (file, f"{file}.gz", f"{name}/{file}", f"{inside}/{file}")
 
 
 def read_archive(path: Path, folder: str, files: Iterable[str], limit: int) -> Raw:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +17,31 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from sibp.core.paths import cache_folder
+from sibp.core.paths import cache_folder, unreadable
 from sibp.data.packages import Report
 from sibp.data.registry import DataError, Dataset, Entry, digest, find
 from sibp.data.sources import Source, default_sources
 
-__all__ = ["fetch", "load"]
+__all__ = ["MissingError", "UnreadableError", "fetch", "load"]
 
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # Lustre without -o flock, NFS without lockd
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}  # no other source can help
+
+
+class MissingError(DataError):
+    """A data set is not in the cache."""
+
+
+class UnreadableError(DataError):
+    """A data set may be in the cache, but this user may not look."""
+
+
+def _cache(root: str | Path | None) -> Path:
+    try:
+        return cache_folder(root)
+    except OSError as error:
+        raise DataError(error.strerror) from None
 
 
 def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dataset:
@@ -38,14 +56,22 @@ def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dat
         DataError: the data set is not in the cache or is damaged; the line says which and what to run.
         ValueError: no data set has this name.
     """
-    entry, cache = find(name), cache_folder(root)
+    entry, cache = find(name), _cache(root)
     repair = f"sibp data {entry.name}" + (f" --dir {root}" if root else "")
-    if not (cache / entry.name).exists():
-        raise DataError(f"data set '{entry.name}' is not in the cache ({cache}): run '{repair}'")
     try:
+        try:
+            (cache / entry.name).stat()  # exists() answers no, or raises, where a folder cannot be looked into
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingError(f"data set '{entry.name}' is not in the cache ({cache}): run '{repair}'") from None
         return _open(entry, cache / entry.name, verify)
+    except MissingError:
+        raise
     except PermissionError as error:
-        raise DataError(f"data set '{entry.name}' in the cache ({cache}) cannot be read: {error.strerror}") from None
+        place = unreadable(cache / entry.name) or error.filename
+        way_out = "its owner can open it with chmod -R go+rX, and SIBP_CACHE names another cache"
+        raise UnreadableError(
+            f"data set '{entry.name}' in the cache ({cache}) cannot be read: no permission for {place}; {way_out}"
+        ) from None
     except (DataError, OSError) as error:
         problem = f"data set '{entry.name}' in the cache ({cache}) is damaged: {_reason(error)}"
         raise DataError(f"{problem}; '{repair}' repairs it") from None
@@ -102,26 +128,26 @@ def fetch(
         DataError: no source works (the line names each with its reason), or the cache cannot be written.
         ValueError: no data set has this name.
     """
-    entry, cache = find(name), cache_folder(root)
+    entry, cache = find(name), _cache(root)
     if ready := _intact(entry, cache, root, report):
         return ready
     try:
-        with _locked(entry, cache, report), _scratch(entry, cache) as scratch:
+        with _locked(entry, cache, report) as alone, _scratch(entry, cache, alone) as scratch:
             if ready := _intact(entry, cache, root, lambda text: None):  # another process was faster
                 return ready
             _fetch_first(entry, cache, scratch, default_sources(entry) if sources is None else sources, report)
     except OSError as error:
-        raise DataError(f"data set '{entry.name}': cannot write the cache ({cache}): {_reason(error)}") from None
+        way_out = "; SIBP_CACHE names another" if error.errno in _FORBIDDEN else ""
+        raise DataError(f"data set '{entry.name}': cannot write the cache ({cache}): {_reason(error)}{way_out}") from None
     return load(name, root)
 
 
 def _intact(entry: Entry, cache: Path, root: str | Path | None, report: Report) -> Dataset | None:
-    if not (cache / entry.name).exists():
-        return None
     try:
         return load(entry.name, root, verify=True)
     except DataError as error:
-        report(str(error))
+        if not isinstance(error, MissingError):
+            report(str(error))
         return None
 
 
@@ -189,25 +215,36 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(entry: Entry, cache: Path, report: Report) -> Iterator[None]:
-    """Hold the data set's lock; the system frees it when its holder dies."""
+def _locked(entry: Entry, cache: Path, report: Report) -> Iterator[bool]:
+    """Hold the data set's lock, which the system frees when its holder dies; give false where the file system has no locks."""
     cache.mkdir(parents=True, exist_ok=True)
     lock = FileLock(cache / f".{entry.name}.lock")
     try:
-        lock.acquire(timeout=0)
+        with warnings.catch_warnings(record=True) as said:
+            lock.acquire(timeout=0)
+        if said:  # that a file which a killed process leaves behind takes the lock's place
+            report(f"{entry.name}: no locks in the cache ({cache}): {lock.lock_file} takes their place")
     except Timeout:
         report(f"{entry.name}: another process is fetching it, waiting")
         lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        report(
+            f"{entry.name}: no locks in the cache ({cache}): make sure that nothing else fetches it; SIBP_CACHE names another cache"
+        )
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         lock.release()
 
 
 @contextmanager
-def _scratch(entry: Entry, cache: Path) -> Iterator[Path]:
-    """A temporary folder beside the data set's place; under the lock, any other one was left by a killed process."""
-    for left_over in cache.glob(f".{entry.name}.*.tmp"):
+def _scratch(entry: Entry, cache: Path, alone: bool) -> Iterator[Path]:
+    """A temporary folder beside the data set's place; for who holds the lock, any other one was left by a killed process."""
+    for left_over in cache.glob(f".{entry.name}.*.tmp") if alone else ():
         shutil.rmtree(left_over, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", suffix=".tmp", dir=cache))
     try:

@@ -80,10 +80,13 @@ class Folder:
 
 def _readers(folder: Path, layout: Layout, limit: int) -> Iterator[Callable[[], Raw | None]]:
     """Give the ways to read a layout's files: as they lie in its usual subfolder or the folder, or as its archive."""
-    for place in dict.fromkeys([folder / layout.folder, folder]):
+    stem = (layout.archive or "").removesuffix(".tar.gz")  # unpackers may put all into a folder of that name, or only gunzip
+    for place in dict.fromkeys([folder / layout.folder, folder, folder / stem / layout.folder]):
         yield partial(read_folder, place, layout.files, limit)
-    if layout.archive and (folder / layout.archive).is_file():
-        yield partial(read_archive, folder / layout.archive, layout.folder, layout.files, limit)
+    for name in (layout.archive, f"{stem}.tar", f"{stem}.tgz") if layout.archive else ():
+        for place in (folder / name, folder / stem / name):
+            if place.is_file():
+                yield partial(read_archive, place, layout.folder, layout.files, limit)
 
 
 @dataclass(frozen=True)

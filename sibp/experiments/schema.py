@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -13,21 +15,31 @@ from pydantic import (
     PlainValidator,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from sibp.core import messages
 from sibp.experiments import drawing
-
-
-class SpecError(ValueError):
-    """Something wrong in an experiment or scale file, said in one line."""
-
+from sibp.experiments.yaml_file import SpecError
 
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=0)]
 Measure = Literal["train", "validation", "test", "first_weight_change", "first_gradient_norm", "sparsity"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+def _file_name(name: str) -> str:
+    """Return a name that becomes the name of files, or refuse one that would lead elsewhere or fit on no disk."""
+    if not FILE_NAME.fullmatch(name):
+        shown = repr(name if len(name) <= 40 else f"{name[:40]}...")
+        need = "a name for files: 1 to 100 letters, digits, '_', '.' and '-', not beginning with '.' or '-'"
+        raise ValueError(f"got {shown}, need {need}")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
 
 
 def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str = "") -> Model:
@@ -202,12 +214,12 @@ class Experiment(Strict):
     by `specs.resolve`.
     """
 
-    id: str
+    id: FileName
     title: str
     paper: Paper | None = None
     note: str | None = None
     scale: str | None = None
-    runs: str | tuple[str, ...] | None = None
+    runs: FileName | tuple[FileName, ...] | None = None
     data: Data | None = None
     network: Network | None = None
     loss: str | None = None
@@ -229,6 +241,16 @@ class Experiment(Strict):
             if unknown := [label for label in self.figure.lines if label not in self.methods]:
                 raise ValueError(f"figure.lines: {messages.need(unknown[0], self.methods)}")
         return self
+
+    @field_validator("methods", "bench")
+    @classmethod
+    def _names_of_files(cls, labelled: dict[str, Any]) -> dict[str, Any]:
+        first: dict[str, str] = {}
+        for label in labelled:
+            _file_name(label)
+            if (other := first.setdefault(label.lower(), label)) != label:
+                raise ValueError(f"got {other!r} and {label!r}, which are one file where capitals do not count")
+        return labelled
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -7,20 +7,20 @@ one line that names the file, the path inside it, the value, what is allowed and
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from sibp.core import messages
-from sibp.experiments import checks
+from sibp.experiments import checks, yaml_file
 from sibp.experiments.schema import Experiment, Scale, SpecError, parse
 
 __all__ = [
+    "FULL",
+    "SUFFIXES",
     "Experiment",
     "Member",
     "Scale",
@@ -32,6 +32,9 @@ __all__ = [
     "members",
     "resolve",
 ]
+
+FULL = "full"  # the scale at which an experiment runs as its file says
+SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def load_experiment(path: str | Path) -> Experiment:
         SpecError: if anything in it is wrong, or it cannot be read.
     """
     path = Path(path)
-    experiment = parse(Experiment, _with_choices(_read(path), path), str(path))
+    experiment = parse(Experiment, _with_choices(yaml_file.read(path), path), str(path))
     if experiment.id != path.stem:
         raise SpecError(f"{path}: id: got {experiment.id!r}, need {path.stem!r}, the file's name")
     checks.check_experiment(experiment, str(path))
@@ -61,7 +64,9 @@ def load_experiment(path: str | Path) -> Experiment:
 
 
 def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales", also: Sequence[str] = ()) -> Scale:
-    """Read a scale by its name in a folder, or by the path of its file (anything that ends in .yaml).
+    """Read a scale by its name in a folder, or by the path of its file (anything that ends in .yaml or .yml).
+
+    `full`, which changes nothing, is there without a file.
 
     `also` are names that the caller takes before, for the list of what is allowed.
 
@@ -69,15 +74,18 @@ def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales",
         SpecError: if there is no such scale, or anything in it is wrong.
     """
     path = Path(name_or_path)
-    if path.suffix != ".yaml":
+    if path.suffix not in SUFFIXES:
         path = Path(folder) / f"{name_or_path}.yaml"
-        known = sorted(file.stem for file in Path(folder).glob("*.yaml"))
+        known = yaml_file.names(Path(folder))
+        if str(name_or_path) == FULL and FULL not in known:
+            return Scale(name=FULL)
         if path.stem not in known:
-            raise SpecError(f"scale: {messages.need(str(name_or_path), [*also, *known] if known else [f'a file in {folder}'])}")
-    scale = parse(Scale, _read(path), str(path))
+            allowed = dict.fromkeys([*also, *known, FULL])
+            raise SpecError(f"scale: {messages.need(str(name_or_path), [*allowed, 'the path of a scale file (.yaml)'])}")
+    scale = parse(Scale, yaml_file.read(path), str(path))
     if scale.name != path.stem:
         raise SpecError(f"{path}: name: got {scale.name!r}, need {path.stem!r}, the file's name")
-    known = [file.stem for kind in ("experiments", "selection") for file in (path.parent.parent / kind).glob("*.yaml")]
+    known = [name for kind in ("experiments", "selection") for name in yaml_file.names(path.parent.parent / kind)]
     for name in scale.experiments:
         if known and name not in known:
             raise SpecError(f"{path}: experiments: unknown experiment {name!r}{messages.suggest(name, known)}")
@@ -118,46 +126,6 @@ def digest(experiment: Experiment) -> str:
     return hashlib.sha256(canonical(experiment).encode()).hexdigest()
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for gigabytes, or for themselves
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a list or mapping is no key", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
-            seen[key.value] = 1
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as fault:
-        raise SpecError(f"{path}: {fault.strerror}") from None
-    except UnicodeDecodeError:
-        raise SpecError(f"{path}: is not a text file") from None
-    except RecursionError:
-        raise SpecError(f"{path}: is nested too deeply") from None
-    except yaml.YAMLError as fault:
-        mark = getattr(fault, "problem_mark", None)
-        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SpecError(f"{path}: {line}{getattr(fault, 'problem', None) or 'is not YAML'}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise SpecError(f"{path}: got {type(content).__name__}, need a mapping of names")
-    return content
-
-
 def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the content of an experiment file with the options of its `selected` labels filled in."""
     methods = mapping.get("methods")
@@ -168,7 +136,11 @@ def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
     }
     if not asked:
         return mapping
-    chosen = _read(path.parent.parent / "selection" / "chosen.yaml")
+    choices = path.parent.parent / "selection" / "chosen.yaml"
+    if not choices.exists():
+        fault = f"there is no {choices} with choices; write the method's options here instead"
+        raise SpecError(f"{path}: methods.{next(iter(asked))}.selected: {fault}")
+    chosen = yaml_file.read(choices)
     filled = dict(methods)
     for label, name in asked.items():
         place = f"{path}: methods.{label}"

@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -24,7 +25,7 @@ from sibp.core.paths import cache_folder
 from sibp.kernels import switch
 from sibp.kernels.switch import off
 
-__all__ = ["LEAKS", "add_cross", "call", "multiplies", "off", "status", "supports"]
+__all__ = ["LEAKS", "add_cross", "call", "fallback", "multiplies", "off", "status", "supports"]
 
 LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}
 FLAGS = [
@@ -50,17 +51,36 @@ def _fingerprint(sources: dict[str, bytes], compiler: str) -> str:
     return hashlib.sha256(b"\0".join(words)).hexdigest()[:16]
 
 
-def _compile(sources: dict[str, bytes], compiler: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        for name, source in sources.items():
-            (Path(folder) / name).write_bytes(source)
+def _compile(sources: dict[str, bytes], compiler: str, cache: Path, name: str) -> Path:
+    """Return the compiled library's file, `<name>-<content's hash>.so`, which appears whole."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        for file, source in sources.items():
+            (Path(folder) / file).write_bytes(source)
         built = Path(folder) / "kernels.so"
         command = [compiler, *FLAGS, str(Path(folder) / "kernels.cpp"), "-o", str(built)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             raise OSError(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
+        target = cache / f"{name}-{_digest(built)}.so"
+        with built.open("rb") as file:
+            os.fsync(file.fileno())  # or the name might outlive a power failure, and the content not
         os.replace(built, target)  # two processes may compile at once: the last one wins with the same code
+        return target
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _compiled(cache: Path, name: str) -> Path | None:
+    """Return the library of a name in the cache, if its content is what its name says; loading half of one would kill the process."""
+    for file in cache.glob(f"{name}-*.so"):
+        if file.stem == f"{name}-{_digest(file)}":
+            return file
+        with suppress(OSError):
+            file.unlink()
+    return None
 
 
 @cache
@@ -72,17 +92,29 @@ def _library() -> tuple[ctypes.CDLL | None, str]:
         return None, "no C++ compiler found"
     try:
         sources = _sources()
-        target = cache_folder() / "native" / f"kernels-{_fingerprint(sources, compiler)}.so"
-        if not target.exists():
-            _compile(sources, compiler, target)
-        return ctypes.CDLL(str(target)), "compiled"
+        cache, name = cache_folder() / "native", f"kernels-{_fingerprint(sources, compiler)}"
+        return ctypes.CDLL(str(_compiled(cache, name) or _compile(sources, compiler, cache, name))), "compiled"
     except (OSError, subprocess.SubprocessError) as error:
-        return None, f"not compiled: {error}"
+        return None, f"not compiled: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    """Return an error as part of one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
 
 
 def status() -> str:
     """Return `compiled`, or why the eager code runs instead; for a run's record."""
     return _library()[1]
+
+
+def fallback() -> str:
+    """Return one line on why slower code runs in the kernels' place, for a run to say; nothing if they run, or if the user wants it so."""
+    library, reason = _library()
+    wanted = os.environ.get("SIBP_NATIVE", "1") == "0"
+    return "" if library or wanted else f"slower code runs in place of the compiled kernels: {reason}"
 
 
 def supports(activation: str, *tensors: Tensor) -> bool:

@@ -3,6 +3,8 @@
 Both files appear whole or not at all.
 """
 
+import fcntl
+import glob
 import json
 import os
 import platform
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -82,24 +85,38 @@ def read_run(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def written(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file in the same folder, flush it to the disk and move it to `path` at once."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = _temporary(path)
     try:
         write(Path(name))
         os.fsync(handle)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        with suppress(FileNotFoundError):
+            os.unlink(name)
         raise
     finally:
         os.close(handle)
 
 
+def _temporary(path: Path) -> tuple[int, str]:
+    """Return a new file beside `path`, open, with a lock on it that tells `sweep` that its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with suppress(OSError):  # no locks on this file system: `sweep` then leaves all such files alone
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:  # not swept away before the lock was on it
+            return handle, name
+        os.close(handle)
+
+
 def sweep(*paths: Path) -> None:
-    """Remove what processes that were killed inside `written` have left behind for these paths."""
+    """Remove what processes that were killed inside `written` have left behind for these paths; not what others are just writing."""
     for path in paths:
-        for unfinished in path.parent.glob(f".{path.name}.*"):
-            unfinished.unlink(missing_ok=True)
+        for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            with suppress(OSError), unfinished.open("r+b") as file:  # BlockingIOError: its writer lives
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                unfinished.unlink()
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 
 from sibp.experiments.schema import Experiment
 from sibp.experiments.specs import Member
+from sibp.kernels import native
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
 from sibp.training import ensembles, evaluation
@@ -70,6 +71,7 @@ class Job:
         try:
             with self.checkpoint.listening():
                 self.resume()
+                self.note_slower_code()
                 self.progress.advance(steps * len(self.done.trained), float("nan"))
                 while self.done.waiting:
                     self.train_next()
@@ -142,6 +144,12 @@ class Job:
             self.note(f"went on from ensemble {len(self.done.trained) + 1}, step {step}, at {now}")
         elif fault:
             self.note(fault)
+
+    def note_slower_code(self) -> None:
+        """Have the record say that the compiled kernels are missing; who starts runs says it to people, once for all its labels."""
+        line = native.fallback() if self.problem.device.type == "cpu" else ""
+        if line and line not in self.done.notes:
+            self.done.notes.append(line)
 
     def note(self, text: str) -> None:
         """Say something out of the ordinary, now and in the record."""

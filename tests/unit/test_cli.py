@@ -62,7 +62,10 @@ def test_scale_auto_is_laptop_without_cuda(sibp, tmp_path):
         (["run", "tiny"], "the following arguments are required: --out"),
         (["run", "tinny", "--out", "r"], "got 'tinny', need a .yaml file or an id of workflow/experiments; did you mean 'tiny'?"),
         (["run", "no.yaml", "--out", "r"], "no.yaml: No such file or directory"),
-        (["run", "tiny", "--out", "r", "--scale", "fulll"], "scale: got 'fulll', need auto, full or laptop; did you mean 'full'?"),
+        (
+            ["run", "tiny", "--out", "r", "--scale", "fulll"],
+            "scale: got 'fulll', need auto, full, laptop or the path of a scale file (.yaml); did you mean 'full'?",
+        ),
         (["run", "tiny", "--out", "r", "--method", "sgdd"], "methods: got 'sgdd', need sgd or sibp; did you mean 'sgd'?"),
         (["run", "tiny", "--out", "r", "--device", "gpu"], "argument --device: invalid choice: 'gpu'"),
         (["run", "tiny", "--out", "r", "--device", "cuda"], "device: cuda asked for, but torch"),

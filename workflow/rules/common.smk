@@ -29,10 +29,8 @@ def has_cuda():
     asked = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
     fault = asked.stdout or (asked.stderr.strip().splitlines() or ["cannot be imported"])[-1] * bool(asked.returncode)
     if fault:
-        print(
-            f"sibp: there is a GPU, but {fault}: going on without; --config device=cpu says the same without asking",
-            file=sys.stderr,
-        )
+        way_out = "going on with the CPU, as --config device=cpu does without asking"
+        print(f"sibp: nvidia-smi lists a GPU, but {fault}: {way_out}", file=sys.stderr)
     return not fault
 
 
@@ -43,22 +41,22 @@ def one_of(key, allowed):
     return config[key]
 
 
-def load(path):
-    """Return what a YAML file holds, or stop with one line that names it."""
+def load(path, model=None):
+    """Return what a YAML file holds, or stop with one line that names it; with a model, what that checks is right, too."""
     try:
-        return yaml_file.read(path)
-    except yaml_file.SpecError as fault:
+        content = yaml_file.read(path)
+        if model:
+            schema.parse(model, content, str(path))
+    except schema.SpecError as fault:
         raise WorkflowError(str(fault)) from None
+    return content
 
 
 def load_experiment(path):
-    """Return what an experiment file holds, if the workflow can go by it; `sibp list` checks the rest."""
-    experiment = load(path)
-    if experiment.get("id") != path.stem:
-        raise WorkflowError(f"{path}: id: got {experiment.get('id')!r}, need {path.stem!r}, the file's name")
-    for key in ("methods", "data", "training", "bench"):
-        if not isinstance(experiment.get(key) or {}, dict):
-            raise WorkflowError(f"{path}: {key}: got {experiment[key]!r}, need a mapping")
+    """Return what an experiment file holds."""
+    experiment = load(path, schema.Experiment)
+    if experiment["id"] != path.stem:
+        raise WorkflowError(f"{path}: id: got {experiment['id']!r}, need {path.stem!r}, the file's name")
     return experiment
 
 
@@ -74,10 +72,10 @@ SCALES = yaml_file.names(WORKFLOW / "scales")
 DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto", "cpu", "cuda"]), config["device"])
 if str(config["scale"]).endswith(".yaml"):  # a scale of one's own
     SCALE_OPTION, SCALE = config["scale"], Path(config["scale"]).stem
-    SCALE_FILE = load(Path(SCALE_OPTION))
+    SCALE_FILE = load(Path(SCALE_OPTION), schema.Scale)
 else:
     SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
-    SCALE_OPTION, SCALE_FILE = SCALE, load(WORKFLOW / "scales" / f"{SCALE}.yaml")
+    SCALE_OPTION, SCALE_FILE = SCALE, load(WORKFLOW / f"scales/{SCALE}.yaml", schema.Scale)
 JOB = {"auto": SCALE_FILE.get("job", "label")}.get(one_of("job", ["auto", "label", "experiment"]), config["job"])
 REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
 CHOSEN = load(WORKFLOW / "selection/chosen.yaml")  # what `selected` stands for in an experiment file

@@ -1,0 +1,106 @@
+"""Finished runs as curves: which files a path means, and the mean over the seeds for each label and choice of hyper-parameters."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sibp.results.records import RecordError, read_run
+
+__all__ = ["AXES", "Curve", "Runs", "find", "read"]
+
+AXES = ("epoch", "step", "seconds")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One label at one choice of hyper-parameters.
+
+    Attributes:
+        label: of the experiment.
+        name: the label, and the hyper-parameters that its members differ in: ``sgd eta=0.1``.
+        table: a row for each evaluation; the axes and all measures, means over the seeds that did not diverge.
+        seeds: how many networks were trained.
+        diverged: how many of them diverged; where all did, the table has no rows.
+    """
+
+    label: str
+    name: str
+    table: pd.DataFrame
+    seeds: int
+    diverged: int
+
+    def last(self, measure: str) -> float:
+        """Return a measure at the last evaluation, or NaN."""
+        values = self.table[measure].dropna() if measure in self.table else ()
+        return float(values.iloc[-1]) if len(values) else float("nan")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one experiment: curves, the names of what was measured, and each label's record."""
+
+    name: str
+    curves: list[Curve]
+    measures: list[str]
+    records: dict[str, dict[str, Any]]
+
+
+def find(path: Path) -> list[Path]:
+    """Return the tables that a path means: a run's own file, with or without its ending, or all in an experiment's folder.
+
+    Raises:
+        RecordError: in one line, if there are none, or several experiments to choose from.
+    """
+    if path.suffix in (".parquet", ".json") and path.is_file():
+        return [path.with_suffix(".parquet")]
+    if (alone := path.with_name(f"{path.name}.parquet")).is_file():
+        return [alone]
+    if not path.is_dir():
+        raise RecordError(f"{path}: no such file or folder; need a folder DIR/<id> that 'sibp run --out DIR' has written")
+    if tables := _tables(path):
+        return tables
+    inside = sorted(folder for folder in path.iterdir() if folder.is_dir() and _tables(folder))
+    if len(inside) == 1:
+        return _tables(inside[0])
+    if inside:
+        raise RecordError(f"{path}: holds the runs of several experiments, show one: {', '.join(map(str, inside))}")
+    raise RecordError(f"{path}: holds no finished runs; need a folder DIR/<id> that 'sibp run --out DIR' has written")
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.parquet") if not file.name.startswith("."))
+
+
+def read(path: Path) -> Runs:
+    """Read what a path means.
+
+    Raises:
+        RecordError: in one line, if there is nothing, or it cannot be read.
+    """
+    curves, measures, records = [], {}, {}
+    for file in find(path):
+        rows, record = read_run(file)
+        columns = list(rows.columns)
+        names = columns[columns.index("seconds") + 1 : columns.index("status")]
+        measures |= dict.fromkeys(names)
+        records[file.stem] = record
+        curves += _curves(file.stem, rows, columns[columns.index("seed") + 1 : columns.index("epoch")], names)
+    return Runs(file.parent.name, curves, list(measures), records)
+
+
+def _curves(label: str, rows: pd.DataFrame, options: list[str], measures: list[str]) -> list[Curve]:
+    varied = [name for name in options if rows[name].nunique(dropna=False) > 1]
+    groups = rows.groupby(varied, sort=False, dropna=False) if varied else [((), rows)]
+    return [_curve(label, dict(zip(varied, key, strict=True)), group, measures) for key, group in groups]
+
+
+def _curve(label: str, options: dict[str, Any], rows: pd.DataFrame, measures: list[str]) -> Curve:
+    diverged = set(rows.loc[rows["status"] == "diverged", "member"])
+    whole = rows[~rows["member"].isin(diverged)]
+    table = whole.groupby("step", as_index=False)[["epoch", "seconds", *measures]].mean() if len(whole) else whole
+    name = " ".join(
+        [label, *(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items())]
+    )
+    return Curve(label, name, table, rows["member"].nunique(), len(diverged))
