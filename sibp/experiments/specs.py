@@ -37,6 +37,9 @@ FULL = "full"  # the scale at which an experiment runs as its file says
 SUFFIXES = (".yaml", ".yml")
 
 
+DRAWN = ("figure", "table", "notebook")  # keys of an experiment that no run depends on
+
+
 @dataclass(frozen=True)
 class Member:
     """One network of an ensemble: its number within (experiment, label), its seed and its validated method options."""
@@ -105,7 +108,7 @@ def resolve(experiment: Experiment, scale: Scale) -> Experiment:
     where = f"{experiment.id} at scale {scale.name}"
     resolved = parse(Experiment, merged, where)
     checks.check_experiment(resolved, where)
-    return resolved
+    return resolved.model_copy(update={name: getattr(experiment, name) for name in DRAWN})  # no scale changes what is drawn
 
 
 def members(experiment: Experiment, label: str) -> list[Member]:

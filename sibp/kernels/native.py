@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 
 from sibp.core.paths import cache_folder
-from sibp.kernels import switch
-from sibp.kernels.switch import off
+from sibp.kernels.switch import is_off, obstacle, off
 
 __all__ = ["LEAKS", "add_cross", "call", "fallback", "multiplies", "off", "status", "supports"]
 
@@ -85,8 +84,8 @@ def _compiled(cache: Path, name: str) -> Path | None:
 
 @cache
 def _library() -> tuple[ctypes.CDLL | None, str]:
-    if switch.obstacle():
-        return None, switch.obstacle()
+    if obstacle():
+        return None, obstacle()
     compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         return None, "no C++ compiler found"
@@ -120,7 +119,7 @@ def fallback() -> str:
 def supports(activation: str, *tensors: Tensor) -> bool:
     """Return whether the kernels can work on these tensors: CPU, float32 or float64, a piecewise linear activation."""
     plain = all(t.device.type == "cpu" and t.dtype in SUFFIXES for t in tensors)
-    return plain and activation in LEAKS and not switch.is_off() and _library()[0] is not None
+    return plain and activation in LEAKS and not is_off() and _library()[0] is not None
 
 
 def multiplies(D: Tensor, X: Tensor) -> bool:

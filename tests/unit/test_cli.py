@@ -110,7 +110,7 @@ def test_what_fails_while_training_is_one_line(sibp, monkeypatch, fault, code, l
     monkeypatch.setattr(runs, "run", fail)
     found, _, errors = sibp("run", "tiny", "--out", "r")
     assert found == code
-    assert len(errors) == 1
+    assert len(errors) == 2 and errors[1].startswith("sibp: the results are in r/tiny")
     assert errors[0].startswith(line)
 
 

@@ -60,9 +60,9 @@ def test_no_source_runs_foreign_code():
 def test_the_package_s_own_yaml_loader_is_a_safe_one():
     import yaml
 
-    from sibp.experiments import specs
+    from sibp.experiments import yaml_file
 
-    assert issubclass(specs._Loader, yaml.SafeLoader)
+    assert issubclass(yaml_file._Loader, yaml.SafeLoader)
 
 
 @pytest.mark.parametrize(
