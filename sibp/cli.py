@@ -257,8 +257,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from sibp.experiments import specs
-    from sibp.training.trainer import total_steps
+    from sibp.experiments.jobs import jobs
 
     device = _device(arguments.device)
     paths = [_path(arguments.experiment)] if arguments.experiment else _shipped()
@@ -268,9 +267,8 @@ def _list(arguments: argparse.Namespace) -> int:
         experiment = _resolved(path, arguments.scale, device)
         source = f"  drawn from {experiment.runs}" if experiment.runs else "" if experiment.methods else "  trains nothing"
         print(f"{experiment.id}  {experiment.title}  [{experiment.scale}]{source}")
-        for label in experiment.methods:
-            steps = total_steps(experiment.training_of(label), experiment.data.train)
-            print(f"  {label:16} {len(specs.members(experiment, label)):5} members x {steps} steps")
+        for job in jobs(experiment):
+            print(f"  {job.label:16} {len(job.members):5} members x {job.steps} steps")
     return 0
 
 
@@ -348,9 +346,8 @@ def _resolved(path: Path, scale: str, device: str) -> "Experiment":
 
 def _check_data(experiment: "Experiment", root: str | None) -> None:
     from sibp import data
-    from sibp.experiments import checks
 
-    if experiment.data.generated or experiment.data.name == checks.CHAIN:
+    if not experiment.data.is_real:
         return
     try:
         data.load(experiment.data.name, root)

@@ -16,11 +16,10 @@ from torch import Tensor
 from sibp import data
 from sibp.core import cuda, paths
 from sibp.experiments import specs, yaml_file
+from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
 from sibp.nets import papers
 from sibp.results import records
-from sibp.training import ensembles
-from sibp.training.trainer import evaluation_points, total_steps
 
 __all__ = ["Cost", "as_json", "as_text", "cost", "examine", "rates"]
 
@@ -98,17 +97,12 @@ def rates(device: torch.device, seconds: float = 0.3) -> tuple[float, float]:
 
 def cost(experiment: Experiment, label: str) -> Cost:
     """Return about how much work a label's training is: the steps of all its ensembles, and evaluations."""
-    network, sizes = papers.build(**experiment.network.settings()), experiment.data.sizes()
-    training, algorithm = experiment.training_of(label), experiment.algorithm(label)
-    options = [member.options for member in specs.members(experiment, label)]
-    groups = len(ensembles.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble))
-    passes, operations = STEP.get(algorithm, OTHER)
-    batch = sizes["train"] if training.batch_size == "full" else training.batch_size
-    steps = total_steps(training, sizes["train"])
-    points = len(evaluation_points(training.evaluate_every, steps, -(-sizes["train"] // batch)))
-    evaluated = points * sum(sizes.get(name, 0) for name in training.measure)
-    flops = len(options) * 2 * network.multiply_adds * (passes * steps * batch + evaluated)
-    return Cost(flops, groups * steps * len(network.layers) * operations, groups * (training.max_seconds or math.inf))
+    job, sizes = Job(experiment, label), experiment.data.sizes()
+    network, groups = papers.build(**job.network.settings()), len(job.groups)
+    passes, operations = STEP.get(job.algorithm, OTHER)
+    evaluated = len(job.evaluation_points) * sum(sizes.get(name, 0) for name in job.training.measure)
+    flops = len(job.members) * 2 * network.multiply_adds * (passes * job.steps * job.batch + evaluated)
+    return Cost(flops, groups * job.steps * len(network.layers) * operations, groups * (job.training.max_seconds or math.inf))
 
 
 def as_json(report: dict[str, Any]) -> str:

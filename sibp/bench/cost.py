@@ -18,14 +18,13 @@ from sibp import methods
 from sibp.bench import fake_cuda
 from sibp.bench.fake_cuda import Recorder, Seen
 from sibp.bench.rates import DEVICES, Device
-from sibp.experiments import specs
+from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
 from sibp.methods import Options
 from sibp.nets import losses, papers, propagation
 from sibp.nets.network import Network
-from sibp.training import ensembles, evaluation
+from sibp.training import evaluation
 from sibp.training.sampling import Samples
-from sibp.training.trainer import evaluation_points, total_steps
 
 __all__ = ["Estimate", "Step", "device_of", "estimate", "seconds", "step"]
 
@@ -95,15 +94,10 @@ def estimate(experiment: Experiment, label: str, device: str | Device = "h100") 
         label: one of its methods.
         device: of `DEVICES`, or rates of one's own, see `rates.measured`.
     """
-    there, training, algorithm = device_of(experiment, label, device), experiment.training_of(label), experiment.algorithm(label)
-    network, sizes, dtype = papers.build(**experiment.network_of(label).settings()), experiment.data.sizes(), _dtype(training.dtype)
-    members = specs.members(experiment, label)
-    groups = ensembles.groups(
-        algorithm, [member.options for member in members], 1 if training.mode == "timed" else training.ensemble
-    )
-    batch = sizes["train"] if training.batch_size == "full" else min(training.batch_size, sizes["train"])
-    steps = total_steps(training, sizes["train"])
-    points = len(evaluation_points(training.evaluate_every, steps, -(-sizes["train"] // batch)))
+    job = Job(experiment, label)
+    there, training, algorithm = device_of(experiment, label, device), job.training, job.algorithm
+    network, sizes, dtype = papers.build(**job.network.settings()), experiment.data.sizes(), _dtype(training.dtype)
+    members, groups, batch, steps, points = job.members, job.groups, job.batch, job.steps, len(job.evaluation_points)
     result = Estimate(there.name, 0.0, 0.0, there.job, 0, 0.0, False, 0.0, 0)
     for group in groups:
         shared = training.batch_size == "full" or len({members[i].seed for i in group}) == 1
@@ -116,7 +110,7 @@ def estimate(experiment: Experiment, label: str, device: str | Device = "h100") 
             network, len(group), {name: sizes.get(name, 0) for name in training.measure}, experiment.loss, dtype, there.kind
         )
         pruned = len(training.prune) * there.seconds(_evaluation(network, len(group), sizes, experiment.loss, dtype, there.kind))
-        drawn = DRAW * len(group) * network.parameter_count * (2 if there.kind == "cuda" or training.mode == "timed" else 1)
+        drawn = DRAW * len(group) * network.parameter_count * (2 if there.kind == "cuda" or training.is_timed else 1)
         resident = sum(sizes.values()) * math.prod(network.input_shape)
         larger = one.count.kernels >= result.kernels
         result = replace(

@@ -13,7 +13,22 @@ import yaml
 
 from sibp.core import messages
 
-__all__ = ["ArraySpec", "DataError", "Dataset", "Entry", "Package", "digest", "find", "names", "parse"]
+__all__ = [
+    "CHAIN",
+    "ArraySpec",
+    "DataError",
+    "Dataset",
+    "Entry",
+    "Facts",
+    "Package",
+    "digest",
+    "find",
+    "known_facts",
+    "names",
+    "parse",
+]
+
+CHAIN = "chain"  # the ten numbers of J 5.1, drawn from a seed
 
 
 class DataError(RuntimeError):
@@ -138,3 +153,28 @@ def find(name: str) -> Entry:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set without having it: one sample's shape, classes (None for real values), sizes."""
+
+    shape: tuple[int, ...]
+    classes: int | None
+    train: int
+    test: int
+
+
+def known_facts(name: str) -> Facts:
+    """Return the facts of a data set.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name == CHAIN:
+        return Facts((1,), None, train=10, test=0)
+    if name not in names():
+        raise ValueError(messages.need(name, [*names(), CHAIN]))
+    entry = find(name)
+    (train, *shape), (test, *_) = entry.arrays["train_images"].shape, entry.arrays["test_images"].shape
+    return Facts(tuple(shape), len(entry.classes), train, test)

@@ -1,45 +1,17 @@
 """What a schema cannot say: that the parts of an experiment fit each other, its data set and its methods."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
 from sibp import methods
 from sibp.core import messages
-from sibp.data import registry
+from sibp.data.registry import Facts, known_facts
 from sibp.experiments.schema import Experiment, SpecError, Training, parse
 from sibp.nets import losses, papers
 
-__all__ = ["CHAIN", "Facts", "check_experiment", "facts", "options"]
-
-CHAIN = "chain"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a data set without having it: one sample's shape, classes (None for real values), sizes."""
-
-    shape: tuple[int, ...]
-    classes: int | None
-    train: int
-    test: int
-
-
-def facts(name: str) -> Facts:
-    """Return the facts of a data set.
-
-    Raises:
-        SpecError: if there is none of that name.
-    """
-    if name == CHAIN:
-        return Facts((1,), None, train=10, test=0)
-    if name not in registry.names():
-        raise SpecError(f"data.name: {messages.need(name, [*registry.names(), CHAIN])}")
-    entry = registry.find(name)
-    (train, *shape), (test, *_) = entry.arrays["train_images"].shape, entry.arrays["test_images"].shape
-    return Facts(tuple(shape), len(entry.classes), train, test)
+__all__ = ["check_experiment", "options"]
 
 
 def check_experiment(experiment: Experiment, where: str) -> None:
@@ -76,9 +48,16 @@ def options(experiment: Experiment, label: str, point: dict[str, Any]) -> BaseMo
     return parse(methods.options(algorithm), point, "", f"methods.{label}")
 
 
+def _facts(experiment: Experiment) -> Facts:
+    try:
+        return known_facts(experiment.data.name)
+    except ValueError as fault:
+        raise SpecError(f"data.name: {fault}") from None
+
+
 def _check_data(experiment: Experiment) -> None:
-    asked, known = experiment.data, facts(experiment.data.name)
-    if asked.generated and asked.name != CHAIN:
+    asked, known = experiment.data, _facts(experiment)
+    if asked.generated and not asked.is_chain:
         return
     if asked.train + asked.validation > known.train:
         wanted = f"{asked.train} + {asked.validation}"
@@ -88,7 +67,7 @@ def _check_data(experiment: Experiment) -> None:
 
 
 def _check_network(experiment: Experiment, label: str) -> None:
-    known = facts(experiment.data.name)
+    known = _facts(experiment)
     if experiment.loss not in losses.LOSSES:
         raise SpecError(f"loss: {messages.need(experiment.loss, losses.LOSSES)}")
     if known.classes is None and experiment.loss != "squared":

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from sibp.core import messages
+from sibp.data.registry import CHAIN
 from sibp.experiments import drawing
 from sibp.experiments.yaml_file import SpecError
 
@@ -100,6 +101,16 @@ class Data(Strict):
     merge_test: bool = False
     generated: bool = False
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether these are the numbers for the chain of scalars (J 5.1), which are drawn from a seed."""
+        return self.name == CHAIN
+
+    @property
+    def is_real(self) -> bool:
+        """Whether this is a data set that is fetched."""
+        return not self.generated and not self.is_chain
+
     def sizes(self) -> dict[str, int]:
         """Return the number of samples of each split."""
         merged = self.test if self.merge_test else 0
@@ -169,6 +180,37 @@ class Training(Strict):
     def _one(self) -> Self:
         _exactly_one(self, "epochs", "steps")
         return self
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether members train one at a time, for their seconds."""
+        return self.mode == "timed"
+
+    @property
+    def ensemble_size(self) -> int:
+        """The most members that train together."""
+        return 1 if self.is_timed else self.ensemble
+
+    def batch(self, samples: int) -> int:
+        """Return the size of a mini-batch of a training set of so many samples."""
+        return samples if self.batch_size == "full" else min(self.batch_size, samples)
+
+    def steps_per_epoch(self, samples: int) -> int:
+        """Return how many steps an epoch has; the last one's mini-batch may be smaller."""
+        return -(-samples // self.batch(samples))
+
+    def total_steps(self, samples: int) -> int:
+        """Return how many steps a member makes."""
+        return self.steps or self.epochs * self.steps_per_epoch(samples)
+
+    def evaluation_points(self, samples: int) -> list[int]:
+        """Return the numbers of steps after which members are evaluated, from 0 to `total_steps`."""
+        steps, every = self.total_steps(samples), self.evaluate_every
+        if every.log_points is None:
+            inner = set(range(0, steps, every.steps or every.epochs * self.steps_per_epoch(samples)))
+        else:
+            inner = {round(steps ** (i / every.log_points)) for i in range(every.log_points)}
+        return sorted({0, steps} | inner)
 
 
 class Method(BaseModel):

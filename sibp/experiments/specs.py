@@ -1,56 +1,35 @@
-"""Experiment and scale files: reading and checking them, capping one by the other, and the members of a run.
+"""Experiment and scale files: reading and checking them, and capping one by the other.
 
 An experiment file says everything that decides a training run; a scale file caps it. Every fault is a `SpecError` of
 one line that names the file, the path inside it, the value, what is allowed and the nearest right name.
 """
 
-import hashlib
-import itertools
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from sibp.core import messages
-from sibp.experiments import checks, yaml_file
+from sibp.experiments import yaml_file
 from sibp.experiments.schema import Experiment, Scale, SpecError, parse
 
 __all__ = [
     "FULL",
     "SUFFIXES",
     "Experiment",
-    "Member",
     "Scale",
     "SpecError",
-    "canonical",
-    "digest",
     "load_experiment",
     "load_scale",
-    "members",
     "resolve",
 ]
 
 FULL = "full"  # the scale at which an experiment runs as its file says
 SUFFIXES = (".yaml", ".yml")
-
-
 DRAWN = ("figure", "table", "notebook")  # keys of an experiment that no run depends on
 
 
-@dataclass(frozen=True)
-class Member:
-    """One network of an ensemble: its number within (experiment, label), its seed and its validated method options."""
-
-    number: int
-    seed: int
-    options: BaseModel
-
-
-def load_experiment(path: str | Path) -> Experiment:
-    """Read and check an experiment file.
+def load_experiment(path: str | Path, *, shallow: bool = False) -> Experiment:
+    """Read and check an experiment file; if `shallow`, against the schema alone, which takes no torch.
 
     Where a label has `selected: NAME`, the options that the search NAME chose for the label (`NAME.OTHER`: for the label OTHER) are taken
     from `chosen.yaml`, in the folder `selection` beside the file's own folder; the file's own options must not repeat them.
@@ -62,7 +41,8 @@ def load_experiment(path: str | Path) -> Experiment:
     experiment = parse(Experiment, _with_choices(yaml_file.read(path), path), str(path))
     if experiment.id != path.stem:
         raise SpecError(f"{path}: id: got {experiment.id!r}, need {path.stem!r}, the file's name")
-    checks.check_experiment(experiment, str(path))
+    if not shallow:
+        _check(experiment, str(path))
     return experiment
 
 
@@ -95,8 +75,10 @@ def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales",
     return scale
 
 
-def resolve(experiment: Experiment, scale: Scale) -> Experiment:
+def resolve(experiment: Experiment, scale: Scale, *, shallow: bool = False) -> Experiment:
     """Return the experiment as it runs at a scale: capped by the limits, then with the scale's own keys merged over it.
+
+    If `shallow`, the result is checked against the schema alone.
 
     Mappings merge key by key; lists and values are replaced.
 
@@ -107,26 +89,15 @@ def resolve(experiment: Experiment, scale: Scale) -> Experiment:
     merged = _merge(capped, scale.experiments.get(experiment.id, {})) | {"scale": scale.name}
     where = f"{experiment.id} at scale {scale.name}"
     resolved = parse(Experiment, merged, where)
-    checks.check_experiment(resolved, where)
+    if not shallow:
+        _check(resolved, where)
     return resolved.model_copy(update={name: getattr(experiment, name) for name in DRAWN})  # no scale changes what is drawn
 
 
-def members(experiment: Experiment, label: str) -> list[Member]:
-    """Return the members of a label: seed by seed, and within a seed the grid, whose last key varies fastest."""
-    points = [checks.options(experiment, label, point) for point in experiment.method(label).points()]
-    seeds = range(experiment.first_seed, experiment.first_seed + experiment.seeds)
-    pairs = itertools.product(seeds, points)
-    return [Member(number, seed, options) for number, (seed, options) in enumerate(pairs)]
+def _check(experiment: Experiment, where: str) -> None:
+    from sibp.experiments import checks  # asks the methods, which need torch
 
-
-def canonical(experiment: Experiment) -> str:
-    """Return what decides a training as JSON with sorted keys and no spaces: equal settings give equal text."""
-    return json.dumps(experiment.model_dump(mode="json", exclude={"bench"}), sort_keys=True, separators=(",", ":"))
-
-
-def digest(experiment: Experiment) -> str:
-    """Return the SHA-256 of `canonical`, in hex."""
-    return hashlib.sha256(canonical(experiment).encode()).hexdigest()
+    checks.check_experiment(experiment, where)
 
 
 def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from sibp.experiments import specs
-from sibp.experiments.schema import Experiment
+from sibp.experiments.jobs import Job
 from sibp.results import records
 
 __all__ = ["SECONDS", "SHARE", "Checkpoint", "Stopped", "code", "key"]
@@ -133,12 +132,12 @@ class Checkpoint:
             records.sweep(self.path)
 
 
-def key(experiment: Experiment, label: str, device: torch.device) -> dict[str, str]:
+def key(job: Job, device: torch.device) -> dict[str, str]:
     """Return what decides a job's numbers, by a name each: on CUDA, and for a timed job's seconds, also which device it is."""
-    named = device.type == "cuda" or experiment.training_of(label).mode == "timed"
+    named = device.type == "cuda" or job.training.is_timed
     return {
-        "settings": specs.digest(experiment),
-        "method": label,
+        "settings": job.digest,
+        "label": job.name,
         "code": code(),
         "torch version": str(torch.__version__),
         "threads": str(torch.get_num_threads()),

@@ -7,15 +7,14 @@ import pandas as pd
 import torch
 
 from sibp.core import precision
-from sibp.experiments import specs
+from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
-from sibp.experiments.specs import Member
 from sibp.nets import losses, papers
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
-from sibp.training import checkpoint, ensembles, gpu_lock, sampling
+from sibp.training import checkpoint, gpu_lock, sampling
 from sibp.training.checkpoint import Checkpoint
-from sibp.training.job import Job
+from sibp.training.ensembles import Ensembles, bytes_per_member
 from sibp.training.problem import Problem
 
 __all__ = ["run"]
@@ -50,13 +49,14 @@ def run(
         RecordError: if the results or a checkpoint cannot be written.
         MemoryError: if a single member cannot fit on the device.
     """
-    asked = torch.device("cpu" if experiment.training_of(label).device == "cpu" else device)
+    job = Job(experiment, label)
+    asked = torch.device(job.device(device))
     told = progress or Progress()
-    path = None if out is None else Path(out) / experiment.id / f"{label}.pt"
+    path = None if out is None else Path(out) / f"{job.name}.pt"
     applied = precision.configure(threads)
     with gpu_lock.turn(asked, root, told.note) as target:
-        kept = Checkpoint(path, checkpoint.key(experiment, label, target), checkpoint_seconds)
-        rows, provenance = _train(experiment, label, target, kept, told, root)
+        kept = Checkpoint(path, checkpoint.key(job, target), checkpoint_seconds)
+        rows, provenance = _train(job, target, kept, told, root)
     provenance |= {"precision": applied, "threads": torch.get_num_threads()}
     if out is not None:
         records.write_run(Path(out) / experiment.id, label, rows, provenance)
@@ -65,44 +65,42 @@ def run(
 
 
 def _train(
-    experiment: Experiment, label: str, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None
+    job: Job, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    members, clock, about = specs.members(experiment, label), Clock(device), records.environment(device)
+    clock, about = Clock(device), records.environment(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
     with clock("total"):
         with clock("data"):
-            problem, about["data"] = _problem(experiment, label, device, root)
+            problem, about["data"] = _problem(job, device, root)
         _check_memory(problem, 1)
-        job = Job(experiment, label, problem, members, clock, progress, kept, about)
-        rows, outcome = job.train()
-    about |= {"peak_memory_bytes": job.peak_memory(), "seconds": clock.seconds}
-    return rows, _settings(experiment, label, problem, members) | outcome | about
+        ensembles = Ensembles(job, problem, clock, progress, kept, about)
+        rows, outcome = ensembles.train()
+    about |= {"peak_memory_bytes": ensembles.peak_memory(), "seconds": clock.seconds}
+    return rows, _settings(job, problem) | outcome | about
 
 
-def _problem(experiment: Experiment, label: str, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:
-    splits, about = sampling.load(experiment.data, root)
-    asked = experiment.network_of(label)
-    network = papers.build(**asked.settings())
-    loss, training = losses.get(experiment.loss), experiment.training_of(label)
+def _problem(job: Job, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:
+    splits, about = sampling.load(job.experiment.data, root)
+    network, loss = papers.build(**job.network.settings()), losses.get(job.experiment.loss)
     placed = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
-    return Problem(network, loss, asked.init, training, placed, device), about
+    return Problem(network, loss, job.network.init, job.training, placed, device), about
 
 
-def _settings(experiment: Experiment, label: str, problem: Problem, members: list[Member]) -> dict[str, Any]:
+def _settings(job: Job, problem: Problem) -> dict[str, Any]:
     """Return everything that was asked for, as it was understood."""
     return {
-        "exhibit": experiment.id,
-        "method": label,
-        "algorithm": experiment.algorithm(label),
-        "scale": experiment.scale,
-        "digest": specs.digest(experiment),
-        "settings": experiment.model_dump(mode="json", exclude_none=True),
-        "training": problem.training.model_dump(mode="json", exclude_none=True),
+        "exhibit": job.experiment.id,
+        "method": job.label,
+        "algorithm": job.algorithm,
+        "scale": job.experiment.scale,
+        "digest": job.digest,
+        "settings": job.experiment.model_dump(mode="json", exclude_none=True),
+        "training": job.training.model_dump(mode="json", exclude_none=True),
         "network": {"name": problem.network.name, "parameters": problem.network.parameter_count},
-        "seeds": sorted({member.seed for member in members}),
-        "members": [{"member": m.number, "seed": m.seed, **m.options.model_dump()} for m in members],
+        "seeds": list(job.seeds),
+        "members": [{"member": m.number, "seed": m.seed, **m.options.model_dump()} for m in job.members],
     }
 
 
@@ -110,9 +108,8 @@ def _check_memory(problem: Problem, members: int) -> None:
     """Refuse an ensemble that cannot fit on a CUDA device, before it is built."""
     if problem.device.type != "cuda":
         return
-    batch = problem.training.batch_size
-    batch = len(problem.splits["train"]) if batch == "full" else batch
-    need = members * ensembles.bytes_per_member(problem.network, batch, problem.dtype)
+    batch = problem.training.batch(len(problem.splits["train"]))
+    need = members * bytes_per_member(problem.network, batch, problem.dtype)
     free, _ = torch.cuda.mem_get_info(problem.device)
     if need > free:
         gib = 2**30

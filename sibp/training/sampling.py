@@ -13,7 +13,6 @@ from torch import Tensor
 
 from sibp import data
 from sibp.core import seeding
-from sibp.experiments.checks import CHAIN
 from sibp.experiments.schema import Data
 
 __all__ = ["Batches", "Samples", "load"]
@@ -59,9 +58,9 @@ def load(asked: Data, root: str | None = None) -> tuple[dict[str, Samples], dict
     Raises:
         DataError: if the data set is not in the cache, or damaged.
     """
-    if asked.name == CHAIN:
+    if asked.is_chain:
         x, y = (torch.from_numpy(values[: asked.train]) for values in data.chain(DATA_SEED))
-        return {"train": Samples(x, y)}, {"name": CHAIN, "source": f"generated with seed {DATA_SEED}", "hashes": {}}
+        return {"train": Samples(x, y)}, {"name": asked.name, "source": f"generated with seed {DATA_SEED}", "hashes": {}}
     if asked.generated:
         whole = data.generated(asked.name, asked.train + asked.validation, max(asked.test, 1), DATA_SEED)
     else:
@@ -81,7 +80,7 @@ class Batches:
     Args:
         samples: the training set.
         seeds: one per member; members with equal seeds see the same samples.
-        batch_size: B, or ``full``. The last batch of an epoch is smaller when B does not divide the training set.
+        batch_size: B, at most the samples. The last batch of an epoch is smaller when B does not divide the training set.
         sampling: ``permutation`` visits every sample once per epoch, ``replacement`` draws each one anew.
         dtype: of the inputs handed out.
     """
@@ -90,12 +89,12 @@ class Batches:
         self,
         samples: Samples,
         seeds: Sequence[int],
-        batch_size: int | Literal["full"],
+        batch_size: int,
         sampling: Literal["permutation", "replacement"],
         dtype: torch.dtype,
     ) -> None:
         self.samples, self.sampling, self.dtype = samples, sampling, dtype
-        self.batch_size = len(samples) if batch_size == "full" else min(batch_size, len(samples))
+        self.batch_size = batch_size
         self.steps_per_epoch = -(-len(samples) // self.batch_size)
         self.seeds = sorted(set(seeds))
         self.device = samples.inputs.device

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from sibp import methods
-from sibp.experiments.schema import Every, Training
-from sibp.experiments.specs import Member
+from sibp.experiments.jobs import Member
 from sibp.methods.base import State
 from sibp.nets.layers import Affine
 from sibp.results.progress import Clock, Progress
@@ -24,7 +23,7 @@ from sibp.training.cuda_graph import Captured
 from sibp.training.problem import Problem
 from sibp.training.sampling import Batches
 
-__all__ = ["Run", "Trainer", "evaluation_points", "total_steps"]
+__all__ = ["Run", "Trainer"]
 
 KEPT = ("state", "diverged_at", "step", "seconds", "first_weight_change", "rows")  # of a run, beside the parameters
 CHECK_EVERY = 50  # steps between two looks of the host at the device
@@ -80,8 +79,8 @@ class Trainer:
         self.clock, self.progress = clock, progress
         self.seeds = [member.seed for member in members]
         train, training = problem.splits["train"], problem.training
-        self.batches = Batches(train, self.seeds, training.batch_size, training.sampling, problem.dtype)
-        self.steps = total_steps(training, len(train))
+        self.batches = Batches(train, self.seeds, training.batch(len(train)), training.sampling, problem.dtype)
+        self.steps = training.total_steps(len(train))
         options = [member.options for member in members]
         self.method = methods.build(algorithm, problem.network, problem.loss, options, dtype=problem.dtype, device=problem.device)
 
@@ -106,7 +105,7 @@ class Trainer:
             run.restore(content)
             self.progress.advance(run.step, math.nan)
         self.record(run)
-        points = evaluation_points(self.training.evaluate_every, self.steps, self.batches.steps_per_epoch)
+        points = self.training.evaluation_points(len(self.problem.splits["train"]))
         for point in points[len(run.rows) // len(self.members) :]:
             in_time = self.advance(run, point, keep)
             with self.clock("evaluate"):
@@ -120,7 +119,7 @@ class Trainer:
 
         None where a step is recorded as a graph, which warms up by itself; a whole sweep over the data is as much as several steps.
         """
-        is_cuda, is_timed = self.problem.device.type == "cuda", self.training.mode == "timed"
+        is_cuda, is_timed = self.problem.device.type == "cuda", self.training.is_timed
         if self.method.whole_data:
             return int(is_timed)
         recorded = is_cuda and self.method.capture_obstacle is None
@@ -203,21 +202,6 @@ class Trainer:
                 x, y = self.batches.at(run.step)
                 metrics[name] = evaluation.first_gradient_norm(problem.network, problem.loss, run.parameters, x, y)
         return metrics
-
-
-def evaluation_points(every: Every, steps: int, steps_per_epoch: int) -> list[int]:
-    """Return the numbers of steps after which members are evaluated, from 0 to `steps`."""
-    if every.log_points is None:
-        inner = set(range(0, steps, every.steps or every.epochs * steps_per_epoch))
-    else:
-        inner = {round(steps ** (i / every.log_points)) for i in range(every.log_points)}
-    return sorted({0, steps} | inner)
-
-
-def total_steps(training: Training, samples: int) -> int:
-    """Return how many steps a member makes on a training set of so many samples."""
-    batch_size = samples if training.batch_size == "full" else training.batch_size
-    return training.steps or training.epochs * -(-samples // batch_size)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -20,8 +20,8 @@ from typing import Any
 import pandas as pd
 
 from sibp.data import registry
-from sibp.experiments import specs
-from sibp.experiments.schema import Data, Experiment, SpecError
+from sibp.experiments.jobs import Job
+from sibp.experiments.schema import Experiment, SpecError, parse
 from sibp.results import records
 from tools.offline_gpu import training_jobs
 from tools.offline_gpu.training_jobs import CampaignError
@@ -92,21 +92,17 @@ def _parsed(name: str, contents: Contents, files: list[str]) -> tuple[pd.DataFra
 
 def _check_record(name: str, experiment: Experiment, label: str, rows: pd.DataFrame, record: dict[str, Any]) -> None:
     """Make sure that settings and data are the checkout's, and that every member has come to its end."""
-    asked, got = (training_jobs.decisive(one, label) for one in (training_jobs.settings(experiment), record["settings"]))
+    job = Job(experiment, label)
+    asked, got = job.settings(), Job(parse(Experiment, record["settings"], name), label).settings()
     if other := [key for key in asked if asked[key] != got[key]]:
         raise CampaignError(f"{name}: was trained with other settings ({', '.join(other)}) than this checkout's")
     data = experiment.data
-    if is_real(data) and record["data"]["hashes"] != registry.find(data.name).hashes:
+    if data.is_real and record["data"]["hashes"] != registry.find(data.name).hashes:
         raise CampaignError(f"{name}: was trained on other data than {data.name} of the registry")
     ends = rows.sort_values("step").groupby("member")["status"].last()
-    expected = len(specs.members(experiment, label))
+    expected = len(job.members)
     if sorted(ends.index) != list(range(expected)) or (ends == "running").any():
         raise CampaignError(f"{name}: {(ends != 'running').sum()} of {expected} members have come to their end")
-
-
-def is_real(data: Data) -> bool:
-    """Tell whether a data set is one that is fetched, not drawn from a seed."""
-    return not data.generated and data.name in registry.names()
 
 
 def put(files: Contents, results: Path) -> bool:
@@ -140,7 +136,7 @@ def tell_snakemake(names: list[str], scale: str, root: str) -> None:
     """
     results = Path(root) / "results"
     data = [training_jobs.experiment(exhibit, scale)[1].data for exhibit in sorted({name.partition("/")[0] for name in names})]
-    if sets := {one.name for one in data if is_real(one)}:  # their marks are inputs of the jobs, which must not be newer
+    if sets := {one.name for one in data if one.is_real}:  # their marks are inputs of the jobs, which must not be newer
         training_jobs.snakemake(*(str(results / f"data/{name}.json") for name in sorted(sets)), scale=scale, root=root)
     training_jobs.snakemake("--touch", *(str(results / f"runs/{name}.parquet") for name in names), scale=scale, root=root)
     again = training_jobs.pending(scale, root)

@@ -1,7 +1,5 @@
 """The workflow's training jobs, for those who run them elsewhere: which are left, what each is, and what makes it the same job."""
 
-import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,17 +7,16 @@ from typing import Any
 
 from sibp import doctor
 from sibp.experiments import specs
+from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
 from sibp.nets import papers
-from sibp.training import ensembles
-from sibp.training.trainer import total_steps
+from sibp.training.ensembles import bytes_per_member
 from workflow.scripts import fingerprint
 
 ALONE = ["-m", "tools.single_instance", sys.executable, "-m", "snakemake", "--cores", "1"]
 PARTS = ("J", "A", "I", "P", "extra", "search")  # in the order in which they run
 NEVER = 1e9  # seconds; JSON knows no infinity
 LAUNCH = 1e7  # a launch takes about as long as so many floating-point operations
-DECISIVE = ("id", "data", "network", "loss", "training", "seeds", "first_seed", "scale")  # beside a label's own settings
 
 
 class CampaignError(RuntimeError):
@@ -68,44 +65,26 @@ def code(experiment: Experiment, label: str) -> str:
     return fingerprint.of_method(experiment.algorithm(label), Path("sibp"))
 
 
-def decisive(settings: dict[str, Any], label: str) -> dict[str, Any]:
-    """Return those of a record's settings that decide a label's training: not titles, notes or other labels."""
-    return {key: settings.get(key) for key in DECISIVE} | {"method": settings["methods"].get(label)}
-
-
-def digest(settings: dict[str, Any], label: str) -> str:
-    """Return the SHA-256, in hex, of `decisive`."""
-    return hashlib.sha256(json.dumps(decisive(settings, label), sort_keys=True).encode()).hexdigest()
-
-
-def settings(experiment: Experiment) -> dict[str, Any]:
-    """Return an experiment's settings as its records hold them."""
-    return experiment.model_dump(mode="json", exclude_none=True)
-
-
 def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
     """Return what a machine needs to know of a job: what to run, about how much work it is, and which settings and code it stands for."""
-    training, algorithm = experiment.training_of(label), experiment.algorithm(label)
-    network = papers.build(**experiment.network_of(label).settings())
-    options = [member.options for member in specs.members(experiment, label)]
-    groups = ensembles.groups(algorithm, options, 1 if training.mode == "timed" else training.ensemble)
-    batch = experiment.data.train if training.batch_size == "full" else training.batch_size
+    run = Job(experiment, label)
+    network = papers.build(**run.network.settings())
     work = doctor.cost(experiment, label)
     paper = experiment.paper.source if experiment.paper else "extra"
     return {
-        "name": f"{experiment.id}/{label}",
+        "name": run.name,
         "part": "search" if path.parent.name == "selection" else paper,
         "file": path.as_posix(),
-        "data": None if experiment.data.generated or experiment.data.name == "chain" else experiment.data.name,
-        "timed": training.mode == "timed",
-        "cpu": training.device == "cpu",
-        "members": len(options),
-        "steps": total_steps(training, experiment.data.train),
+        "data": experiment.data.name if experiment.data.is_real else None,
+        "timed": run.training.is_timed,
+        "cpu": run.training.device == "cpu",
+        "members": len(run.members),
+        "steps": run.steps,
         "flops": work.flops,
         "launches": work.launches,
         "limit": min(work.limit, NEVER),
-        "bytes": max(map(len, groups)) * ensembles.bytes_per_member(network, batch),
-        "settings": digest(settings(experiment), label),
+        "bytes": max(map(len, run.groups)) * bytes_per_member(network, run.batch),
+        "settings": run.digest,
         "code": code(experiment, label),
     }
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sibp.experiments.schema import Every, Training
-from sibp.experiments.specs import members
+from sibp.experiments.jobs import Job
 from sibp.methods import SGD
 from sibp.nets import losses, papers, propagation
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
 from sibp.training import cuda_graph, evaluation, runs, sampling
-from sibp.training.trainer import CHECK_EVERY, Problem, Run, Trainer, evaluation_points, total_steps
+from sibp.training.problem import Problem
+from sibp.training.trainer import CHECK_EVERY, Trainer
 from tests.unit.tiny import experiment
 from tests.unit.training.test_cuda_graph import replaying
 
@@ -37,7 +37,7 @@ def start(**changes):
     device, training = torch.device("cpu"), asked.training_of("sgd")
     shaped = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
     problem = Problem(network, losses.get(asked.loss), asked.network.init, training, shaped, device)
-    made = Trainer(problem, asked.algorithm("sgd"), members(asked, "sgd"), Clock(device), Progress())
+    made = Trainer(problem, asked.algorithm("sgd"), Job(asked, "sgd").members, Clock(device), Progress())
     return made, made.start()
 
 
@@ -292,29 +292,3 @@ def test_an_ensemble_that_cannot_fit_on_the_device_is_refused(monkeypatch):
         runs._check_memory(problem, 50)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
     runs._check_memory(problem, 50)
-
-
-@pytest.mark.parametrize(
-    ("every", "points"),
-    [
-        ({"epochs": 1}, [0, 10, 20, 25]),
-        ({"epochs": 9}, [0, 25]),
-        ({"steps": 8}, [0, 8, 16, 24, 25]),
-        ({"log_points": 4}, [0, 1, 2, 5, 11, 25]),
-    ],
-)
-def test_evaluation_points_include_the_start_and_the_end(every, points):
-    assert evaluation_points(Every(**every), steps=25, steps_per_epoch=10) == points
-
-
-def test_epochs_become_steps_with_a_last_smaller_batch():
-    assert total_steps(Training(epochs=3, batch_size=20), 50) == 9
-    assert total_steps(Training(epochs=3, batch_size="full"), 50) == 3
-    assert total_steps(Training(steps=7, batch_size=20), 50) == 7
-
-
-def test_marks_keep_the_first_step_at_which_a_member_was_lost():
-    lost = Run([], {}, torch.tensor([-1, -1, -1]))
-    for lost.step, bad in ((2, [0, 1, 0]), (5, [1, 1, 0])):
-        lost.mark(torch.tensor(bad, dtype=torch.bool))
-    assert lost.diverged_at.tolist() == [5, 2, -1]

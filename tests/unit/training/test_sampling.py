@@ -56,7 +56,7 @@ def test_members_with_one_seed_share_one_batch():
 
 
 def test_a_full_batch_is_the_training_set_in_order_for_all_members():
-    found = batches([0, 1], "full")
+    found = batches([0, 1], 10)
     x, y = found.at(17)
     assert found.steps_per_epoch == 1
     assert torch.equal(y, torch.arange(10)[None])

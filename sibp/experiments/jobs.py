@@ -1,0 +1,139 @@
+"""Training jobs: one label of an experiment as it runs at a scale, and all that follows from its settings.
+
+The one place that says which members a job has, which of them train together, and when two jobs give the same numbers. Importing it takes
+no torch; only `members` and `groups` ask the methods.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from sibp.experiments.schema import Experiment, Network, Training
+
+__all__ = ["Job", "Member", "jobs"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble: its number within the job, its seed and its validated method options."""
+
+    number: int
+    seed: int
+    options: BaseModel
+
+
+@dataclass(frozen=True)
+class Job:
+    """One label of an experiment.
+
+    Args:
+        experiment: resolved at a scale, see `specs.resolve`.
+        label: one of its methods.
+
+    Raises:
+        SpecError: if there is no such label.
+    """
+
+    experiment: Experiment
+    label: str
+
+    def __post_init__(self) -> None:
+        self.experiment.method(self.label)
+
+    @property
+    def name(self) -> str:
+        """The job's name, ``<id>/<label>``; its results are below that path."""
+        return f"{self.experiment.id}/{self.label}"
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the method it trains with."""
+        return self.experiment.algorithm(self.label)
+
+    @cached_property
+    def training(self) -> Training:
+        """How it trains: the experiment's settings with the label's own over them."""
+        return self.experiment.training_of(self.label)
+
+    @cached_property
+    def network(self) -> Network:
+        """What it trains: the experiment's network with the label's own keys over it."""
+        return self.experiment.network_of(self.label)
+
+    @property
+    def batch(self) -> int:
+        """Samples in a mini-batch."""
+        return self.training.batch(self.experiment.data.train)
+
+    @property
+    def steps(self) -> int:
+        """Steps of each member."""
+        return self.training.total_steps(self.experiment.data.train)
+
+    @property
+    def evaluation_points(self) -> list[int]:
+        """The numbers of steps after which its members are evaluated."""
+        return self.training.evaluation_points(self.experiment.data.train)
+
+    def device(self, there: str) -> str:
+        """Return the kind of device it runs on where `there` is one, ``cpu`` or ``cuda``."""
+        return "cpu" if self.training.device == "cpu" else there
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """Its members: seed by seed, and within a seed the grid, whose last key varies fastest."""
+        from sibp.experiments import checks
+
+        points = [checks.options(self.experiment, self.label, point) for point in self.experiment.method(self.label).points()]
+        pairs = itertools.product(self.seeds, points)
+        return [Member(number, seed, options) for number, (seed, options) in enumerate(pairs)]
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of its members."""
+        return range(self.experiment.first_seed, self.experiment.first_seed + self.experiment.seeds)
+
+    @cached_property
+    def groups(self) -> list[list[int]]:
+        """Its members, by number, that train together: equal non-float options, at most `Training.ensemble_size` at a time.
+
+        The size comes from the experiment file, never from free memory, because batched products round differently with their number.
+        Groups and the members in them keep the members' order.
+        """
+        from sibp import methods
+
+        key, size = methods.get(self.algorithm).group_key, self.training.ensemble_size
+        alike: dict[object, list[int]] = {}
+        for member in self.members:
+            alike.setdefault(key(member.options), []).append(member.number)
+        return [numbers[i : i + size] for numbers in alike.values() for i in range(0, len(numbers), size)]
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides its numbers, and nothing else, as JSON: neither names and notes, nor scale, nor other labels."""
+        experiment, method = self.experiment, self.experiment.method(self.label)
+        return {
+            "data": experiment.data.model_dump(mode="json"),
+            "network": self.network.model_dump(mode="json", exclude_none=True),
+            "loss": experiment.loss,
+            "training": self.training.model_dump(mode="json", exclude_none=True),
+            "seeds": [self.seeds.start, self.seeds.stop],
+            "algorithm": self.algorithm,
+            "options": method.options,
+            "grid": {key: list(values) for key, values in method.grid.items()},
+        }
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256, in hex, of `settings`: equal for jobs that give equal numbers with equal code."""
+        return hashlib.sha256(json.dumps(self.settings(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def jobs(experiment: Experiment) -> Iterator[Job]:
+    """Yield the jobs of an experiment, label by label; none if it trains nothing."""
+    return (Job(experiment, label) for label in experiment.methods)
