@@ -225,6 +225,6 @@ def minimise(K, Z, T, lam, P, iterations, search: Search, leak) -> list[Launch]:
         launches.append(Launch(look, grid, given, {**begin, **cut, **chosen}))
         here = there
         given = (here[0], T, lam, g, image_g, d, image_d, sums, grid[0] * grid[1], state, line, trials, R * O, steps)
-        launches.append(Launch(turn, (parts, E), given, {**begin, "BLOCK": search.block, **numbers}))
+        launches.append(Launch(turn, (parts, E), given, {**begin, "BLOCK": search.block, **numbers}, warps=8))
     given = (*here, d, image_d, lam, line, trials, parts, Z, P, R * O)
     return [*launches, Launch(settle, (-(-R * O // 1024), E), given, {"BLOCK": 1024, **chosen})]

@@ -9,11 +9,9 @@ import triton.language as tl
 
 from sibp.kernels.triton.batch import D2, D_D, DD, FIRST_STEP, GG, SLOPE, WIDTH, first_step, step_of, times
 from sibp.kernels.triton.lines import activate, gradient, slope_of, sum_of_parts, trial_steps
-from sibp.kernels.triton.plan import MOST_PARTS, Launch, Search, scratch
+from sibp.kernels.triton.plan import HELD, Launch, Search, blocks, scratch
 
 __all__ = ["minimise"]
-
-COLUMNS = 32
 
 
 @triton.jit
@@ -138,29 +136,34 @@ def settle(
     tl.store(b + e * O + o, tl.load(b + e * O + o, mask=o < O) + shift, mask=o < O)
 
 
+def _row_blocks(R: int, panels: int, columns: int, rows: int) -> tuple[int, int]:
+    """Return how many blocks of rows there are, and how many tiles of `rows` each visits."""
+    _, steps = blocks(R * panels * columns, rows * columns)
+    return -(-R // (rows * steps)), steps
+
+
 def minimise(Z, T, lam, b, iterations, search: Search, leak) -> list[Launch]:
     """Return the 2 n + 1 launches that solve the bias problem at Z by n iterations and add the solution to b `[E, 1, O]`.
 
     Args are those of `batch.minimise`.
     """
     E, R, O = Z.shape
-    rows = max(1, 64 // search.width)
-    panels = -(-O // COLUMNS)
-    most = max(1, MOST_PARTS // panels)
-    steps = max(-(-R // (rows * most)), -(-16 // rows))
-    blocks = -(-R // (rows * steps))
-    parts = panels * blocks
-    ps, ds = ([Z.new_empty(E, 1, O) for _ in range(2)] for _ in range(2))
+    columns = 16 if O <= 16 else 32
+    panels = -(-O // columns)
+    rows, tried = 1024 // columns, max(1, HELD // (columns * search.width))  # of a tile, when leaning and when trying
+    (lean_blocks, lean_steps), (turn_blocks, turn_steps) = (_row_blocks(R, panels, columns, n) for n in (rows, tried))
+    parts = panels * turn_blocks
+    ps, ds = ([Z.new_empty(E, 1, O) for _ in range(2)] for _ in range(2))  # read and written in turns
     lines = [scratch(Z, E, 8) for _ in range(2)]
-    trials, shares = scratch(Z, E, parts, search.width), scratch(Z, E, blocks, 2, O)
+    trials, shares = scratch(Z, E, parts, search.width), scratch(Z, E, lean_blocks, 2, O)
     numbers, launches = search.constants(), []
     chosen = {name: value for name, value in numbers.items() if name != "ARMIJO"}
-    tile = {"LEAK": leak, "ROWS": rows, "COLUMNS": COLUMNS}
     for k in range(iterations):
-        now, before, begin = k % 2, (k + 1) % 2, {"BEGIN": k == 0}
-        given = (Z, T, lam, ps[before], ds[before], lines[before], trials, parts, ps[now], shares, R, O, steps)
-        launches.append(Launch(lean, (panels, blocks, E), given, {**begin, **tile, **chosen}))
-        given = (Z, T, lam, ps[now], ds[before], ds[now], shares, blocks, lines[before], lines[now], trials, R, O, steps)
-        launches.append(Launch(turn, (panels, blocks, E), given, {**begin, **tile, **numbers}))
+        now, before, tile = k % 2, (k + 1) % 2, {"BEGIN": k == 0, "LEAK": leak, "COLUMNS": columns}
+        given = (Z, T, lam, ps[before], ds[before], lines[before], trials, parts, ps[now], shares, R, O, lean_steps)
+        launches.append(Launch(lean, (panels, lean_blocks, E), given, {**tile, "ROWS": rows, **chosen}))
+        old, new = (ds[before], ds[now]), (lines[before], lines[now])
+        given = (Z, T, lam, ps[now], *old, shares, lean_blocks, *new, trials, R, O, turn_steps)
+        launches.append(Launch(turn, (panels, turn_blocks, E), given, {**tile, "ROWS": tried, **numbers}, warps=8))
     given = (ps[now], ds[now], lam, lines[now], trials, parts, b, O)
     return [*launches, Launch(settle, (-(-O // 128), E), given, {"BLOCK": 128, **chosen})]
