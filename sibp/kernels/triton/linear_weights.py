@@ -146,7 +146,7 @@ def solve(rows: Rows, R, lam, tolerance, D, iterations) -> list[Launch]:
 
     def folded(array) -> Launch:
         given = (*X, array, shares, bends, O, panels, steps, *geometry)
-        return Launch(fold, (tiles, chunks, E), given, {**fixed, **tile})
+        return Launch(fold, (tiles, chunks, E), given, {**fixed, **tile}, warps=8)
 
     def updated(d, state, begin: bool) -> Launch:
         given = (shares, bends, chunks, lam, d, state, r, D, sums, inputs, O)
@@ -156,6 +156,6 @@ def solve(rows: Rows, R, lam, tolerance, D, iterations) -> list[Launch]:
     for k in range(iterations):
         now, before = k % 2, (k + 1) % 2
         given = (*X, r, ds[before], ds[now], image, sums, blocks, tolerance, states[before], states[now], O, *geometry)
-        launches.append(Launch(along, (panels, high, E), given, {**fixed, "BEGIN": k == 0, "ROWS": 64, **cut}))
+        launches.append(Launch(along, (panels, high, E), given, {**fixed, "BEGIN": k == 0, "ROWS": 64, **cut}, warps=8))
         launches += [folded(image), updated(ds[now], states[now], False)]
     return launches

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["CompileError", "Launch", "Search", "blocks", "run", "scratch"]
+__all__ = ["CompileError", "Launch", "Search", "blocks", "millionths", "run", "scratch"]
 
 HELD = 4096  # numbers that a program of eight warps holds in registers without spilling, in float64 too
 
@@ -84,6 +84,18 @@ def blocks(size: int, block: int) -> tuple[int, int]:
     most = 128 if size <= 2**18 else 512
     steps = max(1, math.ceil(size / (block * most)))
     return math.ceil(size / (block * steps)), steps
+
+
+def millionths(leak: float) -> int:
+    """Return sigma's slope below 0 as kernels take it.
+
+    Raises:
+        ValueError: if it has more than six decimals.
+    """
+    count = round(leak * 1e6)
+    if count / 1e6 != leak:
+        raise ValueError(f"leak: got {leak}, need a number of at most six decimals")
+    return count
 
 
 def scratch(like: Tensor, *shape: int) -> Tensor:

@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 
 from sibp.kernels.triton.batch import D2, D_D, DD, FIRST_STEP, GG, SLOPE, WIDTH, first_step, step_of, times
-from sibp.kernels.triton.lines import column, gradient, slope_of, sum_of_parts, trial_steps, trial_terms
-from sibp.kernels.triton.plan import Launch, Search, blocks, scratch
+from sibp.kernels.triton.lines import column, gradient, leak_of, slope_of, sum_of_parts, trial_steps, trial_terms
+from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
 from sibp.kernels.triton.rows import Rows, empty_like_weights, load_rows
 
 __all__ = ["cuts", "minimise"]
@@ -27,16 +27,17 @@ def load_moved(Z, image_d, t, at, here, BEGIN: tl.constexpr):
 
 @triton.jit
 def back(
-    X, x_stride, Z, T, lam, image_d, line, trials, trial_parts, Z_new, shares, O, panels, steps,
+    X, x_stride, Z, T, lam, image_d, line, trials, trial_parts, Z_new, shares, O, panels, steps, millionths,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
     KH: tl.constexpr, KW: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DENSE: tl.constexpr, JOINT: tl.constexpr,
-    BEGIN: tl.constexpr, LEAK: tl.constexpr, INPUTS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr,
+    BEGIN: tl.constexpr, INPUTS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr,
     SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
 ):  # fmt: skip
     """Z_new = Z + t image_d; shares[e, chunk] = X^T (2 sigma'(Z_new) (sigma(Z_new) - T)) over the chunk's rows, a tile of it."""
     tile, chunk, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     panel, first = tile % panels, tile // panels * INPUTS
     t = tl.zeros((), dtype)
     if not BEGIN:
@@ -50,7 +51,7 @@ def back(
         z = load_moved(Z, image_d, t, at, here, BEGIN)
         if not BEGIN:
             tl.store(Z_new + at, z, mask=here & (first == 0))
-        gamma = gradient(z, tl.load(T + at, mask=here, other=0.0), LEAK)
+        gamma = gradient(z, tl.load(T + at, mask=here, other=0.0), leak)
         x = load_rows(
             X + e * x_stride, r[None, :], i[:, None], R, I, channels, height, width, out_height, out_width,
             per_sample, per_channel, per_row, per_column, KH, KW, SH, SW, PH, PW, DENSE, JOINT
@@ -97,15 +98,16 @@ def gather(
 
 @triton.jit
 def along(
-    X, x_stride, Z, g, d, d_new, image_d, sums, sum_parts, line_old, line, bends, O,
+    X, x_stride, Z, g, d, d_new, image_d, sums, sum_parts, line_old, line, bends, O, millionths,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
     KH: tl.constexpr, KW: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr,
     DENSE: tl.constexpr, JOINT: tl.constexpr,
-    BEGIN: tl.constexpr, LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr
+    BEGIN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr
 ):  # fmt: skip
     """d_new = -g + beta d (Fletcher-Reeves, back to -g where that does not descend), its image, and ||sigma'(Z) image_d||^2."""
     panel, block, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     dots = sum_of_parts(sums + e * sum_parts * WIDTH, sum_parts, WIDTH, 0, 6, WIDTH, 16)
     gg, dg = column(dots, 0, WIDTH), column(dots, 1, WIDTH)
     beta = tl.zeros((), tl.float64)
@@ -137,19 +139,20 @@ def along(
         product = tl.dot(x, direction, product, input_precision="ieee", out_dtype=dtype)
     here, at = (r[:, None] < R) & (o[None, :] < O), (e * R + r[:, None]) * O + o[None, :]
     tl.store(image_d + at, product, mask=here)
-    seen = slope_of(tl.load(Z + at, mask=here, other=0.0), LEAK) * product
+    seen = slope_of(tl.load(Z + at, mask=here, other=0.0), leak) * product
     tl.store(bends + (e * tl.num_programs(1) + block) * tl.num_programs(0) + panel, tl.sum(seen * seen).to(tl.float64))
 
 
 @triton.jit
 def attempt(
-    Z, T, lam, image_d, bends, bend_parts, line, trials, numel, steps,
-    LEAK: tl.constexpr, BLOCK: tl.constexpr, ARMIJO: tl.constexpr,
+    Z, T, lam, image_d, bends, bend_parts, line, trials, numel, steps, millionths,
+    BLOCK: tl.constexpr, ARMIJO: tl.constexpr,
     SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
 ):  # fmt: skip
     """The first step, and the trials' partial sums."""
     part, e = tl.program_id(0), tl.program_id(1).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     line += e * WIDTH
     bend = tl.zeros((1,), tl.float64)
     if not ARMIJO:
@@ -163,7 +166,7 @@ def attempt(
         i = (part * steps + step) * BLOCK + tl.arange(0, BLOCK)
         here, at = i < numel, e * numel + i
         z, target = tl.load(Z + at, mask=here, other=0.0), tl.load(T + at, mask=here, other=0.0)
-        total += trial_terms(z, tl.load(image_d + at, mask=here, other=0.0), target, t, LEAK)
+        total += trial_terms(z, tl.load(image_d + at, mask=here, other=0.0), target, t, leak)
     m = tl.arange(0, TRIALS)
     tl.store(trials + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
@@ -189,7 +192,7 @@ def cuts(rows: Rows, neurons: int) -> tuple[dict[str, int], tuple[int, int, int]
         Tile sizes; number of panels of neurons, tiles of inputs times panels, and chunks of rows; steps of a chunk; blocks of rows.
     """
     R, I = rows.shape[0], rows.shape[1] + rows.joint
-    tile = {"INPUTS": 64, "COLUMNS": 16 if neurons <= 16 else 32, "INNER": 32}
+    tile = {"INPUTS": 64, "COLUMNS": 16 if neurons <= 16 else 32, "INNER": 16}
     panels = -(-neurons // tile["COLUMNS"])
     tiles = -(-I // tile["INPUTS"]) * panels
     most = max(1, min(-(-R // 128), 512 // tiles))  # few shares to add up where there are many tiles
@@ -217,22 +220,22 @@ def minimise(rows: Rows, Z, T, lam, P, iterations, search: Search, leak) -> list
     shares = Z.new_empty(E, chunks, *P.shape[1:])
     sums, bends, trials = scratch(Z, E, dot_parts, 8), scratch(Z, E, high, panels), scratch(Z, E, parts, search.width)
     lines = [scratch(Z, E, 8) for _ in range(2)]
-    numbers, launches, here = search.constants(), [], Z
+    numbers, launches, here, code = search.constants(), [], Z, millionths(leak)
     chosen = {name: value for name, value in numbers.items() if name != "ARMIJO"}
     for k in range(iterations):
         now, before, begin = k % 2, (k + 1) % 2, {"BEGIN": k == 0}
         searched = (lines[before], trials, parts)
-        given = (rows.tensor, x_stride, here, T, lam, image_d, *searched, Zs[now], shares, O, panels, steps, *geometry)
-        launches.append(Launch(back, (tiles, chunks, E), given, {**fixed, **begin, "LEAK": leak, **tile, **chosen}))
+        given = (rows.tensor, x_stride, here, T, lam, image_d, *searched, Zs[now], shares, O, panels, steps, code, *geometry)
+        launches.append(Launch(back, (tiles, chunks, E), given, {**fixed, **begin, **tile, **chosen}, warps=8))
         here = here if k == 0 else Zs[now]
         given = (shares, chunks, lam, ds[before], *searched, P, g, sums, numel)
         launches.append(Launch(gather, (dot_parts, E), given, {**begin, "BLOCK": 1024, **chosen}))
         directions = (ds[before], ds[now], image_d)
-        given = (rows.tensor, x_stride, here, g, *directions, sums, dot_parts, lines[before], lines[now], bends, O, *geometry)
+        given = (rows.tensor, x_stride, here, g, *directions, sums, dot_parts, lines[before], lines[now], bends, O, code, *geometry)
         cut = {"ROWS": 64, "COLUMNS": tile["COLUMNS"], "INNER": tile["INNER"]}
-        launches.append(Launch(along, (panels, high, E), given, {**fixed, **begin, "LEAK": leak, **cut}))
-        given = (here, T, lam, image_d, bends, high * panels, lines[now], trials, R * O, trial_steps_)
-        launches.append(Launch(attempt, (parts, E), given, {"LEAK": leak, "BLOCK": search.block, **numbers}, warps=8))
+        launches.append(Launch(along, (panels, high, E), given, {**fixed, **begin, **cut}, warps=8))
+        given = (here, T, lam, image_d, bends, high * panels, lines[now], trials, R * O, trial_steps_, code)
+        launches.append(Launch(attempt, (parts, E), given, {"BLOCK": search.block, **numbers}, warps=8))
     searched = (lam, lines[now], trials, parts)
     for A, B, end in ((here, image_d, Z), (P, ds[now], P)):
         size = A[0].numel()
