@@ -10,17 +10,18 @@ from torch import Tensor
 from sibp.kernels import triton
 from sibp.kernels.native import LEAKS
 from sibp.nets import activations, layers
+from sibp.nets.layers import Patches
 from sibp.solvers import conjugate_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo
-from sibp.solvers.subproblem import BatchSpace, BiasSpace, Space, Subproblem
+from sibp.solvers.subproblem import BatchSpace, BiasSpace, Space, Subproblem, WeightSpace
 
 __all__ = ["applies", "minimise", "solve_linear", "targets"]
 
 
 def applies(space: Space, activation: str, Z: Tensor) -> bool:
     """Return whether there are kernels for this space, activation and these tensors."""
-    return isinstance(space, BatchSpace) and triton.supports(activation, Z)
+    return isinstance(space, BatchSpace | WeightSpace) and triton.supports(activation, Z)
 
 
 def _search(rules: Rules) -> tuple[bool, float, float, int]:
@@ -36,6 +37,15 @@ def _gram(space: BatchSpace) -> Tensor:
     return BatchSpace(X[:1] if X.stride(0) == 0 else X, space.joint).K
 
 
+def _rows(space: WeightSpace) -> tuple[Tensor, list[int]]:
+    """Return the rows, those of one member where all share them, and a convolution's kernel, stride and padding: no patch is stored."""
+    X = space.X
+    if isinstance(X, Patches):
+        images, step = X.images, X.step
+        return images[:1] if images.stride(0) == 0 else images, [*step.kernel, *step.stride, *step.padding]
+    return (X[:1] if X.stride(0) == 0 else X).contiguous(), [1, 1, 1, 1, 0, 0]
+
+
 def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: bool = True) -> tuple[Tensor, Tensor | None]:
     """Return T and D as `dispatch.targets` does."""
     T = delta.expand_as(Z).contiguous()
@@ -48,30 +58,41 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: 
 
 
 def minimise(
-    space: BatchSpace, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None = None
+    space: Space, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None = None
 ) -> Tensor:
-    """Return S and move b as `dispatch.minimise` does; Z is used up. Cost: K, and 4 n + 2 launches."""
+    """Return the coordinates and move b as `dispatch.minimise` does; Z is used up.
+
+    Cost: K and 4 n + 2 launches in batch space, 6 n + 3 in weight space, the bias included.
+    """
     how = (iterations, *_search(rules), LEAKS[activation])
     Z, T = Z.contiguous(), T.contiguous()
-    S = torch.empty_like(Z)
     problem = Subproblem(space, activations.get(activation), Z, T, lam)
-    if not triton.call("minimise_batch", _gram(space), Z, T, lam, S, *how):
-        S, Z = conjugate_gradient.minimise(problem, iterations, rules)
+    if isinstance(space, BatchSpace):
+        P = torch.empty_like(Z)
+        solved = triton.call("minimise_batch", _gram(space), Z, T, lam, P, *how)
+    else:
+        P = Z.new_empty(Z.shape[0], space.X.shape[2], Z.shape[2])
+        solved = triton.call("minimise_weights", *_rows(space), Z, T, lam, P, *how)
+    if not solved:
+        P, Z = conjugate_gradient.minimise(problem, iterations, rules)
     if b is None:
-        return S
+        return P
     moved = b.contiguous()
     if not triton.call("minimise_bias", Z, T, lam, moved, *how):
         moved = b + conjugate_gradient.minimise(Subproblem(BiasSpace(), problem.activation, Z, T, lam), iterations, rules)[0]
     if moved is not b:
         b.copy_(moved)
-    return S
+    return P
 
 
-def solve_linear(space: BatchSpace, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
-    """Return D as `conjugate_gradient.solve_linear` does. Cost: K, and n + 1 launches."""
+def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
+    """Return D as `conjugate_gradient.solve_linear` does. Cost: K and n + 1 launches in batch space, 3 n + 2 in weight space."""
     R = R.contiguous()
-    D = torch.empty_like(R)
     column = (torch.zeros_like(lam) + tolerance).contiguous()
-    if triton.call("solve_linear_batch", _gram(space), R, lam, column, D, iterations):
-        return D
-    return conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)
+    if isinstance(space, BatchSpace):
+        D = torch.empty_like(R)
+        solved = triton.call("solve_linear_batch", _gram(space), R, lam, column, D, iterations)
+    else:
+        D = R.new_empty(R.shape[0], space.X.shape[2] + space.joint, R.shape[2])
+        solved = triton.call("solve_linear_weights", *_rows(space), space.joint, R, lam, column, D, iterations)
+    return D if solved else conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)

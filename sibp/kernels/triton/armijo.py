@@ -3,8 +3,8 @@
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import column, sum_of_parts, trial_terms
-from sibp.kernels.triton.plan import Launch, Search, blocks, scratch
+from sibp.kernels.triton.lines import column, leak_of, sum_of_parts, trial_terms
+from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
 
 __all__ = ["exponents"]
 
@@ -18,7 +18,7 @@ def _steps(first, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr,
 
 @triton.jit
 def try_steps(
-    Z, along, T, first, sums, rows, columns, steps, by_row, LEAK: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    Z, along, T, first, sums, rows, columns, steps, by_row, millionths, LOG2: tl.constexpr, LIMIT: tl.constexpr,
     TRIALS: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """sums[e, part, m] = this part's share of ||sigma(Z + t_m along) - T||^2.
@@ -26,6 +26,7 @@ def try_steps(
     Z and T are `[E, rows, columns]`; along likewise, or `[E, 1, columns]` with by_row 0."""
     part, e = tl.program_id(0), tl.program_id(1).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     numel = rows * columns
     t = _steps(tl.load(first + e).to(tl.float64), LOG2, LIMIT, TRIALS, dtype)
     total = tl.zeros((BLOCK, TRIALS), dtype)
@@ -36,7 +37,7 @@ def try_steps(
         target = tl.load(T + e * numel + i, mask=here, other=0.0)
         base = along + e * columns * (by_row * (rows - 1) + 1)
         d = tl.load(base + (i // columns) * columns * by_row + i % columns, mask=here, other=0.0)
-        total += trial_terms(z, d, target, t, LEAK)
+        total += trial_terms(z, d, target, t, leak)
     m = tl.arange(0, TRIALS)
     tl.store(sums + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
@@ -80,7 +81,10 @@ def exponents(Z, along, T, numbers, first, found, leak, sigma, shrink, limit) ->
     by_row = int(along.shape[1] == R)
     return [
         Launch(
-            try_steps, (parts, E), (Z, along, T, first, sums, R, O, steps, by_row), {"LEAK": leak, "BLOCK": search.block, **trials}
+            try_steps,
+            (parts, E),
+            (Z, along, T, first, sums, R, O, steps, by_row, millionths(leak)),
+            {"BLOCK": search.block, **trials},
         ),
         Launch(first_that_passes, (E,), (sums, parts, first, *numbers, found), {"SIGMA": sigma, **trials}),
     ]

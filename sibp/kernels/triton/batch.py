@@ -8,8 +8,8 @@ curvature ||sigma'(Z) image_d||^2 come by recurrence from products with image_g,
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import chosen_step, column, gradient, slope_of, sum_of_parts, trial_steps, trial_terms
-from sibp.kernels.triton.plan import Launch, Search, blocks, scratch
+from sibp.kernels.triton.lines import chosen_step, column, gradient, leak_of, slope_of, sum_of_parts, trial_steps, trial_terms
+from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
 
 __all__ = ["minimise", "tiles"]
 
@@ -47,14 +47,15 @@ def load_moved(Z, P, image_d, d, t, at, here, BEGIN: tl.constexpr):
 @triton.jit
 def look(
     K, k_stride, Z, P, T, lam, d, image_d, line, trials, trial_parts, state, Z_new, P_new, g, image_g, sums, R, O,
-    BEGIN: tl.constexpr, LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr,
-    SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
+    millionths, BEGIN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, SIGMA: tl.constexpr,
+    LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
 ):  # fmt: skip
     """Z_new = Z + t image_d, P_new = P + t d, g = 2 sigma'(Z) (sigma(Z) - T) + P / lam there, image_g = K g, and the dots with it.
 
     A program has ROWS x COLUMNS of them and makes what it needs of g for all rows again, so nobody waits for anybody."""
     panel, block, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     weight = tl.load(lam + e)
     inverse_lam = (1 / weight).to(dtype)
     t = tl.zeros((), tl.float64)
@@ -78,19 +79,19 @@ def look(
         here = (r[:, None] < R) & (o[None, :] < O)
         at = member + r[:, None] * O + o[None, :]
         z, p = load_moved(Z, P, image_d, d, t, at, here, BEGIN)
-        part = gradient(z, tl.load(T + at, mask=here, other=0.0), LEAK) + p * inverse_lam
+        part = gradient(z, tl.load(T + at, mask=here, other=0.0), leak) + p * inverse_lam
         inside = (i[:, None] < R) & (r[None, :] < R)
         k = tl.load(K + e * k_stride + i[:, None] * R + r[None, :], mask=inside, other=0.0)
         product = tl.dot(k, part, product, input_precision="ieee", out_dtype=dtype)
     here = (i[:, None] < R) & (o[None, :] < O)
     at = member + i[:, None] * O + o[None, :]
     z, p = load_moved(Z, P, image_d, d, t, at, here, BEGIN)
-    own = gradient(z, tl.load(T + at, mask=here, other=0.0), LEAK) + p * inverse_lam
+    own = gradient(z, tl.load(T + at, mask=here, other=0.0), leak) + p * inverse_lam
     tl.store(Z_new + at, z, mask=here)
     tl.store(P_new + at, p, mask=here)
     tl.store(g + at, own, mask=here)
     tl.store(image_g + at, product, mask=here)
-    seen = slope_of(z, LEAK) * product
+    seen = slope_of(z, leak) * product
     sums += ((e * tl.num_programs(1) + block) * tl.num_programs(0) + panel) * WIDTH
     tl.store(sums, tl.sum(own * product).to(tl.float64))
     tl.store(sums + 5, tl.sum(seen * seen).to(tl.float64))
@@ -98,7 +99,7 @@ def look(
         for n in tl.static_range(1, 5):
             tl.store(sums + n, tl.zeros((), tl.float64))
     else:
-        along = slope_of(z, LEAK) * tl.load(image_d + at, mask=here, other=0.0)
+        along = slope_of(z, leak) * tl.load(image_d + at, mask=here, other=0.0)
         tl.store(sums + 1, tl.sum(tl.load(d + at, mask=here, other=0.0) * product).to(tl.float64))
         tl.store(sums + 2, tl.sum(p * product).to(tl.float64))
         tl.store(sums + 3, tl.sum(along * along).to(tl.float64))
@@ -124,13 +125,14 @@ def first_step(slope, bend, dd, lam, ARMIJO: tl.constexpr):
 
 @triton.jit
 def turn(
-    Z, T, lam, g, image_g, d, image_d, sums, sum_parts, state, line, trials, numel, steps, BEGIN: tl.constexpr,
-    LEAK: tl.constexpr, BLOCK: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr,
-    LIMIT: tl.constexpr, TRIALS: tl.constexpr
+    Z, T, lam, g, image_g, d, image_d, sums, sum_parts, state, line, trials, numel, steps, millionths, BEGIN: tl.constexpr,
+    BLOCK: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    TRIALS: tl.constexpr
 ):  # fmt: skip
     """d = -g + beta d and the same for its image (Fletcher-Reeves, back to -g where that does not descend), and the trials' sums."""
     part, e = tl.program_id(0), tl.program_id(1).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     dots = sum_of_parts(sums + e * sum_parts * WIDTH, sum_parts, WIDTH, 0, 6, WIDTH, 16)
     gg = tl.maximum(column(dots, 0, WIDTH), 0.0)  # in batch space it can round below zero when K is nearly singular
     beta, DD_, dD, d2 = (tl.zeros((), tl.float64),) * 4
@@ -168,7 +170,7 @@ def turn(
         tl.store(d + at, next_d, mask=here)
         tl.store(image_d + at, along, mask=here)
         z, target = tl.load(Z + at, mask=here, other=0.0), tl.load(T + at, mask=here, other=0.0)
-        total += trial_terms(z, along, target, t, LEAK)
+        total += trial_terms(z, along, target, t, leak)
     m = tl.arange(0, TRIALS)
     tl.store(trials + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
@@ -192,7 +194,7 @@ def settle(
 def tiles(rows: int) -> tuple[dict[str, int], int]:
     """Return how a product K g is cut, by the number of rows alone: many programs for a mini-batch, few passes over many rows."""
     high = 32 if rows <= 128 else 64
-    return {"ROWS": high, "COLUMNS": 32, "INNER": 32}, high
+    return {"ROWS": high, "COLUMNS": 32, "INNER": 16}, high
 
 
 def minimise(K, Z, T, lam, P, iterations, search: Search, leak) -> list[Launch]:
@@ -218,13 +220,32 @@ def minimise(K, Z, T, lam, P, iterations, search: Search, leak) -> list[Launch]:
     state, line = scratch(Z, E, 8), scratch(Z, E, 8)
     numbers, launches = search.constants(), []
     chosen = {name: value for name, value in numbers.items() if name != "ARMIJO"}
-    here = (Z, P)
+    here, code = (Z, P), millionths(leak)
     for k in range(iterations):
-        begin, there = {"BEGIN": k == 0, "LEAK": leak}, buffers[k % 2]
-        given = (K, R * R * (K.shape[0] > 1), *here, T, lam, d, image_d, line, trials, parts, state, *there, g, image_g, sums, R, O)
-        launches.append(Launch(look, grid, given, {**begin, **cut, **chosen}))
+        begin, there = {"BEGIN": k == 0}, buffers[k % 2]
+        given = (
+            K,
+            R * R * (K.shape[0] > 1),
+            *here,
+            T,
+            lam,
+            d,
+            image_d,
+            line,
+            trials,
+            parts,
+            state,
+            *there,
+            g,
+            image_g,
+            sums,
+            R,
+            O,
+            code,
+        )
+        launches.append(Launch(look, grid, given, {**begin, **cut, **chosen}, warps=8))
         here = there
-        given = (here[0], T, lam, g, image_g, d, image_d, sums, grid[0] * grid[1], state, line, trials, R * O, steps)
-        launches.append(Launch(turn, (parts, E), given, {**begin, "BLOCK": search.block, **numbers}))
+        given = (here[0], T, lam, g, image_g, d, image_d, sums, grid[0] * grid[1], state, line, trials, R * O, steps, code)
+        launches.append(Launch(turn, (parts, E), given, {**begin, "BLOCK": search.block, **numbers}, warps=8))
     given = (*here, d, image_d, lam, line, trials, parts, Z, P, R * O)
     return [*launches, Launch(settle, (-(-R * O // 1024), E), given, {"BLOCK": 1024, **chosen})]

@@ -8,12 +8,10 @@ import triton
 import triton.language as tl
 
 from sibp.kernels.triton.batch import D2, D_D, DD, FIRST_STEP, GG, SLOPE, WIDTH, first_step, step_of, times
-from sibp.kernels.triton.lines import activate, gradient, slope_of, sum_of_parts, trial_steps
-from sibp.kernels.triton.plan import MOST_PARTS, Launch, Search, scratch
+from sibp.kernels.triton.lines import activate, gradient, leak_of, slope_of, sum_of_parts, trial_steps
+from sibp.kernels.triton.plan import HELD, Launch, Search, blocks, millionths, scratch
 
 __all__ = ["minimise"]
-
-COLUMNS = 32
 
 
 @triton.jit
@@ -28,13 +26,14 @@ def load_shift(p, d, t, o, O, BEGIN: tl.constexpr):
 
 @triton.jit
 def lean(
-    Z, T, lam, p, d, line, trials, trial_parts, p_new, shares, R, O, steps, BEGIN: tl.constexpr, LEAK: tl.constexpr,
+    Z, T, lam, p, d, line, trials, trial_parts, p_new, shares, R, O, steps, millionths, BEGIN: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
     TRIALS: tl.constexpr
 ):  # fmt: skip
     """p_new = p + t d; shares[e, block, :, o] = sums over the block's rows of 2 sigma'(z) (sigma(z) - T) and of sigma'(z)^2."""
     panel, block, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     t = tl.zeros((), dtype)
     if not BEGIN:
         sums = trials + e * trial_parts * TRIALS
@@ -48,8 +47,8 @@ def lean(
         r = (block * steps + step) * ROWS + tl.arange(0, ROWS)
         here, at = (r[:, None] < R) & (o[None, :] < O), e * R * O + r[:, None] * O + o[None, :]
         z = tl.load(Z + at, mask=here, other=0.0) + shift[None, :]
-        slope = slope_of(z, LEAK)
-        pull += tl.where(here, gradient(z, tl.load(T + at, mask=here, other=0.0), LEAK), 0.0)
+        slope = slope_of(z, leak)
+        pull += tl.where(here, gradient(z, tl.load(T + at, mask=here, other=0.0), leak), 0.0)
         active += tl.where(here, slope * slope, 0.0)
     shares += (e * tl.num_programs(1) + block) * 2 * O + o
     tl.store(shares, tl.sum(pull, 0).to(tl.float64), mask=o < O)
@@ -70,13 +69,14 @@ def load_neurons(p, d_old, shares, blocks, first, O, inverse_lam, BEGIN: tl.cons
 
 @triton.jit
 def turn(
-    Z, T, lam, p, d_old, d_new, shares, blocks, line_old, line, trials, R, O, steps, BEGIN: tl.constexpr,
-    LEAK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr,
-    LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
+    Z, T, lam, p, d_old, d_new, shares, blocks, line_old, line, trials, R, O, steps, millionths, BEGIN: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr,
+    LIMIT: tl.constexpr, TRIALS: tl.constexpr
 ):  # fmt: skip
     """d_new = -g + beta d_old as in batch space, and the partial sums of its trials."""
     panel, block, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     dtype: tl.constexpr = Z.dtype.element_ty
+    leak = leak_of(millionths, dtype)
     weight = tl.load(lam + e).to(tl.float64)
     shares += e * blocks * 2 * O
     p, d_old, d_new = p + e * O, d_old + e * O, d_new + e * O
@@ -116,7 +116,7 @@ def turn(
         r = (block * steps + step) * ROWS + tl.arange(0, ROWS)
         here, where = (r[:, None] < R) & (o[None, :] < O), e * R * O + r[:, None] * O + o[None, :]
         z, target = tl.load(Z + where, mask=here, other=0.0), tl.load(T + where, mask=here, other=0.0)
-        rest = activate(z[:, :, None] + shift[None, :, :], LEAK) - target[:, :, None]
+        rest = activate(z[:, :, None] + shift[None, :, :], leak) - target[:, :, None]
         sums += tl.where(here[:, :, None], rest * rest, 0.0)
     m = tl.arange(0, TRIALS)
     part = (e * tl.num_programs(1) + block) * tl.num_programs(0) + panel
@@ -138,29 +138,34 @@ def settle(
     tl.store(b + e * O + o, tl.load(b + e * O + o, mask=o < O) + shift, mask=o < O)
 
 
+def _row_blocks(R: int, panels: int, columns: int, rows: int) -> tuple[int, int]:
+    """Return how many blocks of rows there are, and how many tiles of `rows` each visits."""
+    _, steps = blocks(R * panels * columns, rows * columns)
+    return -(-R // (rows * steps)), steps
+
+
 def minimise(Z, T, lam, b, iterations, search: Search, leak) -> list[Launch]:
     """Return the 2 n + 1 launches that solve the bias problem at Z by n iterations and add the solution to b `[E, 1, O]`.
 
     Args are those of `batch.minimise`.
     """
     E, R, O = Z.shape
-    rows = max(1, 64 // search.width)
-    panels = -(-O // COLUMNS)
-    most = max(1, MOST_PARTS // panels)
-    steps = max(-(-R // (rows * most)), -(-16 // rows))
-    blocks = -(-R // (rows * steps))
-    parts = panels * blocks
-    ps, ds = ([Z.new_empty(E, 1, O) for _ in range(2)] for _ in range(2))
+    columns = 16 if O <= 16 else 32
+    panels = -(-O // columns)
+    rows, tried = 1024 // columns, max(1, HELD // (columns * search.width))  # of a tile, when leaning and when trying
+    (lean_blocks, lean_steps), (turn_blocks, turn_steps) = (_row_blocks(R, panels, columns, n) for n in (rows, tried))
+    parts = panels * turn_blocks
+    ps, ds = ([Z.new_empty(E, 1, O) for _ in range(2)] for _ in range(2))  # read and written in turns
     lines = [scratch(Z, E, 8) for _ in range(2)]
-    trials, shares = scratch(Z, E, parts, search.width), scratch(Z, E, blocks, 2, O)
-    numbers, launches = search.constants(), []
+    trials, shares = scratch(Z, E, parts, search.width), scratch(Z, E, lean_blocks, 2, O)
+    numbers, launches, code = search.constants(), [], millionths(leak)
     chosen = {name: value for name, value in numbers.items() if name != "ARMIJO"}
-    tile = {"LEAK": leak, "ROWS": rows, "COLUMNS": COLUMNS}
     for k in range(iterations):
-        now, before, begin = k % 2, (k + 1) % 2, {"BEGIN": k == 0}
-        given = (Z, T, lam, ps[before], ds[before], lines[before], trials, parts, ps[now], shares, R, O, steps)
-        launches.append(Launch(lean, (panels, blocks, E), given, {**begin, **tile, **chosen}))
-        given = (Z, T, lam, ps[now], ds[before], ds[now], shares, blocks, lines[before], lines[now], trials, R, O, steps)
-        launches.append(Launch(turn, (panels, blocks, E), given, {**begin, **tile, **numbers}))
+        now, before, tile = k % 2, (k + 1) % 2, {"BEGIN": k == 0, "COLUMNS": columns}
+        given = (Z, T, lam, ps[before], ds[before], lines[before], trials, parts, ps[now], shares, R, O, lean_steps, code)
+        launches.append(Launch(lean, (panels, lean_blocks, E), given, {**tile, "ROWS": rows, **chosen}))
+        old, new = (ds[before], ds[now]), (lines[before], lines[now])
+        given = (Z, T, lam, ps[now], *old, shares, lean_blocks, *new, trials, R, O, turn_steps, code)
+        launches.append(Launch(turn, (panels, turn_blocks, E), given, {**tile, "ROWS": tried, **numbers}, warps=8))
     given = (ps[now], ds[now], lam, lines[now], trials, parts, b, O)
     return [*launches, Launch(settle, (-(-O // 128), E), given, {"BLOCK": 128, **chosen})]

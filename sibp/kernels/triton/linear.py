@@ -159,7 +159,7 @@ def solve(K, R, lam, tolerance, D, iterations) -> list[Launch]:
             rows,
             O,
         )
-        launches.append(Launch(advance, grid, given, {"BEGIN": k == 0, **cut}))
+        launches.append(Launch(advance, grid, given, {"BEGIN": k == 0, **cut}, warps=8))
     r, _, d, _ = buffers[new]
     given = (r, d, lam, tolerance, sums[new], grid[1], states[new], D, rows, O)
     return [*launches, Launch(settle, grid, given, {"ROWS": cut["ROWS"], "COLUMNS": cut["COLUMNS"]})]

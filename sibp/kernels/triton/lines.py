@@ -4,31 +4,37 @@ Every kernel of a solve leaves its partial sums in a small float64 array, `[E, p
 them up for itself, in the order of their numbers. So no kernel waits for another, nothing is added atomically, and a result is the
 same to the bit from run to run, and for a member alone or in an ensemble. Numbers of a line are float64 in either precision.
 
-sigma(z) = z for z > 0 and LEAK z otherwise: identity has LEAK 1, ReLU 0, leaky ReLU 0.01; at 0 the left derivative.
+sigma(z) = z for z > 0 and leak z otherwise: identity has leak 1, ReLU 0, leaky ReLU 0.01; at 0 the left derivative.
 """
 
 import triton
 import triton.language as tl
 
-__all__ = ["activate", "chosen_step", "column", "gradient", "slope_of", "sum_of_parts", "trial_steps", "trial_terms"]
+__all__ = ["activate", "chosen_step", "column", "gradient", "leak_of", "slope_of", "sum_of_parts", "trial_steps", "trial_terms"]
 
 
 @triton.jit
-def activate(z, LEAK: tl.constexpr):
+def leak_of(millionths, dtype: tl.constexpr):
+    """sigma's slope below 0; it comes as an integer, for a number would come in float32, and a constant would double the kernels."""
+    return (millionths.to(tl.float64) / tl.full((), 1e6, tl.float64)).to(dtype)
+
+
+@triton.jit
+def activate(z, leak):
     """sigma(z)"""
-    return tl.where(z > 0, z, tl.full((), LEAK, z.dtype) * z)
+    return tl.where(z > 0, z, leak * z)
 
 
 @triton.jit
-def slope_of(z, LEAK: tl.constexpr):
-    """sigma'(z); a bare number would be rounded to float32"""
-    return tl.where(z > 0, tl.full((), 1.0, z.dtype), tl.full((), LEAK, z.dtype))
+def slope_of(z, leak):
+    """sigma'(z)"""
+    return tl.where(z > 0, tl.full((), 1.0, z.dtype), leak)
 
 
 @triton.jit
-def gradient(z, target, LEAK: tl.constexpr):
+def gradient(z, target, leak):
     """2 sigma'(z) (sigma(z) - target)"""
-    return 2 * slope_of(z, LEAK) * (activate(z, LEAK) - target)
+    return 2 * slope_of(z, leak) * (activate(z, leak) - target)
 
 
 @triton.jit
@@ -60,9 +66,9 @@ def trial_steps(first, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.const
 
 
 @triton.jit
-def trial_terms(z, along, target, t, LEAK: tl.constexpr):
+def trial_terms(z, along, target, t, leak):
     """(sigma(z + t along) - target)^2, for z, along and target `[n]` and t `[TRIALS]`: `[n, TRIALS]`"""
-    rest = activate(z[:, None] + t[None, :] * along[:, None], LEAK) - target[:, None]
+    rest = activate(z[:, None] + t[None, :] * along[:, None], leak) - target[:, None]
     return rest * rest
 
 

@@ -3,7 +3,7 @@
 Every operator writes to tensors it is given and returns nothing. `LAUNCHES` says of each how many kernels one call launches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,18 @@ from torch import Tensor
 from sibp.kernels.triton import plan
 from sibp.kernels.triton.plan import Search
 
-__all__ = ["LAUNCHES", "armijo_exponents", "launches", "minimise_batch", "minimise_bias", "solve_linear_batch", "targets"]
+__all__ = [
+    "LAUNCHES",
+    "OPERATORS",
+    "armijo_exponents",
+    "launches",
+    "minimise_batch",
+    "minimise_bias",
+    "minimise_weights",
+    "solve_linear_batch",
+    "solve_linear_weights",
+    "targets",
+]
 
 
 @torch.library.custom_op("sibp::targets", mutates_args=("delta", "D"))
@@ -84,6 +95,40 @@ def minimise_bias(
     plan.run(bias.minimise(Z, T, lam, b, iterations, Search(armijo, sigma, shrink, trials), leak))
 
 
+@torch.library.custom_op("sibp::minimise_weights", mutates_args=("Z", "P"))
+def minimise_weights(
+    X: Tensor,
+    geometry: Sequence[int],
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    P: Tensor,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    leak: float,
+) -> None:
+    """See `weights.minimise`; geometry as in `rows.Rows.of`."""
+    from sibp.kernels.triton import weights
+    from sibp.kernels.triton.rows import Rows
+
+    search = Search(armijo, sigma, shrink, trials)
+    plan.run(weights.minimise(Rows.of(X, geometry), Z, T, lam, P, iterations, search, leak))
+
+
+@torch.library.custom_op("sibp::solve_linear_weights", mutates_args=("D",))
+def solve_linear_weights(
+    X: Tensor, geometry: Sequence[int], joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
+) -> None:
+    """See `linear_weights.solve`; geometry as in `rows.Rows.of`."""
+    from sibp.kernels.triton import linear_weights
+    from sibp.kernels.triton.rows import Rows
+
+    plan.run(linear_weights.solve(Rows.of(X, geometry, joint), R, lam, tolerance, D, iterations))
+
+
 @torch.library.custom_op("sibp::solve_linear_batch", mutates_args=("D",))
 def solve_linear_batch(K: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int) -> None:
     """See `linear.solve`."""
@@ -96,7 +141,16 @@ def _nothing(*_: object) -> None:
     """What an operator does to tensors without numbers."""
 
 
-for _operator in (targets, armijo_exponents, minimise_batch, minimise_bias, solve_linear_batch):
+OPERATORS = (
+    targets,
+    armijo_exponents,
+    minimise_batch,
+    minimise_bias,
+    minimise_weights,
+    solve_linear_batch,
+    solve_linear_weights,
+)
+for _operator in OPERATORS:
     _operator.register_fake(_nothing)
 
 # kernels that one call launches, by its number of iterations: whatever the rows, neurons and members
@@ -105,7 +159,9 @@ LAUNCHES: dict[str, Callable[[int], int]] = {
     "armijo_exponents": lambda n: 2,
     "minimise_batch": lambda n: 2 * n + 1,
     "minimise_bias": lambda n: 2 * n + 1,
+    "minimise_weights": lambda n: 4 * n + 2,
     "solve_linear_batch": lambda n: n + 1,
+    "solve_linear_weights": lambda n: 3 * n + 2,
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["CompileError", "Launch", "Search", "blocks", "run", "scratch"]
+__all__ = ["CompileError", "Launch", "Search", "blocks", "millionths", "run", "scratch"]
 
-MOST_PARTS = 128  # of a member's elements: enough programs for one member alone, few enough for each of the next kernel to add up
+HELD = 4096  # numbers that a program of eight warps holds in registers without spilling, in float64 too
 
 
 class Launch(NamedTuple):
@@ -20,12 +20,14 @@ class Launch(NamedTuple):
         grid: number of programs per axis.
         arguments: tensors and integers.
         constants: what the kernel is compiled for.
+        warps: of 32 threads, to a program.
     """
 
     kernel: Any
     grid: tuple[int, ...]
     arguments: tuple[Tensor | int, ...]
     constants: dict[str, int | float | bool]
+    warps: int = 4
 
     @property
     def variant(self) -> tuple[object, ...]:
@@ -60,7 +62,7 @@ class Search:
     @property
     def block(self) -> int:
         """Elements of a layer that a program holds at once for all trials."""
-        return max(16, 2048 // self.width)
+        return max(16, HELD // self.width)
 
     def constants(self, *names: str) -> dict[str, int | float | bool]:
         """Return what kernels are compiled for, all of it or what is named."""
@@ -74,10 +76,26 @@ class Search:
         return {name: every[name] for name in names or every}
 
 
-def blocks(size: int, block: int, most: int = MOST_PARTS) -> tuple[int, int]:
-    """Return how many parts share `size` elements, and how many blocks each visits; independent of the number of members."""
+def blocks(size: int, block: int) -> tuple[int, int]:
+    """Return how many parts share `size` elements, and how many blocks each visits in turn; independent of the number of members.
+
+    Many parts fill a device with one member alone; few are quick to add up for each program of the next kernel.
+    """
+    most = 128 if size <= 2**18 else 512
     steps = max(1, math.ceil(size / (block * most)))
     return math.ceil(size / (block * steps)), steps
+
+
+def millionths(leak: float) -> int:
+    """Return sigma's slope below 0 as kernels take it.
+
+    Raises:
+        ValueError: if it has more than six decimals.
+    """
+    count = round(leak * 1e6)
+    if count / 1e6 != leak:
+        raise ValueError(f"leak: got {leak}, need a number of at most six decimals")
+    return count
 
 
 def scratch(like: Tensor, *shape: int) -> Tensor:
@@ -105,12 +123,12 @@ def run(launches: list[Launch]) -> None:
     tensor = next(argument for argument in launches[0].arguments if isinstance(argument, Tensor))
     with torch.cuda.device_of(tensor):
         for launch in launches:
-            launch.kernel[launch.grid](*launch.arguments, **launch.constants)
+            launch.kernel[launch.grid](*launch.arguments, num_warps=launch.warps, **launch.constants)
 
 
 def _compile(launch: Launch) -> None:
     try:
-        code = launch.kernel.warmup(*launch.arguments, grid=launch.grid, **launch.constants)
+        code = launch.kernel.warmup(*launch.arguments, grid=launch.grid, num_warps=launch.warps, **launch.constants)
         getattr(code, "run", None)  # loads the code, which fails where it needs more than the device has
     except torch.OutOfMemoryError:
         raise
