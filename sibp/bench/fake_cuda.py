@@ -164,6 +164,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         inputs = list(_tensors((*args, *kwargs.values())))
         name = func._schema.name
+        if name.startswith("prim::"):  # questions about shapes and devices
+            return func(*args, **kwargs)
         plain = name.removeprefix("aten::").rstrip("_") if name.startswith("aten::") else name
         here = any(x.device.type == self.kind for x in inputs)
         if here and self.is_read(plain, inputs):
@@ -234,9 +236,12 @@ class Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> None:
         key = (func, *((x.shape, x.stride(), x.dtype) for x in (*inputs, *outputs)))
+        if "::" in name:
+            key += tuple(value for value in args if not isinstance(value, Tensor))
         if key not in self.known:
             self.known[key] = self.operation(func, name, args, kwargs, inputs, outputs)
         if (operation := self.known[key]) is not None:
+            self.seen.peak = max(self.seen.peak, self.held + operation.work.held)
             self.seen.operations[operation] += self.times
             self.seen.places[place()] += self.times * operation.work.kernels
 
@@ -250,20 +255,24 @@ class Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> Operation | None:
         """Return what is to be noted of an operation; None where nothing is launched."""
+        if "::" in name:  # of no library that the tables here know
+            return self.declared(name, args, kwargs, (inputs or outputs)[0].dtype)
         if not outputs or func.is_view or name in FREE or name in ("_unsafe_view", "view", "expand", "select", "slice"):
             return None
         dtype = inputs[0].dtype if inputs else outputs[0].dtype
-        if "::" in name:
-            if name not in DECLARED:
-                self.fault("undeclared", f"{name} says nowhere what it launches")
-                return Operation(name, "ours", dtype, Work())
-            return Operation(name, "ours", dtype, DECLARED[name](*args, **kwargs))
         moved = sum(touched(x) for x in {id(x): x for x in (*inputs, *outputs)}.values())
         if name in SORTED:
             return Operation(name, "map", dtype, Work(SORT_KERNELS, 6 * moved))
         flops, tiles = product(name, args, kwargs, outputs)
         kind = "product" if flops else "sum" if name in SUMS else "map"
         return Operation(name, kind, dtype, Work(launches(name, inputs), moved, flops or outputs[0].numel(), tiles))
+
+    def declared(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Operation:
+        """Return an operator of ours with the work that it declares."""
+        if name not in DECLARED:
+            self.fault("undeclared", f"{name} says nowhere what it launches")
+            return Operation(name, "ours", dtype, Work())
+        return Operation(name, "ours", dtype, DECLARED[name](*args, **kwargs))
 
     def native_call(self, call: Callable[..., Any], name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Any) -> Any:
         """Stand in for `native.call`: note the kernel's work and compute nothing."""

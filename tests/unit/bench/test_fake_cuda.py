@@ -12,7 +12,7 @@ from sibp.nets import activations, losses, papers
 from sibp.training import evaluation
 from sibp.training.sampling import Batches, Samples
 from sibp.training.trainer import Run
-from tests.unit.bench.kernel_budgets import BUDGETS, NETWORKS, PER_IMAGE, PER_MEMBER
+from tests.unit.bench.kernel_budgets import BUDGETS, NETWORKS, PER_MEMBER
 
 MLP, CNN = papers.mlp([20, 10, 5]), papers.cnn((2, 4, 4), channels=(3,), pools=1, classes=5)
 ALL = {label: name for name in methods.METHODS for label in variants.variants(name)}
@@ -103,11 +103,14 @@ def test_kernels_do_not_grow_with_images_or_members(name):
         if not variants.accepts(name, options, network):
             continue
         one, images, members = (watched(name, options, network, *sizes)[1].kernels for sizes in ((1, 40), (1, 80), (2, 40)))
-        allowed = 40 * PER_IMAGE[network.name]
-        assert images - one <= allowed, f"{network.name}: {images - one} more kernels for 40 more images"
-        assert members - one <= allowed + PER_MEMBER.get(name, 0), (
-            f"{network.name}: {members - one} more kernels for another member"
-        )
+        assert images == one, f"{network.name}: {images - one} more kernels for 40 more images"
+        assert members - one <= PER_MEMBER.get(name, 0), f"{network.name}: {members - one} more kernels for another member"
+
+
+def test_what_the_page_on_speed_promises_is_budgeted():
+    promised = {("sgd", "784-500-10"): 40, ("sibp", "784-500-10"): 110, ("sibp", "784-600x10-10"): 450}
+    promised |= {("sibp variant=armijo", network): budget for (label, network), budget in promised.items() if label == "sibp"}
+    assert all(BUDGETS[key] <= most for key, most in promised.items())
 
 
 @pytest.mark.parametrize("activation", activations.ACTIVATIONS)
