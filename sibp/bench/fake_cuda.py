@@ -16,8 +16,10 @@ import contextlib
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +28,6 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from sibp.kernels import native
@@ -39,6 +40,7 @@ __all__ = ["CUDA", "Fault", "Operation", "Seen", "affines", "empty", "fake_devic
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda", 0)
+ANSWERS = (True, True, False, False)  # a loop that asks whether it must go on goes on twice
 TILE = 64  # rows and columns of the blocks that a product is computed in
 SPLIT = 256  # length of an inner axis from which libraries share it out
 SORT_KERNELS = 40  # what torch makes deterministic by sorting: linear indices, range checks, radix sort, sums of runs
@@ -105,12 +107,14 @@ class Seen:
     Attributes:
         operations: each distinct one, and how often.
         found: each fault, and how often.
+        places: kernels by file and line.
         peak: most bytes of new tensors at a time.
         raised: the exception that ended it, if one did.
     """
 
     operations: collections.Counter[Operation] = field(default_factory=collections.Counter)
     found: collections.Counter[Fault] = field(default_factory=collections.Counter)
+    places: collections.Counter[str] = field(default_factory=collections.Counter)
     peak: int = 0
     raised: str = ""
 
@@ -125,6 +129,10 @@ class Seen:
     @property
     def flops(self) -> int:
         return sum(operation.work.flops * count for operation, count in self.operations.items())
+
+    def dearest(self, count: int) -> str:
+        """Return the lines that launch most kernels."""
+        return ", ".join(f"{place} ({kernels})" for place, kernels in self.places.most_common(count))
 
     def reads(self) -> int:
         """Return how often the host looks at a value."""
@@ -141,12 +149,12 @@ class Recorder(TorchDispatchMode):
 
     Args:
         device: where the work is; operations elsewhere are noted as faults or not at all.
-        answer: what a look at a truth value gives.
+        answers: what looks at truth values give in turns.
     """
 
-    def __init__(self, device: torch.device = CUDA, answer: bool = True) -> None:
+    def __init__(self, device: torch.device = CUDA, answers: Sequence[bool] = ANSWERS) -> None:
         super().__init__()
-        self.seen, self.kind, self.answer = Seen(), device.type, answer
+        self.seen, self.kind, self.answers = Seen(), device.type, cycle(answers)
         self.times, self.held, self.storages = 1, 0, weakref.WeakKeyDictionary()
         self.known: dict[object, Operation | None] = {}
 
@@ -154,16 +162,19 @@ class Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        inputs = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
+        inputs = list(_tensors((*args, *kwargs.values())))
         name = func._schema.name
+        if name.startswith("prim::"):  # questions about shapes and devices
+            return func(*args, **kwargs)
         plain = name.removeprefix("aten::").rstrip("_") if name.startswith("aten::") else name
         here = any(x.device.type == self.kind for x in inputs)
         if here and self.is_read(plain, inputs):
             self.fault("read", plain)
             return self.made_up(plain, inputs)
+        self.check_mix(plain, inputs)
         result = func(*args, **kwargs)
-        outputs = [x for x in tree_iter(result) if isinstance(x, Tensor)]
-        self.check_devices(plain, inputs, outputs)
+        outputs = list(_tensors((result,)))
+        self.check_transfer(plain, inputs, outputs)
         if here or any(x.device.type == self.kind for x in outputs):
             self.hold(inputs, outputs)
             if plain in ALERTS or name == "aten::put_":
@@ -184,15 +195,17 @@ class Recorder(TorchDispatchMode):
             return x.new_empty(1, x.ndim, dtype=torch.int64) if name == "nonzero" else x.new_empty(1)
         if name in ("index", "index_put"):
             return x.new_empty(max(1, x.shape[0]), *x.shape[1:]) if name == "index" else x
-        return self.answer if x.dtype == torch.bool else 1.0 if x.is_floating_point() else 0
+        return next(self.answers) if x.dtype == torch.bool else 1.0 if x.is_floating_point() else 0
 
-    def check_devices(self, name: str, inputs: list[Tensor], outputs: list[Tensor]) -> None:
-        before = {x.device.type for x in inputs if x.ndim > 0 or x.device.type == self.kind or name == "copy"}
-        both = before | {x.device.type for x in outputs}
-        if name in ("_to_copy", "copy") and len(both) > 1:
-            self.fault("transfer", f"{name} {' and '.join(sorted(both))}")
-        elif len(before) > 1:
-            self.fault("mix", f"{name} of {' and '.join(sorted(before))}")
+    def check_mix(self, name: str, inputs: list[Tensor]) -> None:
+        kinds = {x.device.type for x in inputs if x.ndim > 0}
+        if len(kinds) > 1 and name != "copy":
+            self.fault("mix", f"{name} of {' and '.join(sorted(kinds))}")
+
+    def check_transfer(self, name: str, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        kinds = {x.device.type for x in (*inputs, *outputs)}
+        if name in ("_to_copy", "copy") and len(kinds) > 1:
+            self.fault("transfer", f"{name} between {' and '.join(sorted(kinds))}")
 
     def fault(self, kind: str, operation: str) -> None:
         self.seen.found[Fault(kind, operation, place())] += self.times
@@ -223,10 +236,14 @@ class Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> None:
         key = (func, *((x.shape, x.stride(), x.dtype) for x in (*inputs, *outputs)))
+        if "::" in name:
+            key += tuple(value for value in args if not isinstance(value, Tensor))
         if key not in self.known:
             self.known[key] = self.operation(func, name, args, kwargs, inputs, outputs)
         if (operation := self.known[key]) is not None:
+            self.seen.peak = max(self.seen.peak, self.held + operation.work.held)
             self.seen.operations[operation] += self.times
+            self.seen.places[place()] += self.times * operation.work.kernels
 
     def operation(
         self,
@@ -238,20 +255,24 @@ class Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> Operation | None:
         """Return what is to be noted of an operation; None where nothing is launched."""
+        if "::" in name:  # of no library that the tables here know
+            return self.declared(name, args, kwargs, (inputs or outputs)[0].dtype)
         if not outputs or func.is_view or name in FREE or name in ("_unsafe_view", "view", "expand", "select", "slice"):
             return None
         dtype = inputs[0].dtype if inputs else outputs[0].dtype
-        if "::" in name:
-            if name not in DECLARED:
-                self.fault("undeclared", f"{name} says nowhere what it launches")
-                return Operation(name, "ours", dtype, Work())
-            return Operation(name, "ours", dtype, DECLARED[name](*args, **kwargs))
         moved = sum(touched(x) for x in {id(x): x for x in (*inputs, *outputs)}.values())
         if name in SORTED:
             return Operation(name, "map", dtype, Work(SORT_KERNELS, 6 * moved))
         flops, tiles = product(name, args, kwargs, outputs)
         kind = "product" if flops else "sum" if name in SUMS else "map"
         return Operation(name, kind, dtype, Work(launches(name, inputs), moved, flops or outputs[0].numel(), tiles))
+
+    def declared(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Operation:
+        """Return an operator of ours with the work that it declares."""
+        if name not in DECLARED:
+            self.fault("undeclared", f"{name} says nowhere what it launches")
+            return Operation(name, "ours", dtype, Work())
+        return Operation(name, "ours", dtype, DECLARED[name](*args, **kwargs))
 
     def native_call(self, call: Callable[..., Any], name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Any) -> Any:
         """Stand in for `native.call`: note the kernel's work and compute nothing."""
@@ -270,13 +291,27 @@ class Recorder(TorchDispatchMode):
             self.times = before
 
 
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among an operator's arguments or results, which nest in lists only."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
 def place() -> str:
     """Return file and line of the innermost frame that is neither torch's nor this module's."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(FRAMEWORK):
+    while frame.f_back is not None and _framework(frame.f_code.co_filename):
         frame = frame.f_back
     path = frame.f_code.co_filename
     return f"{path.removeprefix(PACKAGE) if path.startswith(PACKAGE) else Path(path).name}:{frame.f_lineno}"
+
+
+@cache
+def _framework(path: str) -> bool:
+    return path.startswith(FRAMEWORK)
 
 
 def touched(tensor: Tensor) -> int:
@@ -348,9 +383,9 @@ def on_device(mode: FakeTensorMode, method: Method, device: torch.device = CUDA)
     return method
 
 
-def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA, answer: bool = True) -> Seen:
+def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA, answers: Sequence[bool] = ANSWERS) -> Seen:
     """Do some work on fake tensors and return what was seen; what it raises is seen, too."""
-    return watch_with(mode, Recorder(device, answer), work)
+    return watch_with(mode, Recorder(device, answers), work)
 
 
 def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]) -> Seen:

@@ -1,7 +1,7 @@
 """Every variant of every method, from the registry and the methods' own options: nothing is listed here.
 
 An option that chooses between paths of the code is an enumeration, a flag, or a number of which 0 means "without" (then the method's
-`group_key` says so). A variant is a setting of at most two such options beside the defaults; others, which need a third, stay equal.
+`group_key` says so). A variant is a setting of at most two such options beside the defaults.
 """
 
 from collections.abc import Iterator

@@ -3,15 +3,18 @@
 A counter sees a custom operator's name and arguments and nothing of what it launches. Whoever writes a kernel declares that here, in one
 place for all devices: operators of torch's library as ``sibp::NAME``, compiled CPU kernels by the name that `native.call` takes.
 
-    @declare("sibp::armijo")
-    def _armijo(Z, Z_d, *rest):
-        return Work(kernels=2, bytes=3 * Z.nbytes, flops=300 * Z.numel())
+    @declare("sibp::twice")
+    def _twice(Z):
+        return Work(kernels=1, bytes=2 * Z.nbytes, flops=Z.numel())
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
+from sibp.kernels.triton.operators import LAUNCHES
 
 __all__ = ["DECLARED", "Work", "declare"]
 
@@ -23,12 +26,14 @@ class Work(NamedTuple):
     bytes: of memory that these read and write, all together.
     flops: floating point operations, a multiply-add being two.
     tiles: how many processors of a device can share a matrix product, in blocks of 64 x 64; 0 where all can.
+    held: bytes of memory that it takes for its own use meanwhile.
     """
 
     kernels: int = 1
     bytes: int = 0
     flops: int = 0
     tiles: int = 0
+    held: int = 0
 
 
 DECLARED: dict[str, Callable[..., Work]] = {}
@@ -97,3 +102,71 @@ def _minimise_weights(shape: torch.Size, dtype: torch.dtype, *given: object) -> 
 def _linear_weights(shape: torch.Size, dtype: torch.dtype, *given: object) -> Work:
     _, channels, _, _, height, width = given[:6]
     return _weights(shape, dtype, channels, (height, width), given[15], 12)
+
+
+# The Triton kernels: what they launch is their own table's; a product is cut into rows of 32, or 64 where there are many, and 32 neurons.
+
+
+def _cut(shape: torch.Size) -> tuple[int, int]:
+    """Return how many blocks of rows a product K g `[E, R, O]` is cut into, and how many programs work on it."""
+    E, R, O = shape
+    blocks = -(-R // (32 if R <= 128 else 64))
+    return blocks, E * blocks * -(-O // 32)
+
+
+@declare("sibp::targets")
+def _triton_targets(Z: Tensor, delta: Tensor, eta: Tensor, D: Tensor | None, leak: float) -> Work:
+    return Work(LAUNCHES["targets"](0), (3 + (D is not None)) * Z.nbytes, 3 * Z.numel())
+
+
+@declare("sibp::armijo_exponents")
+def _triton_armijo(Z: Tensor, along: Tensor, T: Tensor, *rest: object) -> Work:
+    trials = rest[-1]
+    return Work(LAUNCHES["armijo_exponents"](0), Z.nbytes + along.nbytes + T.nbytes, 6 * trials * Z.numel())
+
+
+@declare("sibp::minimise_batch")
+def _triton_minimise(
+    K: Tensor,
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    P: Tensor,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    *_: object,
+) -> Work:
+    blocks, programs = _cut(Z.shape)
+    passes = iterations * (6 * blocks + 4 + 7) + 6  # every block of rows reads what the gradient of all rows needs
+    flops = iterations * (2 * K.shape[-1] + 6 * trials + 30) * Z.numel()
+    return Work(LAUNCHES["minimise_batch"](iterations), passes * Z.nbytes + iterations * K.nbytes, flops, programs, 8 * Z.nbytes)
+
+
+@declare("sibp::minimise_bias")
+def _triton_bias(
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    b: Tensor,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    *_: object,
+) -> Work:
+    flops = iterations * (6 * trials + 12) * Z.numel()
+    return Work(LAUNCHES["minimise_bias"](iterations), 4 * iterations * Z.nbytes, flops)
+
+
+@declare("sibp::solve_linear_batch")
+def _triton_linear(K: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int) -> Work:
+    blocks, programs = _cut(R.shape)
+    passes = iterations * (2 * blocks + 8)
+    flops = iterations * (2 * K.shape[-1] + 12) * R.numel()
+    return Work(
+        LAUNCHES["solve_linear_batch"](iterations), passes * R.nbytes + iterations * K.nbytes, flops, programs, 8 * R.nbytes
+    )

@@ -185,10 +185,6 @@ class SIBP(Method):
     def prepare(self) -> None:
         self.solver = SIBPSolver(self.column, self.shared)
 
-    @property
-    def capture_obstacle(self) -> str | None:
-        return "the l1 search looks at the device" if self.solver.sparse else None
-
     @classmethod
     def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
         return (*super().group_key(options), ("sparse", options.l1 > 0))
