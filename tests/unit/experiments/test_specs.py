@@ -178,7 +178,7 @@ def test_a_scale_is_found_by_name_and_its_faults_are_named(tmp_path):
     write(tmp_path, {"name": "big"}, "scales/small.yaml")
     write(tmp_path, {"name": "odd", "experiments": {"tinny": {}}}, "scales/odd.yaml")
     with pytest.raises(
-        SpecError, match="scale: got 'smal', need odd, small, full or the path of a scale file .*; did you mean 'small'"
+        SpecError, match=r"scale: got 'smal', need odd, small, full or the path of a scale file .*; did you mean 'small'"
     ):
         specs.load_scale("smal", tmp_path / "scales")
     with pytest.raises(SpecError, match="name: got 'big', need 'small'"):
