@@ -14,9 +14,9 @@ configfile: "workflow/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-if "{" in config["root"]:
-    raise WorkflowError(f"config root: got {config['root']!r}, need a folder without braces")
-ROOT = Path(config["root"]).expanduser()
+ROOT = Path(str(config["root"])).expanduser()
+if "{" in str(ROOT):
+    raise WorkflowError(f"config root: got {str(ROOT)!r}, need a folder without braces")
 config["root"] = str(ROOT)  # as the notebooks read it
 
 

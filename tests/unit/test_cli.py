@@ -64,7 +64,7 @@ def test_scale_auto_is_laptop_without_cuda(sibp, tmp_path):
         (["run", "no.yaml", "--out", "r"], "no.yaml: No such file or directory"),
         (
             ["run", "tiny", "--out", "r", "--scale", "fulll"],
-            "scale: got 'fulll', need auto, full, laptop or the path of a scale file (.yaml); did you mean 'full'?",
+            "need auto, full, laptop or the path of a scale file (.yaml); did you mean 'full'?",
         ),
         (["run", "tiny", "--out", "r", "--method", "sgdd"], "methods: got 'sgdd', need sgd or sibp; did you mean 'sgd'?"),
         (["run", "tiny", "--out", "r", "--device", "gpu"], "argument --device: invalid choice: 'gpu'"),

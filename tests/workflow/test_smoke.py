@@ -13,7 +13,7 @@ from tests.workflow.conftest import EXHIBITS, FIGURES, copy_repository, jobs, sn
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-SMOKE = ("--quiet", "rules", "--configfile", "workflow/smoke.yaml", "--config", "root=out")
+SMOKE = ("--quiet", "rules", "--configfile", "workflow/smoke.yaml", "--config", "root=my out")
 
 
 def files(folder: Path) -> set[str]:
@@ -33,7 +33,7 @@ def made(tmp_path_factory):
 
 
 def test_every_form_of_every_exhibit_is_there(made):
-    out = made[0] / "out"
+    out = made[0] / "my out"
     for exhibit in EXHIBITS:
         assert all((out / f"paper/tables/{exhibit}.{form}").stat().st_size for form in ("tex", "md", "csv"))
         page = json.loads((out / f"paper/exhibits/{exhibit}.json").read_text(encoding="utf-8"))
@@ -43,7 +43,7 @@ def test_every_form_of_every_exhibit_is_there(made):
 
 
 def test_the_scale_is_named_wherever_something_was_trained(made):
-    out = made[0] / "out"
+    out = made[0] / "my out"
     for exhibit in ("i-table1", "j-fig3"):
         page = json.loads((out / f"paper/exhibits/{exhibit}.json").read_text(encoding="utf-8"))
         assert page["scale"] == "smoke"
@@ -54,13 +54,13 @@ def test_the_scale_is_named_wherever_something_was_trained(made):
 def test_nothing_is_written_outside_the_root_and_nothing_half(made):
     folder, before = made
     new = files(folder) - before
-    assert {path for path in new if not path.startswith("out/")} == set()
+    assert {path for path in new if not path.startswith("my out/")} == set()
     assert {path for path in new if Path(path).name.startswith(".")} == set()
 
 
 def test_no_data_was_fetched(made):
     assert {path.name for path in (made[0] / "cache").glob("*")} <= {"native"}
-    assert not (made[0] / "out/results/data").exists()
+    assert not (made[0] / "my out/results/data").exists()
 
 
 def test_a_second_run_does_nothing(made):
@@ -70,8 +70,8 @@ def test_a_second_run_does_nothing(made):
 @pytest.fixture(scope="module")
 def page(made):
     """The HTML report of Snakemake on that run."""
-    snakemake(made[0], *SMOKE, "--report", "out/report.html")
-    return made[0] / "out/report.html"
+    snakemake(made[0], *SMOKE, "--report", "my out/report.html")
+    return made[0] / "my out/report.html"
 
 
 def test_the_report_of_snakemake_holds_the_exhibits_with_their_captions(page):

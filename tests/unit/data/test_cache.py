@@ -1,16 +1,20 @@
 """The cache is whole or absent, whatever happens while it is written."""
 
 import errno
+import fcntl
 import os
+import pwd
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sibp.core.paths import cache_folder
-from sibp.data import DataError, fetch, load
+from sibp.data import DataError, UnreadableError, fetch, load
 from sibp.data import cache as cache_module
 from sibp.data.sources import Folder
 from tests.unit.data import rawfiles
@@ -195,6 +199,64 @@ def test_an_interrupted_fetch_leaves_nothing(tiny, cache):
     with pytest.raises(KeyboardInterrupt):
         fetch("mnist", sources=[Failing("x", KeyboardInterrupt())])
     assert visible(cache) == []
+
+
+def test_a_tilde_is_the_home_folder(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SIBP_CACHE", "~/own")
+    assert cache_folder() == tmp_path / "own"
+
+
+@pytest.mark.parametrize("named", ["", "~/own"])
+def test_without_a_home_folder_one_line_names_the_way_out(tiny, monkeypatch, named):
+    def home(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("SIBP_CACHE", named)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for name in ("home", "expanduser"):
+        monkeypatch.setattr(Path, name, home)
+    for call in (load, fetch):
+        with pytest.raises(DataError, match="no home folder for the cache; set SIBP_CACHE or XDG_CACHE_HOME"):
+            call("mnist")
+
+
+@pytest.fixture
+def stranger(tmp_path_factory):
+    """A cache that is somebody else's and closed to this user, who is not root meanwhile."""
+    folder = Path(tempfile.mkdtemp())  # all above it may be passed by everybody
+    cache = folder / "cache"
+    (cache / "mnist").mkdir(parents=True)
+    folder.chmod(0o755)
+    cache.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield cache
+    os.seteuid(user)
+    cache.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_a_cache_that_may_not_be_looked_into_says_whose_it_is(tiny, stranger):
+    owner = pwd.getpwuid(stranger.stat().st_uid).pw_name
+    with pytest.raises(UnreadableError) as caught:
+        load("mnist", stranger)
+    assert f"cannot be read: no permission for {stranger}, which belongs to {owner}; " in str(caught.value)
+    with pytest.raises(DataError, match=r"cannot write the cache .*: permission denied; SIBP_CACHE names another"):
+        fetch("mnist", stranger)
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_and_does_not_matter(tiny, cache, monkeypatch, error):
+    def flock(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    said = []
+    assert fetch("mnist", sources=[Given()], report=said.append).source
+    assert len([line for line in said if "no locks" in line and "SIBP_CACHE" in line]) == 1
+    load("mnist", verify=True)
 
 
 # Several processes

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from sibp.core.paths import cache_folder
 from sibp.kernels import native
 from sibp.nets import activations, layers
 from sibp.solvers import conjugate_gradient, dispatch
@@ -157,6 +158,38 @@ def test_a_compiler_that_fails_is_told_and_leaves_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("not compiled:") and "no space left" in done.stdout
     assert not any((tmp_path / "cache").rglob("*.so"))
+
+
+@needs_compiler
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_library_that_was_cut_short_is_compiled_anew(tmp_path, share):
+    whole = max((cache_folder() / "native").glob("kernels-*-*.so"), key=lambda file: file.stat().st_mtime)
+    compiler = tmp_path / "c++"  # a fast one, which has this library to give
+    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\nfor last; do :; done; cp {whole} "$last"\n')
+    compiler.chmod(0o755)
+    environment = {**os.environ, "SIBP_CACHE": str(tmp_path), "CXX": str(compiler)}
+    code = "from sibp.kernels import native; print(native.status())"
+
+    def status():
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert status() == "compiled\n"
+    (library,) = (tmp_path / "native").glob("*.so")
+    os.truncate(library, int(share * library.stat().st_size))
+    assert status() == "compiled\n"
+    assert library.read_bytes() == whole.read_bytes()
+
+
+def test_without_a_home_folder_the_eager_code_runs_and_the_line_names_the_way_out(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SIBP_CACHE", "XDG_CACHE_HOME", "SIBP_NATIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(native.Path, "home", home)
+    library, reason = native._library.__wrapped__()
+    assert library is None
+    assert ("no home folder" in reason and "SIBP_CACHE or XDG_CACHE_HOME" in reason) or reason == "no C++ compiler found"
 
 
 @needs_compiler

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -99,3 +101,44 @@ def test_the_environment_names_versions_device_and_commit():
 
 def test_peak_memory_counts_bytes():
     assert 2**27 < records.peak_memory(CPU) < 2**37  # torch alone takes more than 128 MiB
+
+
+def test_a_file_that_another_process_is_just_writing_is_left_alone(tmp_path):
+    path = tmp_path / "sibp.pt"
+
+    def write(file):
+        file.write_bytes(b"checkpoint")
+        records.sweep(path)  # as another run's start in the same folder does
+
+    records.written(path, write)
+    assert path.read_bytes() == b"checkpoint"
+    assert os.listdir(tmp_path) == ["sibp.pt"]
+
+
+def test_what_a_killed_process_has_left_is_swept(tmp_path):
+    path = tmp_path / "sibp.pt"
+    code = f"""
+import os, signal
+from pathlib import Path
+from sibp.results import records
+records.written(Path({str(path)!r}), lambda file: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 1
+    records.sweep(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_swept_before_its_lock_is_made_again(tmp_path, monkeypatch):
+    path, plain = tmp_path / "a.txt", records.tempfile.mkstemp
+    made = []
+
+    def mkstemp(**options):
+        made.append(plain(**options))
+        if len(made) == 1:
+            records.sweep(path)
+        return made[-1]
+
+    monkeypatch.setattr(records.tempfile, "mkstemp", mkstemp)
+    records.written(path, lambda file: file.write_text("x"))
+    assert path.read_text() == "x" and len(made) == 2
