@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import alone
 import pytest
+
+from tools import single_instance
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
@@ -76,7 +77,7 @@ def inside(tmp_path, monkeypatch):
     for name in ("XDG_CACHE_HOME", "SIBP_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    return alone
+    return single_instance
 
 
 def refused(*folders):
@@ -95,9 +96,9 @@ def test_a_file_system_without_locks_gets_one_line(inside, tmp_path, monkeypatch
     def flock(*_):
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr(alone.fcntl, "flock", flock)
+    monkeypatch.setattr(single_instance.fcntl, "flock", flock)
     (tmp_path / ".snakemake").mkdir()
-    alone.hold().close()
+    single_instance.hold().close()
     said = capsys.readouterr().err
     assert said.startswith("sibp: no locks on this file system") and said.count("\n") == 1
 
@@ -106,12 +107,16 @@ def test_a_snakemake_whose_python_has_moved_is_run_by_this_one(tmp_path):
     script = tmp_path / "snakemake"
     script.write_text("#!/nowhere/python\n")
     script.chmod(0o755)
-    done = subprocess.run([sys.executable, ALONE, script, "--version"], cwd=tmp_path, capture_output=True, text=True)
+    command, environment = (
+        [sys.executable, "-m", "tools.single_instance", script, "--version"],
+        os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_home_that_can_be_written_stays_the_cache(inside, capsys):
-    alone.find_cache()
+    single_instance.find_cache()
     assert "XDG_CACHE_HOME" not in os.environ and capsys.readouterr().err == ""
 
 
@@ -123,7 +128,7 @@ def test_where_home_is_read_only_snakemake_gets_a_cache_and_data_are_taken_from_
     monkeypatch.setenv("XDG_CACHE_HOME", "")  # so that it is put back afterwards
     monkeypatch.setenv("SIBP_CACHE", "")
     del os.environ["SIBP_CACHE"]
-    alone.find_cache()
+    single_instance.find_cache()
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".snakemake/cache")
     assert os.environ["SIBP_CACHE"] == str(home / ".cache/sibp")
     said = capsys.readouterr().err
@@ -134,9 +139,9 @@ def test_without_any_home_snakemake_gets_a_cache(inside, tmp_path, monkeypatch, 
     def home():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(alone.Path, "home", home)
+    monkeypatch.setattr(single_instance.Path, "home", home)
     monkeypatch.setenv("XDG_CACHE_HOME", "")
-    alone.find_cache()
+    single_instance.find_cache()
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".snakemake/cache")
     assert "XDG_CACHE_HOME and SIBP_CACHE name others" in capsys.readouterr().err
 
@@ -148,7 +153,7 @@ def test_a_read_only_checkout_is_worked_on_from_the_results_folder(inside, tmp_p
     monkeypatch.chdir(checkout)
     monkeypatch.setattr(os, "access", refused(checkout))
     for _ in range(2):  # a second time it is there already
-        alone.find_folder(["snakemake", "--config", "scale=smoke", f"root={root}"])
+        single_instance.find_folder(["snakemake", "--config", "scale=smoke", f"root={root}"])
         assert Path.cwd() == root / ".checkout"
         assert Path("Snakefile").read_text() == SNAKEFILE and Path("workflow").is_dir()
         monkeypatch.chdir(checkout)
@@ -159,7 +164,7 @@ def test_a_read_only_checkout_is_worked_on_from_the_results_folder(inside, tmp_p
 def test_a_read_only_checkout_without_a_results_folder_elsewhere_is_one_line(inside, tmp_path, monkeypatch, words):
     monkeypatch.setattr(os, "access", refused(tmp_path))
     with pytest.raises(SystemExit) as stop:
-        alone.find_folder(["snakemake", *words])
+        single_instance.find_folder(["snakemake", *words])
     assert (
         stop.value.code.startswith(f"sibp: this checkout cannot be written ({tmp_path}): make ARGS=")
         and "\n" not in stop.value.code

@@ -116,7 +116,7 @@ def test_a_timed_run_trains_one_member_at_a_time_after_a_warm_up():
         ({}, "cpu", "ensemble", 0),
         ({}, "cpu", "timed", 3),
         ({}, "cuda", "timed", 0),  # recording warms up
-        ({"method": "sibp", "l1": 0.1}, "cuda", "ensemble", 3),
+        ({"method": "sibp", "l1": 0.1}, "cuda", "ensemble", 0),
         ({"method": "bcd", "training": {"batch_size": "full"}}, "cuda", "ensemble", 0),
         ({"method": "bcd", "training": {"batch_size": "full"}}, "cuda", "timed", 1),
     ],
