@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sibp.experiments import code
 from sibp.experiments.schema import Experiment, Network, Training
 
 __all__ = ["Job", "Member", "jobs"]
@@ -132,6 +133,11 @@ class Job:
     def digest(self) -> str:
         """The SHA-256, in hex, of `settings`: equal for jobs that give equal numbers with equal code."""
         return hashlib.sha256(json.dumps(self.settings(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def code(self) -> str:
+        """The fingerprint, in hex, of the code that makes its numbers."""
+        return code.fingerprint(self.algorithm)
 
 
 def jobs(experiment: Experiment) -> Iterator[Job]:

@@ -304,6 +304,16 @@ class Experiment(Strict):
             raise ValueError(f"{', '.join(sorted(missing))}: missing, since there are methods to train")
         return self
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The ids of the experiments whose runs it is drawn from; its own, unless `runs` names others."""
+        return (self.runs,) if isinstance(self.runs, str) else self.runs or (self.id,)
+
+    @property
+    def shows(self) -> Literal["figure", "table"] | None:
+        """What it shows, drawn from its settings or by its notebook; None for what is no exhibit."""
+        return self.notebook or ("figure" if self.figure else "table" if self.table else None)
+
     def method(self, label: str) -> Method:
         """Return the settings of a label.
 

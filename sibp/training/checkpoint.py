@@ -6,15 +6,11 @@ Ctrl-C, or the SIGTERM of a scheduler, has one more written before the job stops
 """
 
 import hashlib
-import json
 import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
@@ -24,7 +20,7 @@ import torch
 from sibp.experiments.jobs import Job
 from sibp.results import records
 
-__all__ = ["SECONDS", "SHARE", "Checkpoint", "Stopped", "code", "key"]
+__all__ = ["SECONDS", "SHARE", "Checkpoint", "Stopped", "key"]
 
 SECONDS = 60.0  # between two checkpoints, unless the user says otherwise
 SHARE = 0.02  # most of a job's time that may go into writing them
@@ -138,30 +134,11 @@ def key(job: Job, device: torch.device) -> dict[str, str]:
     return {
         "settings": job.digest,
         "label": job.name,
-        "code": code(),
+        "code": job.code,
         "torch version": str(torch.__version__),
         "threads": str(torch.get_num_threads()),
         "device": records.environment(device)["device"] if named else device.type,
     }
-
-
-@cache
-def code() -> str:
-    """Return the SHA-256 of all sources of the package."""
-    sha = hashlib.sha256()
-    for name, file in sorted(_sources(resources.files("sibp"), "")):
-        sha.update(json.dumps(name).encode() + file.read_bytes())
-    return sha.hexdigest()
-
-
-def _sources(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
-    found = []
-    for file in folder.iterdir():
-        if file.is_dir():
-            found += _sources(file, f"{prefix}{file.name}/")
-        elif file.name.endswith((".py", ".cpp", ".hpp", ".yaml")):
-            found.append((prefix + file.name, file))
-    return found
 
 
 class _Hashed:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tools import closing_message
-from workflow.scripts import choose, fingerprint, gallery, provenance, summarise, typeset
+from workflow.scripts import choose, gallery, provenance, summarise, typeset
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,73 +141,6 @@ def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_pa
     assert page.count("![") == 1 and "![What it shows.](j-fig9.png)" in page
     assert "numbers of j-fig9" in page and "numbers of j-table9" in page
     assert "(../paper/tables)" in page
-
-
-# --- fingerprint ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def package(tmp_path):
-    """A package with a trainer, two methods that share a helper, and C++ that one of them builds."""
-    sources = {
-        "__init__.py": "",
-        "training/runs.py": "from sibp import cache, methods\nfrom sibp.nets import losses\n",
-        "nets/losses.py": "x = 1\n",
-        "results/progress.py": "bar = 1\n",
-        "cache.py": "from sibp.results import progress\n",
-        "methods/__init__.py": "from sibp.methods.sgd import SGD\nfrom sibp.methods.sibp import SIBP\n",
-        "methods/base.py": "class Method: pass\n",
-        "methods/sgd.py": '"""SGD."""\nfrom sibp.methods.base import Method\ndef step(): return 1\n',
-        "methods/sibp.py": "from sibp.methods.base import Method\nfrom ..kernels import native\ndef step(): return 2\n",
-        "kernels/native.py": "",
-        "kernels/csrc/kernels.cpp": "int one = 1;\n",
-    }
-    for name, text in sources.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
-
-
-def changed_by(package: Path, name: str, text: str) -> set[str]:
-    """Return the methods whose fingerprint an edit changes."""
-
-    def prints() -> dict[str, str]:
-        fingerprint.of_method.cache_clear()  # its key is the folder, which an edit does not change
-        return {method: fingerprint.of_method(method, package) for method in ("sgd", "sibp")}
-
-    before = prints()
-    (package / name).write_text(text)
-    after = prints()
-    return {method for method in before if before[method] != after[method]}
-
-
-def test_the_modules_are_those_that_training_with_the_method_imports(package):
-    assert fingerprint.modules("sgd", package) == [
-        "sibp.cache",
-        "sibp.methods.base",
-        "sibp.methods.sgd",
-        "sibp.nets.losses",
-        "sibp.training.runs",
-    ]
-    assert "sibp.kernels.native" in fingerprint.modules("sibp", package)
-
-
-def test_an_edit_of_a_method_changes_its_own_fingerprint_only(package):
-    assert changed_by(package, "methods/sgd.py", "from sibp.methods.base import Method\ndef step(): return 3\n") == {"sgd"}
-    assert changed_by(package, "kernels/csrc/kernels.cpp", "int one = 2;\n") == {"sibp"}
-    assert changed_by(package, "nets/losses.py", "x = 2\n") == {"sgd", "sibp"}
-    assert changed_by(package, "methods/base.py", "class Method: x = 1\n") == {"sgd", "sibp"}
-
-
-def test_comments_docstrings_layout_and_the_progress_bar_change_no_fingerprint(package):
-    same = '"""Other words."""\nfrom sibp.methods.base import Method\n\n\n# why\ndef step():\n    """Step."""\n    return 1\n'
-    assert changed_by(package, "methods/sgd.py", same) == set()
-    assert changed_by(package, "results/progress.py", "bar = 2\n") == set()
-
-
-def test_every_method_of_the_package_has_a_fingerprint_of_its_own():
-    methods = [file.stem for file in (ROOT / "sibp/methods").glob("[!_]*.py") if file.stem != "base"]
-    assert len({fingerprint.of_method(method, ROOT / "sibp") for method in methods}) == len(methods) > 5
 
 
 # --- the searches ---------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def check(name: str, entry: dict[str, Any], contents: Contents, scale: str) -> C
         experiment.method(label)
     except SpecError as fault:
         raise CampaignError(f"{name}: not a job of this checkout ({fault})") from None
-    if entry["code"] != training_jobs.code(experiment, label):
+    if entry["code"] != Job(experiment, label).code:
         raise CampaignError(f"{name}: was trained by other code of sibp than this checkout's")
     _check_record(name, experiment, label, *_parsed(name, contents, list(files)))
     return {file: contents[file] for file in files}

@@ -11,7 +11,6 @@ from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
 from sibp.nets import papers
 from sibp.training.ensembles import bytes_per_member
-from workflow.scripts import fingerprint
 
 ALONE = ["-m", "tools.single_instance", sys.executable, "-m", "snakemake", "--cores", "1"]
 PARTS = ("J", "A", "I", "P", "extra", "search")  # in the order in which they run
@@ -60,11 +59,6 @@ def experiment(name: str, scale: str) -> tuple[Path, Experiment]:
     return path, specs.resolve(specs.load_experiment(path), specs.load_scale(scale))
 
 
-def code(experiment: Experiment, label: str) -> str:
-    """Return the fingerprint of the code that a label's training runs, as the rule `train` has it."""
-    return fingerprint.of_method(experiment.algorithm(label), Path("sibp"))
-
-
 def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
     """Return what a machine needs to know of a job: what to run, about how much work it is, and which settings and code it stands for."""
     run = Job(experiment, label)
@@ -85,7 +79,7 @@ def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
         "limit": min(work.limit, NEVER),
         "bytes": max(map(len, run.groups)) * bytes_per_member(network, run.batch),
         "settings": run.digest,
-        "code": code(experiment, label),
+        "code": run.code,
     }
 
 

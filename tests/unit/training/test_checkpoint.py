@@ -258,19 +258,6 @@ def test_without_an_output_folder_nothing_is_kept(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_code_s_digest_covers_all_sources(tmp_path, monkeypatch):
-    before = checkpoint.code()
-    (tmp_path / "methods").mkdir()
-    (tmp_path / "methods" / "sgd.py").write_text("a = 1")
-    monkeypatch.setattr(checkpoint.resources, "files", lambda name: tmp_path)
-    checkpoint.code.cache_clear()
-    one = checkpoint.code()
-    (tmp_path / "methods" / "sgd.py").write_text("a = 2")
-    checkpoint.code.cache_clear()
-    assert len({before, one, checkpoint.code()}) == 3
-    checkpoint.code.cache_clear()
-
-
 MOMENTS = experiment(
     training={"steps": 120, "batch_size": 20, "ensemble": 2, "evaluate_every": {"steps": 40}},
     methods={"adam": {"grid": {"eta": [0.1, 0.01]}}},

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+__all__ = ["fingerprint", "modules"]
+
 ENTRY = "sibp.training.runs"
 METHODS = "sibp.methods"
 # Packages whose own file only lists what is in them: neither hashed nor followed.
@@ -20,8 +22,11 @@ INERT = {"sibp.core.messages", "sibp.experiments.checks", "sibp.results.progress
 }
 
 
+PACKAGE = Path(__file__).parents[1]
+
+
 @cache
-def of_method(method: str, package: Path) -> str:
+def fingerprint(method: str, package: Path = PACKAGE) -> str:
     """Return the SHA-256, in hex, of all modules of `package` (its folder) that training with a method runs."""
     sha = hashlib.sha256()
     for name in modules(method, package):
@@ -32,7 +37,7 @@ def of_method(method: str, package: Path) -> str:
     return sha.hexdigest()
 
 
-def modules(method: str, package: Path) -> list[str]:
+def modules(method: str, package: Path = PACKAGE) -> list[str]:
     """Return those modules' dotted names, sorted; other methods' modules are in only if the method's own imports them.
 
     A method without a module of its own name might live in any of them, so it gets them all.

@@ -1,0 +1,71 @@
+"""What code a job runs: an edit that can change its numbers changes the fingerprint, others do not."""
+
+from pathlib import Path
+
+import pytest
+
+from sibp.experiments import code
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package with a trainer, two methods that share a helper, and C++ that one of them builds."""
+    sources = {
+        "__init__.py": "",
+        "training/runs.py": "from sibp import cache, methods\nfrom sibp.nets import losses\n",
+        "nets/losses.py": "x = 1\n",
+        "results/progress.py": "bar = 1\n",
+        "cache.py": "from sibp.results import progress\n",
+        "methods/__init__.py": "from sibp.methods.sgd import SGD\nfrom sibp.methods.sibp import SIBP\n",
+        "methods/base.py": "class Method: pass\n",
+        "methods/sgd.py": '"""SGD."""\nfrom sibp.methods.base import Method\ndef step(): return 1\n',
+        "methods/sibp.py": "from sibp.methods.base import Method\nfrom ..kernels import native\ndef step(): return 2\n",
+        "kernels/native.py": "",
+        "kernels/csrc/kernels.cpp": "int one = 1;\n",
+    }
+    for name, text in sources.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def changed_by(package: Path, name: str, text: str) -> set[str]:
+    """Return the methods whose fingerprint an edit changes."""
+
+    def prints() -> dict[str, str]:
+        code.fingerprint.cache_clear()  # its key is the folder, which an edit does not change
+        return {method: code.fingerprint(method, package) for method in ("sgd", "sibp")}
+
+    before = prints()
+    (package / name).write_text(text)
+    after = prints()
+    return {method for method in before if before[method] != after[method]}
+
+
+def test_the_modules_are_those_that_training_with_the_method_imports(package):
+    assert code.modules("sgd", package) == [
+        "sibp.cache",
+        "sibp.methods.base",
+        "sibp.methods.sgd",
+        "sibp.nets.losses",
+        "sibp.training.runs",
+    ]
+    assert "sibp.kernels.native" in code.modules("sibp", package)
+
+
+def test_an_edit_of_a_method_changes_its_own_fingerprint_only(package):
+    assert changed_by(package, "methods/sgd.py", "from sibp.methods.base import Method\ndef step(): return 3\n") == {"sgd"}
+    assert changed_by(package, "kernels/csrc/kernels.cpp", "int one = 2;\n") == {"sibp"}
+    assert changed_by(package, "nets/losses.py", "x = 2\n") == {"sgd", "sibp"}
+    assert changed_by(package, "methods/base.py", "class Method: x = 1\n") == {"sgd", "sibp"}
+
+
+def test_comments_docstrings_layout_and_the_progress_bar_change_no_fingerprint(package):
+    same = '"""Other words."""\nfrom sibp.methods.base import Method\n\n\n# why\ndef step():\n    """Step."""\n    return 1\n'
+    assert changed_by(package, "methods/sgd.py", same) == set()
+    assert changed_by(package, "results/progress.py", "bar = 2\n") == set()
+
+
+def test_every_method_of_the_package_has_a_fingerprint_of_its_own():
+    methods = [file.stem for file in (code.PACKAGE / "methods").glob("[!_]*.py") if file.stem != "base"]
+    assert len({code.fingerprint(method) for method in methods}) == len(methods) > 5
