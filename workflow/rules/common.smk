@@ -106,6 +106,24 @@ def is_timed(exhibit):
     return any(job.training.is_timed for job in jobs(EXPERIMENTS[exhibit]))
 
 
+# What one process trains. Where training takes longer than starting Python, one label: an edit then reruns no more than it changes, and a
+# cluster shares an experiment. Where it does not, all labels of an experiment. The scale says which (`job`).
+TRAINABLE = [exhibit for exhibit in EXPERIMENTS if labels(exhibit)]
+if JOB == "experiment":
+    TRAIN = {f"train_{exhibit}": ([exhibit], labels(exhibit)) for exhibit in TRAINABLE}
+else:
+    TIMED = [exhibit for exhibit in TRAINABLE if is_timed(exhibit)]
+    TRAIN = {
+        "train": ([exhibit for exhibit in TRAINABLE if exhibit not in TIMED], ["{label}"]),
+        "train_timed": (TIMED, ["{label}"]),
+    }
+
+
+def trained_by(wildcards):
+    """Return the labels that a training job trains."""
+    return [wildcards.label] if JOB == "label" else labels(wildcards.exhibit)
+
+
 def training_data(exhibit):
     data = EXPERIMENTS[exhibit].data
     return [f"<results>/data/{data.name}.json"] if data.is_real else []

@@ -1,21 +1,3 @@
-# What one process trains. Where training takes longer than starting Python, one label: an edit then reruns no more than it changes, and a
-# cluster shares an experiment. Where it does not, all labels of an experiment. The scale says which (`job`).
-TRAINABLE = [exhibit for exhibit in EXPERIMENTS if labels(exhibit)]
-if JOB == "experiment":
-    TRAIN = {f"train_{exhibit}": ([exhibit], labels(exhibit)) for exhibit in TRAINABLE}
-else:
-    TIMED = [exhibit for exhibit in TRAINABLE if is_timed(exhibit)]
-    TRAIN = {
-        "train": ([exhibit for exhibit in TRAINABLE if exhibit not in TIMED], ["{label}"]),
-        "train_timed": (TIMED, ["{label}"]),
-    }
-
-
-def trained_by(wildcards):
-    """Return the labels that a training job trains."""
-    return [wildcards.label] if JOB == "label" else labels(wildcards.exhibit)
-
-
 # A timed job has the machine to itself, so these come last, one after another. Every job computes with one thread: its seconds then mean
 # the same on machines with other numbers of cores, and processes with several threads each would crawl beside each other.
 for name, (exhibits, files) in TRAIN.items():
@@ -35,7 +17,7 @@ for name, (exhibits, files) in TRAIN.items():
         priority: 0 if any(map(is_timed, exhibits)) else 2
         conda:
             "../../envs/environment.yaml"
-        threads: workflow.cores if any(map(is_timed, exhibits)) else 1
+        threads: lambda wildcards: workflow.cores if is_timed(wildcards.exhibit) else 1
         resources:
             gpu=int(DEVICE == "cuda"),
             device=DEVICE,
@@ -59,7 +41,7 @@ rule cost:
         "<logs>/costs/{exhibit}/{label}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: workflow.cores
+    threads: lambda wildcards: workflow.cores
     resources:
         gpu=int(DEVICE == "cuda"),
         device=DEVICE,
