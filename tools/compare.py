@@ -68,9 +68,9 @@ def compare(fresh: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
         for metric in (name for name in metrics(reference) if f"{name}_mean" in fresh):
             differs, gap, p = differ(one, other, metric)
             words = " ".join(f"{name}={value}" for name, value in zip(names, key, strict=True) if value != "")
-            told = {"experiment": one["exhibit"], "setting": words}
+            head = {"experiment": one["exhibit"], "setting": words}
             means = {"fresh": one[f"{metric}_mean"], "reference": other[f"{metric}_mean"], "difference": gap, "p": p}
-            rows.append(told | {"metric": metric} | means | {"n": f"{one['n']:.0f}/{other['n']:.0f}", "differs": differs})
+            rows.append(head | {"metric": metric} | means | {"n": f"{one['n']:.0f}/{other['n']:.0f}", "differs": differs})
     return pd.DataFrame(rows)
 
 

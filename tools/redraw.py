@@ -66,10 +66,10 @@ def main() -> None:
     every = [exhibit.id for exhibit in exhibits()]
     if unknown := [exhibit for exhibit in arguments.ids if exhibit not in every]:
         sys.exit(f"redraw: got {unknown[0]!r}, need one of {', '.join(every)}")
-    asked = arguments.ids or every
-    lacking = {exhibit: sorted(needed(Exhibit(exhibit)) - there) for exhibit in asked}
+    chosen = arguments.ids or every
+    lacking = {exhibit: sorted(needed(Exhibit(exhibit)) - there) for exhibit in chosen}
     faults = {exhibit: f"needs the runs of {', '.join(missing)}" for exhibit, missing in lacking.items() if missing}
-    for exhibit, fault in [*faults.items(), *draw_all([exhibit for exhibit in asked if exhibit not in faults], arguments.root)]:
+    for exhibit, fault in [*faults.items(), *draw_all([exhibit for exhibit in chosen if exhibit not in faults], arguments.root)]:
         faults[exhibit] = fault
         print(f"{exhibit}: {fault or 'drawn'}", flush=True)
     drawn, root = sum(not fault for fault in faults.values()), arguments.root

@@ -71,7 +71,7 @@ def packages(bundle: Path, python: str, platform: str, has: list[str]) -> list[s
         CampaignError: if uv is missing or cannot get a package for that Python and platform.
     """
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.match(r"[\w.-]+", one)[0] for one in project["dependencies"]]
+    names = [re.match(r"[\w.-]+", requirement)[0] for requirement in project["dependencies"]]
     if not (lacks := [name for name in names if name not in has]):
         return []
     beside = Path(sys.executable).with_name("uv")
@@ -105,8 +105,8 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     commit = records.environment(torch.device("cpu"))["git"]
     made: dict[str, Any] = {"format": 1, "scale": arguments.scale, "git": commit, "python": None, "packages": []}
     made["sources"] = copy_sources(bundle)
-    if found := packages(bundle, arguments.python, arguments.platform, arguments.has):
-        made |= {"python": arguments.python, "packages": found}
+    if names := packages(bundle, arguments.python, arguments.platform, arguments.has):
+        made |= {"python": arguments.python, "packages": names}
     for name in sorted({job["data"] for job in jobs} - {None}):
         dataset = fetch(name, report=lambda text: print(text, file=sys.stderr))
         data_chunks.pack(dataset, bundle / "data" / name, round(arguments.chunk * 2**20))
@@ -116,7 +116,7 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return made
 
 
-def told(bundle: Path, made: dict[str, Any]) -> str:
+def contents(bundle: Path, made: dict[str, Any]) -> str:
     """Return what is in the bundle, in a few lines."""
     parts = {part: sum(job["part"] == part for job in made["jobs"]) for part in order.PARTS}
     sizes = {path: path.stat().st_size for path in bundle.rglob("*") if path.is_file()}
@@ -151,7 +151,7 @@ def main() -> None:
         made = build(arguments.output, arguments)
     except (CampaignError, SpecError, DataError, OSError) as fault:
         sys.exit(f"bundle: {fault}")
-    print(told(arguments.output, made) if made["jobs"] else f"bundle: nothing is left to train at scale {arguments.scale}")
+    print(contents(arguments.output, made) if made["jobs"] else f"bundle: nothing is left to train at scale {arguments.scale}")
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ def as_named(jobs: Iterable[Job], names: Sequence[str]) -> list[Job]:
     chosen: dict[str, Job] = {}
     jobs = list(jobs)
     for name in names:
-        found = [job for job in jobs if name in keys(job)]
-        if not found and name not in (*PARTS, "all"):
+        matching = [job for job in jobs if name in keys(job)]
+        if not matching and name not in (*PARTS, "all"):
             example = f" such as {jobs[0]['name']}" if jobs else ""
             raise LookupError(f"part: got {name!r}, need all, {', '.join(PARTS)}, or an exhibit or a job{example}")
-        chosen |= {job["name"]: job for job in found if job["name"] not in chosen}
+        chosen |= {job["name"]: job for job in matching if job["name"] not in chosen}
     return list(chosen.values())
 
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 BEGUN = time.monotonic()
 BUNDLE = Path(__file__).resolve().parent
-STOP = 20.0  # seconds before the end at which jobs are told to stop
+STOP = 20.0  # seconds before the end at which jobs are stopped
 Job = dict[str, Any]
 
 
@@ -71,15 +71,15 @@ def chosen(plan: dict[str, Any], names: list[str], by: str, done: Iterable[str])
     return order.by_claims(jobs, plan["claims"], done) if by == "claims" else jobs
 
 
-def find_device(asked: str) -> str:
+def find_device(wanted: str) -> str:
     """Return the device; looked for in a fork, since CUDA does not survive one."""
     import torch
 
     with multiprocessing.get_context("fork").Pool(1) as child:
         there = child.apply(torch.cuda.is_available)
-    if asked == "cuda" and not there:
+    if wanted == "cuda" and not there:
         refuse(f"device: cuda asked for, but torch {torch.__version__} finds no usable GPU")
-    return asked if asked != "auto" else "cuda" if there else "cpu"
+    return wanted if wanted != "auto" else "cuda" if there else "cpu"
 
 
 def table(jobs: list[Job], done: Iterable[str]) -> str:

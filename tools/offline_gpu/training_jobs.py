@@ -31,16 +31,16 @@ def snakemake(*words: str, scale: str, root: str) -> str:
     command = [sys.executable, *ALONE, *words, "--config", f"scale={scale}", f"root={root}", "job=label"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise CampaignError(f"snakemake {' '.join(words)[:60]}: {said[-1] if said else 'failed'}")
+        printed = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise CampaignError(f"snakemake {' '.join(words)[:60]}: {printed[-1] if printed else 'failed'}")
     return done.stdout
 
 
 def pending(scale: str, root: str) -> dict[tuple[str, str], bool]:
     """Return for each training job, by exhibit and label, whether Snakemake would run it."""
-    told = snakemake("--summary", "--nolock", "all", "selection", scale=scale, root=root)
+    summary = snakemake("--summary", "--nolock", "all", "selection", scale=scale, root=root)
     jobs: dict[tuple[str, str], bool] = {}
-    for line in told.splitlines():
+    for line in summary.splitlines():
         file, _, rule, *_, plan = line.split("\t") if line.count("\t") > 2 else ("", "", "", "")
         if rule.startswith("train"):
             name = Path(file).parent.name, Path(file).stem

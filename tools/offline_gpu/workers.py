@@ -38,10 +38,10 @@ class Results:
         for folder in filter(None, (out, back)):
             folder.mkdir(parents=True, exist_ok=True)
         try:
-            kept = json.loads((out / "done.json").read_text(encoding="utf-8"))
+            entries = json.loads((out / "done.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            kept = {}
-        self.done = {name: entry for name, entry in kept.items() if self.is_same(name, entry) and self.is_whole(entry)}
+            entries = {}
+        self.done = {name: entry for name, entry in entries.items() if self.is_same(name, entry) and self.is_whole(entry)}
 
     def is_same(self, name: str, entry: Job) -> bool:
         return name in self.jobs and all(entry[key] == self.jobs[name][key] for key in ("settings", "code"))
@@ -152,7 +152,7 @@ class Pool:
     """The workers: one for the GPU, others for the cores beside it.
 
     Args:
-        results: where jobs write, and what is told of their ends.
+        results: where jobs write, and what is noted when they end.
         begun: when the whole command was started, for what is printed.
         words: more of each job's command line.
     """

@@ -29,17 +29,17 @@ def draw(exhibit: Exhibit) -> Table:
     raise LookupError(f"{exhibit.id}: its experiment file has neither figure nor table; need workflow/notebooks/{exhibit.id}.py")
 
 
-def _figure(exhibit: Exhibit, asked: drawing.Figure) -> Table:
-    curves = Curves(exhibit, _looks(exhibit, asked.lines), asked.axis, asked.levels, asked.symbols)
-    figure = _rows(curves, asked) if asked.rows else curves.draw(*asked.panels, log_axis=asked.log_axis)
-    columns = [quantity for column in asked.table for quantity in _quantities(curves, column)]
-    return curves.save(asked.caption, figure, columns, asked.differences)
+def _figure(exhibit: Exhibit, settings: drawing.Figure) -> Table:
+    curves = Curves(exhibit, _looks(exhibit, settings.lines), settings.axis, settings.levels, settings.symbols)
+    figure = _rows(curves, settings) if settings.rows else curves.draw(*settings.panels, log_axis=settings.log_axis)
+    columns = [quantity for column in settings.table for quantity in _quantities(curves, column)]
+    return curves.save(settings.caption, figure, columns, settings.differences)
 
 
-def _table(exhibit: Exhibit, asked: drawing.Table) -> Table:
+def _table(exhibit: Exhibit, settings: drawing.Table) -> Table:
     data = step_size_table.long_form(exhibit)
     verdict = step_size_table.settle(exhibit) if "contradiction" in exhibit.paper else ""
-    table = step_size_table.table(exhibit, data, exhibit.caption(f"{asked.caption} {verdict}".strip()))
+    table = step_size_table.table(exhibit, data, exhibit.caption(f"{settings.caption} {verdict}".strip()))
     exhibit.save(table.caption, table, data)
     return table
 
@@ -58,13 +58,13 @@ def _looks(exhibit: Exhibit, lines: Mapping[str, drawing.Line]) -> dict[str, tup
     return {label: (line.name or style.name(algorithms[label]), looks[line.like or label]) for label, line in lines.items()}
 
 
-def _rows(curves: Curves, asked: drawing.Figure) -> Figure:
+def _rows(curves: Curves, settings: drawing.Figure) -> Figure:
     """Return a figure with named rows of panels that share their axes; the first row's lines are the legend's."""
-    size = (style.WIDTH, 2.5 * len(asked.rows))
-    figure, panels = plt.subplots(len(asked.rows), len(asked.panels), figsize=size, sharex=True, sharey="col", squeeze=False)
-    for number, (row, (title, labels)) in enumerate(zip(panels, asked.rows.items(), strict=True)):
-        for ax, metric in zip(row, asked.panels, strict=True):
-            curves.panel(ax, metric, labels, asked.log_axis, named=number == 0)
+    size = (style.WIDTH, 2.5 * len(settings.rows))
+    figure, panels = plt.subplots(len(settings.rows), len(settings.panels), figsize=size, sharex=True, sharey="col", squeeze=False)
+    for number, (row, (title, labels)) in enumerate(zip(panels, settings.rows.items(), strict=True)):
+        for ax, metric in zip(row, settings.panels, strict=True):
+            curves.panel(ax, metric, labels, settings.log_axis, named=number == 0)
             ax.set(xlabel=ax.get_xlabel() if number == len(panels) - 1 else "")
         row[0].set_ylabel(f"{title}\n{row[0].get_ylabel()}")
     style.letter(panels.ravel())
