@@ -19,6 +19,8 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from sibp.experiments import specs, yaml_file
+from sibp.experiments.schema import Experiment
 from workflow.figures import style
 from workflow.figures.layout import Table
 
@@ -35,16 +37,24 @@ class Exhibit:
     def root(self) -> Path:
         return WORKFLOW.parent / os.environ.get("SIBP_ROOT", ".")
 
+    @property
+    def _file(self) -> Path:
+        return WORKFLOW / "experiments" / f"{self.id}.yaml"
+
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The experiment file."""
-        return _yaml(WORKFLOW / "experiments" / f"{self.id}.yaml")
+        """The experiment file's content."""
+        return _yaml(self._file)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The same, as the resolver reads it."""
+        return specs.load_experiment(self._file, shallow=True)
 
     @cached_property
     def sources(self) -> list["Exhibit"]:
         """The experiments that this exhibit is drawn from: those that its file names under `runs`, or itself."""
-        named = self.settings.get("runs", self.id)
-        return [Exhibit(name) for name in ([named] if isinstance(named, str) else named)]
+        return [Exhibit(name) for name in self.experiment.sources]
 
     @cached_property
     def paper(self) -> dict[str, Any]:
@@ -197,8 +207,8 @@ class Exhibit:
 
 def exhibits() -> list[Exhibit]:
     """Return all exhibits: the experiments whose files say what they show."""
-    found = (Exhibit(path.stem) for path in sorted((WORKFLOW / "experiments").glob("*.yaml")))
-    return [exhibit for exhibit in found if exhibit.settings.keys() & {"figure", "table", "notebook"}]
+    every = [Exhibit(name) for name in yaml_file.names(WORKFLOW / "experiments")]
+    return [exhibit for exhibit in every if exhibit.experiment.shows]
 
 
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from sibp.experiments import drawing, schema
+from sibp.experiments import drawing
 from workflow.figures import quantities, step_size_table, style
 from workflow.figures.curves import Curves
 from workflow.figures.exhibit import Exhibit
@@ -22,10 +22,10 @@ def draw(exhibit: Exhibit) -> Table:
         LookupError: if its experiment file has neither `figure` nor `table`.
     """
     style.use()
-    if "figure" in exhibit.settings:
-        return _figure(exhibit, schema.parse(drawing.Figure, exhibit.settings["figure"], exhibit.id, "figure"))
-    if "table" in exhibit.settings:
-        return _table(exhibit, schema.parse(drawing.Table, exhibit.settings["table"], exhibit.id, "table"))
+    if exhibit.experiment.figure:
+        return _figure(exhibit, exhibit.experiment.figure)
+    if exhibit.experiment.table:
+        return _table(exhibit, exhibit.experiment.table)
     raise LookupError(f"{exhibit.id}: its experiment file has neither figure nor table; need workflow/notebooks/{exhibit.id}.py")
 
 
@@ -46,8 +46,7 @@ def _table(exhibit: Exhibit, settings: drawing.Table) -> Table:
 
 def _looks(exhibit: Exhibit, lines: Mapping[str, drawing.Line]) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Return each label's name and look: its method's, or a tint of it where several labels have the same method."""
-    methods = exhibit.source.settings["methods"]
-    algorithms = {label: (methods[label] or {}).get("method", label) for label in lines}
+    algorithms = {label: exhibit.source.experiment.algorithm(label) for label in lines}
     together = defaultdict(list)
     for label, line in lines.items():
         together[algorithms[label]] += [] if line.like else [label]

@@ -5,9 +5,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
-from sibp.experiments import specs, yaml_file
+from sibp.experiments import code, specs, yaml_file
 from sibp.experiments.jobs import Job, jobs
-from workflow.scripts import fingerprint
 
 # the Python that runs Snakemake also runs the jobs; an environment that a rule activates still comes first
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -68,37 +67,21 @@ FILES = [
 ]
 EXPERIMENTS = {path.stem: experiment_at_scale(path) for path in FILES}
 config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
-EXHIBITS = [name for name, content in EXPERIMENTS.items() if content.figure or content.table or content.notebook]
-FIGURES = [name for name in EXHIBITS if EXPERIMENTS[name].figure or EXPERIMENTS[name].notebook == "figure"]
+EXHIBITS = [name for name, content in EXPERIMENTS.items() if content.shows]
+FIGURES = [name for name in EXHIBITS if EXPERIMENTS[name].shows == "figure"]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
 DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("*.py")))]
-
-
-def sources(exhibit):
-    """Return the ids of the experiments whose runs an exhibit is drawn from."""
-    named = EXPERIMENTS[exhibit].runs or exhibit
-    return [named] if isinstance(named, str) else list(named)
 
 
 def labels(exhibit):
     return list(EXPERIMENTS[exhibit].methods)
 
 
-TRAINED = sorted({source for name in EXHIBITS for source in sources(name) if labels(source)})
+TRAINED = sorted({source for name in EXHIBITS for source in EXPERIMENTS[name].sources if labels(source)})
 
 
 def experiment_file(exhibit):
     return f"workflow/{'selection' if exhibit in SEARCHES else 'experiments'}/{exhibit}.yaml"
-
-
-def settings(exhibit, label):
-    """Return all that decides a label's training, and nothing else: a change here reruns the job, a touched file does not."""
-    return Job(EXPERIMENTS[exhibit], label).settings()
-
-
-def code(exhibit, label):
-    """Return the fingerprint of the modules that a label's method is made of."""
-    return fingerprint.of_method(EXPERIMENTS[exhibit].algorithm(label), Path(workflow.basedir) / "sibp")
 
 
 def is_timed(exhibit):
@@ -120,8 +103,9 @@ else:
 
 
 def trained_by(wildcards):
-    """Return the labels that a training job trains."""
-    return [wildcards.label] if JOB == "label" else labels(wildcards.exhibit)
+    """Return the jobs that a process trains: their settings and code decide its numbers, so a change there reruns it."""
+    experiment = EXPERIMENTS[wildcards.exhibit]
+    return [Job(experiment, wildcards.label)] if JOB == "label" else list(jobs(experiment))
 
 
 def training_data(exhibit):
@@ -130,7 +114,7 @@ def training_data(exhibit):
 
 
 def runs(exhibit, suffix):
-    return [f"<results>/runs/{source}/{label}.{suffix}" for source in sources(exhibit) for label in labels(source)]
+    return [f"<results>/runs/{source}/{label}.{suffix}" for source in EXPERIMENTS[exhibit].sources for label in labels(source)]
 
 
 def all_runs(suffix):
@@ -153,14 +137,14 @@ def bench_options(exhibit, label):
 def drawn_from(exhibit):
     """Return all that an exhibit's numbers and looks come from."""
     notebook = f"workflow/notebooks/{exhibit}.py"
-    files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(sources(exhibit))]
+    files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(EXPERIMENTS[exhibit].sources)]
     files += [notebook] if EXPERIMENTS[exhibit].notebook else []
     numbers = [*runs(exhibit, "parquet"), *runs(exhibit, "json"), *costs(exhibit), *summaries(exhibit)]
     return [*numbers, *map(local, [*files, *DRAWING])]
 
 
 def summaries(exhibit):
-    return [f"<results>/summary/{source}.csv" for source in sources(exhibit) if labels(source)]
+    return [f"<results>/summary/{source}.csv" for source in EXPERIMENTS[exhibit].sources if labels(source)]
 
 
 def tables(exhibit):

@@ -23,8 +23,8 @@ for name, (exhibits, files) in TRAIN.items():
             device=DEVICE,
         params:
             scale=SCALE_OPTION,
-            settings=lambda wildcards: [settings(wildcards.exhibit, label) for label in trained_by(wildcards)],
-            code=lambda wildcards: [code(wildcards.exhibit, label) for label in trained_by(wildcards)],
+            settings=lambda wildcards: [job.settings() for job in trained_by(wildcards)],
+            code=lambda wildcards: [job.code for job in trained_by(wildcards)],
             experiment=lambda wildcards: experiment_file(wildcards.exhibit),
             method=lambda wildcards: f"--method {wildcards.label}" if JOB == "label" else "",
             out=lambda wildcards, output: Path(output[0]).parent.parent,
@@ -47,7 +47,7 @@ rule cost:
         device=DEVICE,
     params:
         options=lambda wildcards: bench_options(wildcards.exhibit, wildcards.label),
-        code=lambda wildcards: fingerprint.of_method("every method", Path(workflow.basedir) / "sibp"),
+        code=lambda wildcards: code.fingerprint("every method"),
     shell:
         "python -m sibp bench {params.options:q} --device {resources.device} --json {output:q} > {log:q} 2>&1"
 
