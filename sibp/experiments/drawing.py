@@ -38,7 +38,7 @@ class Column(_Strict):
 def _lines(value: Any) -> Any:
     """Read a list of labels, or a mapping of labels to names or lines."""
     lines = dict.fromkeys(value) if isinstance(value, list) else value
-    if not isinstance(lines, Mapping):
+    if not isinstance(lines, Mapping) or not lines:
         raise ValueError(f"got {value!r}, need labels")
     return {label: {"name": line} if line is None or isinstance(line, str) else line for label, line in lines.items()}
 
@@ -62,7 +62,7 @@ class Figure(_Strict):
 
     caption: str
     panels: Annotated[tuple[Metric, ...], Field(min_length=1)]
-    lines: Annotated[dict[str, Line], BeforeValidator(_lines), Field(min_length=1)]
+    lines: Annotated[dict[str, Line], BeforeValidator(_lines)]
     rows: dict[str, tuple[str, ...]] = {}
     axis: Literal["epoch", "seconds"] = "epoch"
     log_axis: bool = False

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow.figures import hyperparameters, layout, step_size_table
+from workflow.figures import hyperparameters, layout, plain, step_size_table, style
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, Text, cell
+from workflow.scripts import notebook
 
 # --- tables -----------------------------------------------------------------------------------------------------------------------
 
@@ -149,3 +150,36 @@ def test_seeds_that_disagree_leave_it_undecided():
 def test_without_a_run_nothing_is_settled_and_a_reduced_scale_is_named():
     assert "was not run, so nothing is settled" in settle()
     assert "Our run at laptop scale has" in settle((0.98, 0.97, "done"), scale="laptop")
+
+
+# --- exhibits that their experiment file describes whole ----------------------------------------------------------------------------
+
+
+def looks(exhibit: str) -> dict:
+    return plain._looks(Exhibit(exhibit), Exhibit(exhibit).experiment.figure.lines)
+
+
+def test_labels_of_one_method_get_tints_of_its_colour_and_the_only_one_the_colour_itself():
+    drawn = looks("j-fig9")
+    assert {label: name for label, (name, _) in drawn.items()} == {"sibp-1": "SIBP-1", "sibp-2": "SIBP-2", "adam": "Adam"}
+    assert [drawn[label][1] for label in ("sibp-1", "sibp-2")] == style.tints("sibp", 2)
+    assert drawn["adam"][1] == style.line("adam")
+
+
+def test_a_label_that_is_like_another_shares_its_look_and_takes_no_tint():
+    drawn = looks("p-fig2")
+    assert drawn["released-cg5"][1] == drawn["cg5"][1] == style.tints("proxprop", 4)[1]
+
+
+def test_what_has_neither_figure_nor_table_needs_a_notebook():
+    with pytest.raises(LookupError, match=r"need workflow/notebooks/j-fig2\.py"):
+        plain.draw(Exhibit("j-fig2"))
+
+
+def test_the_notebook_of_such_an_exhibit_names_it_and_draws_it_from_its_file():
+    text = notebook.source(Exhibit("j-fig4"))
+    assert text.startswith(
+        "# %% [markdown]\n# # J, Section 5.2, Figure 4: A net of ten hidden layers on MNIST, initial spread 0.01\n"
+    )
+    assert 'exhibit = Exhibit("j-fig4")' in text and "plain.draw(exhibit)" in text
+    assert notebook.source(Exhibit("j-fig3")) == (notebook.NOTEBOOKS / "j-fig3.py").read_text(encoding="utf-8")
