@@ -1,5 +1,6 @@
 """The workflow's training jobs, for those who run them elsewhere: which are left, what each is, and what makes it the same job."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
