@@ -23,7 +23,7 @@ from tools.offline_gpu import calls, data_chunks, import_runs, order, training_j
 from tools.offline_gpu.training_jobs import CampaignError
 
 HAS = ["torch", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
-WORDS = ("--config", "scale=smoke", "root=out")
+WORDS = ("--config", "scale=smoke", "root=out", "job=label")
 LABELS = ("sgd-full", "sgd-stochastic", "sibp-full", "sibp-stochastic")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
@@ -61,7 +61,7 @@ def trained(node: Path) -> str:
 
 def test_what_comes_back_is_done_for_snakemake(home, node):
     said = python(home, "-m", "tools.offline_gpu.import_runs", str(node / "back"), "--root", "out")
-    assert "4 jobs are in out/results/runs, done for Snakemake at scale smoke" in said
+    assert "4 jobs are in out/results/runs, done for Snakemake at scale smoke, as long as it is told job=label" in said
     planned = jobs(snakemake(home, "--dry-run", "out/results/summary/j-fig3.csv", *WORDS))
     assert planned == {"summary": 1}
     record = json.loads((home / "out/results/runs/j-fig3/sgd-full.json").read_text())

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from sibp import data
 from sibp.bench.rates import DEVICES
+from sibp.data import DataError, fetch
 from sibp.experiments.schema import SpecError
 from sibp.results import records
 from tools.offline_gpu import data_chunks, order, training_jobs
@@ -108,7 +108,7 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     if found := packages(bundle, arguments.python, arguments.platform, arguments.has):
         made |= {"python": arguments.python, "packages": found}
     for name in sorted({job["data"] for job in jobs} - {None}):
-        dataset = data.fetch(name, report=lambda text: print(text, file=sys.stderr))
+        dataset = fetch(name, report=lambda text: print(text, file=sys.stderr))
         data_chunks.pack(dataset, bundle / "data" / name, round(arguments.chunk * 2**20))
     claims = training_jobs.open_claims(Path("results/reference/claims.json"), {job["name"] for job in jobs})
     made |= {"device": arguments.device, "jobs": jobs, "claims": claims}
@@ -149,7 +149,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         made = build(arguments.output, arguments)
-    except (CampaignError, SpecError, data.DataError, OSError) as fault:
+    except (CampaignError, SpecError, DataError, OSError) as fault:
         sys.exit(f"bundle: {fault}")
     print(told(arguments.output, made) if made["jobs"] else f"bundle: nothing is left to train at scale {arguments.scale}")
 

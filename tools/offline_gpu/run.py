@@ -94,14 +94,14 @@ def table(jobs: list[Job], done: Iterable[str]) -> str:
 
 def fetch_data(jobs: list[Job], root: str | None) -> set[str]:
     """Bring the data sets of the jobs into the cache, bit for bit; return those of which pieces are still to come."""
-    from sibp import data
+    from sibp.data import DataError, fetch
     from tools.offline_gpu import data_chunks
 
     chunks, lacking = data_chunks.Chunks(BUNDLE / "data"), set()
     for name in sorted({job["data"] for job in jobs} - {None}):
         try:
-            data.fetch(name, root, report=print, sources=[chunks])
-        except data.DataError as fault:
+            fetch(name, root, report=print, sources=[chunks])
+        except DataError as fault:
             if not chunks.missing(name):
                 refuse(str(fault))
             lacking.add(name)

@@ -118,7 +118,7 @@ class Worker:
 
 def _serve(connection: Connection) -> None:
     """Run command lines of `sibp` until the other end closes; answer each with its exit code."""
-    from sibp import cli
+    from sibp.cli import main
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent = os.getppid()
@@ -131,7 +131,7 @@ def _serve(connection: Connection) -> None:
             with open(log, "wb") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            code = cli.main(command)
+            code = main(command)
             sys.stdout.flush()
             sys.stderr.flush()
             _release_memory()
