@@ -36,6 +36,7 @@ __all__ = [
     "environment",
     "peak_memory",
     "read_run",
+    "reset_peak_memory",
     "sweep",
     "write_run",
     "written",
@@ -139,8 +140,17 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory` count from here on: a process may train one job after another. Where the system cannot, it goes on counting."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # not Linux, or not allowed
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory(device: torch.device) -> int:
-    """Return the most memory held so far, in bytes: tensors on a CUDA device, else the whole process."""
+    """Return the most memory held since `reset_peak_memory`, in bytes: tensors on a CUDA device, else the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

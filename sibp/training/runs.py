@@ -70,7 +70,7 @@ def _train(
     clock, about = Clock(device), records.environment(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.cuda.reset_peak_memory_stats(device)
+    records.reset_peak_memory(device)
     with clock("total"):
         with clock("data"):
             problem, about["data"] = _problem(job, device, root)

@@ -62,7 +62,7 @@ def workflow(root: Path, config: str, *arguments: str) -> Iterator[subprocess.Po
     root.mkdir()
     asked = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
     small = ["--default-resources", "runtime=10", "mem_mb=1500", "--latency-wait", "10", "--slurm-logdir", str(root / "slurm")]
-    where = ["--config", config, "device=cpu", f"root={root}"]
+    where = ["--config", config, "job=label", "device=cpu", f"root={root}"]
     command = ["snakemake", "--workflow-profile", "profiles/slurm", *asked, *small, *where, *arguments]
     with (root / "snakemake.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as snakemake:
         try:

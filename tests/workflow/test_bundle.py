@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from sibp import data
 from sibp.data import registry
 from tests.workflow.conftest import ROOT, copy_repository, jobs, run, snakemake
-from tools.offline_gpu import data_chunks, import_runs, workers
-from tools.offline_gpu.training_jobs import CampaignError, in_order
+from tools.offline_gpu import calls, data_chunks, import_runs, order, training_jobs, workers
+from tools.offline_gpu.training_jobs import CampaignError
 
 HAS = ["torch", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
-WORDS = ("--config", "scale=smoke", "root=out")
+WORDS = ("--config", "scale=smoke", "root=out", "job=label")
 LABELS = ("sgd-full", "sgd-stochastic", "sibp-full", "sibp-stochastic")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
@@ -59,7 +61,7 @@ def trained(node: Path) -> str:
 
 def test_what_comes_back_is_done_for_snakemake(home, node):
     said = python(home, "-m", "tools.offline_gpu.import_runs", str(node / "back"), "--root", "out")
-    assert "4 jobs are in out/results/runs, done for Snakemake at scale smoke" in said
+    assert "4 jobs are in out/results/runs, done for Snakemake at scale smoke, as long as it is told job=label" in said
     planned = jobs(snakemake(home, "--dry-run", "out/results/summary/j-fig3.csv", *WORDS))
     assert planned == {"summary": 1}
     record = json.loads((home / "out/results/runs/j-fig3/sgd-full.json").read_text())
@@ -70,7 +72,7 @@ def test_what_comes_back_is_done_for_snakemake(home, node):
 def test_the_plan_comes_first_and_what_is_done_is_not_trained_again(node):
     before = {file: file.stat().st_mtime_ns for file in (node / "back/runs").rglob("*")}
     said = trained(node).splitlines()
-    assert said[0].startswith("part j-fig3, scale smoke, cpu: 4 jobs, 4 done; the rest takes about 0.0 min")
+    assert said[0] == "part j-fig3, scale smoke, cpu: 4 jobs, 4 done; the rest takes about 0.0 min on h100, as counted"
     assert [line.split()[0] for line in said[2:6]] == [f"j-fig3/{label}" for label in LABELS]
     assert {file: file.stat().st_mtime_ns for file in (node / "back/runs").rglob("*")} == before
 
@@ -205,82 +207,212 @@ def job(name: str, device: str = "cuda", timed: bool = False) -> dict:
     return {"name": name, "device": device, "timed": timed}
 
 
+class NoWorker:
+    """Stands in for a process: takes jobs and never ends them."""
+
+    def __init__(self, device):
+        self.device, self.job = device, None
+
+    def start(self, job, command, log):
+        self.job = job
+
+
 @pytest.fixture
-def team(tmp_path, monkeypatch) -> workers.Crew:
-    """A crew of four cores on a machine with a GPU, whose jobs only note that they were started."""
-    team = workers.Crew(workers.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None}), time.monotonic(), [])
-    team.cores = 4
-    started = iter(range(1, 100))
-    monkeypatch.setattr(workers.together, "fork", lambda command: (next(started), None))
-    monkeypatch.setattr(team, "command", lambda job: [job["name"]])
-    return team
+def pool(tmp_path) -> workers.Pool:
+    pool = workers.Pool(workers.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None}), time.monotonic(), [])
+    pool.cores = 4
+    return pool
 
 
-def test_one_job_is_on_the_gpu_and_others_are_on_the_cores_beside_it(team):
+@pytest.fixture
+def idle_pool(pool, monkeypatch) -> workers.Pool:
+    """A pool of four cores on a machine with a GPU, whose jobs only note that they were started."""
+    monkeypatch.setattr(workers, "Worker", NoWorker)
+    monkeypatch.setattr(pool, "command", lambda job: [job["name"]])
+    return pool
+
+
+def names(pool: workers.Pool) -> list[str]:
+    return [worker.job["name"] for worker in pool.busy]
+
+
+def test_one_job_is_on_the_gpu_and_others_are_on_the_cores_beside_it(idle_pool):
     waiting = [job("a"), job("b"), *(job(f"c{i}", "cpu") for i in range(4))]
-    team.start_what_may(waiting)
-    assert [one["name"] for one, *_ in team.working.values()] == ["a", "c0", "c1", "c2"]
+    idle_pool.start_what_may(waiting)
+    assert names(idle_pool) == ["a", "c0", "c1", "c2"]
     assert [one["name"] for one in waiting] == ["b", "c3"]
 
 
-def test_a_timed_job_waits_for_all_and_is_not_overtaken(team):
+def test_a_timed_job_waits_for_all_and_is_not_overtaken(idle_pool):
     waiting = [job("a"), job("t", timed=True), job("c", "cpu")]
-    team.start_what_may(waiting)
-    assert [one["name"] for one, *_ in team.working.values()] == ["a"]
-    team.working.clear()
-    team.start_what_may(waiting)
-    assert [one["name"] for one, *_ in team.working.values()] == ["t"]
+    idle_pool.start_what_may(waiting)
+    assert names(idle_pool) == ["a"]
+    idle_pool.busy[0].job = None
+    idle_pool.start_what_may(waiting)
+    assert names(idle_pool) == ["t"]
+    assert len(idle_pool.workers) == 1  # the process that trained `a` trains `t`
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_jobs_are_stopped_when_the_time_is_over_and_are_then_neither_done_nor_failed(tmp_path, monkeypatch, capfd):
-    (tmp_path / "sleeps.py").write_text(
-        "import sys, time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(130)\n"
-    )
-    team = workers.Crew(workers.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None}), time.monotonic(), [])
-    monkeypatch.setattr(team, "command", lambda job: [str(tmp_path / "sleeps.py")])
+@pytest.fixture
+def commands(pool, monkeypatch):
+    """Let jobs run `said.py` in place of `sibp`: what they print is the name and the process id, and they end as they are told."""
+
+    def main(words):
+        name, *rest = words
+        os.write(1, f"{name} {os.getpid()}\n".encode())  # not by way of pytest's own capture
+        if "sleeps" in rest:
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                return 130
+        if "dies" in rest:
+            os.kill(os.getpid(), 9)
+        return int("fails" in rest)
+
+    monkeypatch.setattr("sibp.cli.main", main)
+    monkeypatch.setattr(pool, "command", lambda job: job["name"].split("-"))
+    monkeypatch.setattr(pool.results, "add", lambda job: pool.results.done.update({job["name"]: {}}))
+    return pool
+
+
+def printed(pool: workers.Pool, name: str) -> list[str]:
+    return pool.log(job(name)).read_text().split()
+
+
+FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+@FORKS
+def test_one_process_trains_one_job_after_another_and_each_has_its_log(commands):
+    commands.work([job("a"), job("b"), job("c")], end=time.monotonic() + 60)
+    said = [printed(commands, name) for name in "abc"]
+    assert [name for name, _ in said] == ["a", "b", "c"]
+    assert len({process for _, process in said}) == 1
+    assert list(commands.results.done) == ["a", "b", "c"] and not commands.failed and not commands.workers
+
+
+@FORKS
+def test_after_a_failure_or_a_death_another_process_goes_on(commands, capfd):
+    commands.work([job("a-fails"), job("b-dies"), job("c")], end=time.monotonic() + 60)
+    assert commands.failed == ["a-fails", "b-dies"] and list(commands.results.done) == ["c"]
+    assert len({printed(commands, name)[1] for name in ("a-fails", "b-dies", "c")}) == 3
+    assert "a-fails FAILED with exit code 1" in (said := capfd.readouterr().out) and "b-dies FAILED with exit code -9" in said
+
+
+@FORKS
+def test_jobs_are_stopped_when_the_time_is_over_and_are_then_neither_done_nor_failed(commands, capfd):
     begun = time.monotonic()
-    workers.work(team, [job("a"), job("b")], end=begun + 0.5)
-    assert not team.working and not team.failed and not team.results.done
-    assert "a stopped" in capfd.readouterr().out
+    commands.work([job("a-sleeps"), job("b")], end=begun + 0.5)
+    assert not commands.workers and not commands.failed and not commands.results.done
+    assert "a-sleeps stopped" in capfd.readouterr().out
     assert time.monotonic() - begun < 30
 
 
-def test_small_exhibits_come_first_within_a_part_and_the_jobs_of_one_stay_together():
-    def of(name: str, part: str, flops: float) -> dict:
-        return {"name": name, "part": part, "flops": flops, "launches": 0}
+# --- in which order -------------------------------------------------------------------------------------------------------------
 
+
+def of(name: str, part: str, seconds: float) -> dict:
+    return {"name": name, "part": part, "seconds": seconds}
+
+
+JOBS = [of("small/a", "J", 2), of("small/b", "J", 1), of("big/a", "J", 9), of("tiny/a", "A", 1), of("s/a", "search", 1)]
+
+
+def test_short_exhibits_come_first_within_a_part_and_the_jobs_of_one_stay_together():
     listed = [of("big/a", "J", 9), of("small/b", "J", 1), of("big/c", "J", 1), of("small/a", "J", 2), of("tiny/a", "A", 0)]
-    assert [one["name"] for one in in_order(listed)] == ["small/a", "small/b", "big/a", "big/c", "tiny/a"]
+    assert [one["name"] for one in order.by_parts(listed)] == ["small/a", "small/b", "big/a", "big/c", "tiny/a"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tiny", "small/b", "J"], ["tiny/a", "small/b", "small/a", "big/a"]),
+        (["all"], ["small/a", "small/b", "big/a", "tiny/a"]),
+        (["P", "search"], ["s/a"]),  # nothing of P is left
+    ],
+)
+def test_jobs_run_in_the_order_in_which_they_are_named(words, expected):
+    assert [one["name"] for one in order.as_named(JOBS, words)] == expected
+
+
+def test_a_name_of_nothing_is_refused():
+    with pytest.raises(
+        LookupError, match="part: got 'huge', need all, J, A, I, P, extra, search, or an exhibit or a job such as small/a"
+    ):
+        order.as_named(JOBS, ["huge"])
+
+
+def test_most_claims_per_second_come_first_and_jobs_that_no_claim_needs_last():
+    claims = {"1": ["big/a"], "2": ["tiny/a"], "3": ["small/a", "small/b"], "4": ["small/a", "small/b"], "5": ["elsewhere/a"]}
+    chosen = [one["name"] for one in order.by_claims(JOBS, claims)]
+    assert chosen == ["tiny/a", "small/a", "small/b", "big/a", "s/a"]  # 1 a second, 2 in three seconds, 1 in nine
+
+
+def test_what_is_done_costs_nothing():
+    claims = {"1": ["big/a", "tiny/a"], "2": ["small/a"]}
+    assert [one["name"] for one in order.by_claims(JOBS, claims, done=["big/a"])][:2] == ["tiny/a", "small/a"]
+
+
+def test_the_open_claims_are_those_without_a_verdict_at_the_papers_size(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    claims = yaml.safe_load((ROOT / "workflow/claims.yaml").read_text(encoding="utf-8"))
+    decided = claims[0]["id"]
+    (tmp_path / "claims.json").write_text(
+        json.dumps([{"id": decided, "size": "papers'"}, {"id": claims[1]["id"], "size": "smaller"}])
+    )
+    jobs = {"j-table2/sgd", "j-table2/sibp"}
+    found = training_jobs.open_claims(tmp_path / "claims.json", jobs)
+    assert decided not in found and set().union(*found.values()) <= jobs and found
+
+
+# --- what travels with which call -----------------------------------------------------------------------------------------------
+
+
+def test_files_go_in_turns_none_of_which_is_over_the_budget():
+    sizes = {"run.py": 3, "a": 5, "b": 5, "c": 9, "d": 1}
+    assert calls.in_turns(sizes, 10) == [["run.py", "a"], ["b"], ["c", "d"]]
+    with pytest.raises(SystemExit, match=r"budget: got .* need at least .* for c"):
+        calls.in_turns(sizes, 8)
+
+
+def test_the_program_goes_first_then_data_as_jobs_need_them_and_what_was_unpacked_stays(tmp_path):
+    for name in ("run.py", "plan.json", "site/x.py", "data/mnist/0.xz", "data/cifar10/0.xz", "data/fashion-mnist/0.xz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    jobs = [{"data": "mnist"}, {"data": None}, {"data": "cifar10"}, {"data": "mnist"}]
+    sizes = calls.sizes_in_order(tmp_path, jobs)
+    assert list(sizes) == ["plan.json", "run.py", "data/mnist/0.xz", "data/cifar10/0.xz"]
+    calls.lay_out(tmp_path, calls.in_turns(sizes, 40), tmp_path / "calls")
+    laid = [path.relative_to(tmp_path / "calls").as_posix() for path in sorted((tmp_path / "calls").rglob("*")) if path.is_file()]
+    assert laid == ["1/data/mnist/0.xz", "1/plan.json", "1/run.py", "2/data/cifar10/0.xz"]
 
 
 # --- data in pieces -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def packed(tmp_path, monkeypatch):
+def packed(tmp_path):
     """A little data set of colour images in pieces, and its entry of the registry."""
-    monkeypatch.setattr(data_chunks, "RAW", 4096)
     draw = np.random.default_rng(0)
     images, labels = draw.integers(0, 256, (8, 3, 16, 16), np.uint8), np.arange(8, dtype=np.uint8)
     arrays = {"train_images": images, "train_labels": labels, "test_images": images[:2].copy(), "test_labels": labels[:2].copy()}
     specs = {name: registry.ArraySpec(array.shape, registry.digest(array)) for name, array in arrays.items()}
     entry = registry.Entry("toy", "Toy", (), (), registry.Package("npm", "none", ".", "none"), specs)
     dataset = registry.Dataset("toy", **arrays, hashes=entry.hashes, source="drawn", classes=())
-    return entry, dataset, data_chunks.pack(dataset, tmp_path / "toy"), tmp_path
+    return entry, dataset, data_chunks.pack(dataset, tmp_path / "toy", 4096), tmp_path
 
 
 def test_pieces_are_small_and_give_the_same_pixels(packed):
     entry, dataset, listed, folder = packed
     assert [name for name in listed if name.startswith("train_images")] == ["train_images.0.xz", "train_images.1.xz"]
-    read = data_chunks.Pieces(folder).read(entry, folder, lambda text: None)
+    read = data_chunks.Chunks(folder).read(entry, folder, lambda text: None)
     assert all(np.array_equal(read[name], getattr(dataset, name)) for name in data_chunks.ARRAYS)
 
 
 def test_pieces_that_are_there_are_not_written_again(packed):
     _, dataset, listed, folder = packed
     before = (folder / "toy/train_images.0.xz").stat().st_mtime_ns
-    assert data_chunks.pack(dataset, folder / "toy") == listed
+    assert data_chunks.pack(dataset, folder / "toy", 4096) == listed
     assert (folder / "toy/train_images.0.xz").stat().st_mtime_ns == before
 
 
@@ -289,7 +421,10 @@ def test_a_piece_that_is_missing_or_damaged_is_named(packed):
     piece = folder / "toy/train_images.1.xz"
     piece.write_bytes(piece.read_bytes()[:-1])
     with pytest.raises(data.DataError, match=r"train_images\.1\.xz is cut short or changed"):
-        data_chunks.Pieces(folder).read(entry, folder, lambda text: None)
+        data_chunks.Chunks(folder).read(entry, folder, lambda text: None)
+    assert data_chunks.Chunks(folder).missing("toy") == []  # damage is no reason to wait
     piece.unlink()
+    assert data_chunks.Chunks(folder).missing("toy") == ["train_images.1.xz"]
+    assert data_chunks.Chunks(folder).missing("other") == ["pieces.json"]
     with pytest.raises(data.DataError, match=r"lacks train_images\.1\.xz"):
-        data_chunks.Pieces(folder).read(entry, folder, lambda text: None)
+        data_chunks.Chunks(folder).read(entry, folder, lambda text: None)

@@ -21,10 +21,11 @@ from typing import Any
 
 import torch
 
-from sibp import data
+from sibp.bench.rates import DEVICES
+from sibp.data import DataError, fetch
 from sibp.experiments.schema import SpecError
 from sibp.results import records
-from tools.offline_gpu import data_chunks, training_jobs
+from tools.offline_gpu import data_chunks, order, training_jobs
 from tools.offline_gpu.training_jobs import CampaignError
 from workflow.scripts import files
 
@@ -35,12 +36,12 @@ SOURCES = (
     "workflow/*/*.yaml",
     "workflow/scripts/files.py",
     "tools/__init__.py",
-    "tools/offline_gpu/*.py",
+    *(f"tools/offline_gpu/{name}.py" for name in ("__init__", "data_chunks", "order", "workers")),
 )
 LARGE = 2**26  # bytes; more than that may not fit through where the bundle has to go
 
 
-def plan(scale: str, root: str) -> list[dict[str, Any]]:
+def plan(scale: str, root: str, device: str) -> list[dict[str, Any]]:
     """Return the training jobs that Snakemake would run at a scale, in the order in which a machine should run them."""
     left: dict[str, list[str]] = {}
     for (name, label), runs in training_jobs.pending(scale, root).items():
@@ -49,8 +50,8 @@ def plan(scale: str, root: str) -> list[dict[str, Any]]:
     jobs = []
     for name, labels in left.items():
         path, experiment = training_jobs.experiment(name, scale)
-        jobs += [training_jobs.job(path, experiment, label) for label in labels]
-    return training_jobs.in_order(jobs)
+        jobs += [training_jobs.job(path, experiment, label, device) for label in labels]
+    return order.by_parts(jobs)
 
 
 def copy_sources(bundle: Path) -> dict[str, str]:
@@ -97,8 +98,8 @@ def _mirror() -> dict[str, str]:
 def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fill the folder, the plan last, and return the plan."""
     (bundle / "plan.json").unlink(missing_ok=True)
-    jobs = plan(arguments.scale, arguments.root)
-    for old in (bundle / "sibp", bundle / "workflow", bundle / "site"):
+    jobs = plan(arguments.scale, arguments.root, arguments.device)
+    for old in (bundle / "sibp", bundle / "workflow", bundle / "tools", bundle / "site"):
         shutil.rmtree(old, ignore_errors=True)
     (bundle / "packages.zip").unlink(missing_ok=True)
     commit = records.environment(torch.device("cpu"))["git"]
@@ -107,15 +108,17 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     if found := packages(bundle, arguments.python, arguments.platform, arguments.has):
         made |= {"python": arguments.python, "packages": found}
     for name in sorted({job["data"] for job in jobs} - {None}):
-        data_chunks.pack(data.fetch(name, report=lambda text: print(text, file=sys.stderr)), bundle / "data" / name)
-    made["jobs"] = jobs
+        dataset = fetch(name, report=lambda text: print(text, file=sys.stderr))
+        data_chunks.pack(dataset, bundle / "data" / name, round(arguments.chunk * 2**20))
+    claims = training_jobs.open_claims(Path("results/reference/claims.json"), {job["name"] for job in jobs})
+    made |= {"device": arguments.device, "jobs": jobs, "claims": claims}
     files.write(bundle / "plan.json", json.dumps(made, indent=1) + "\n")
     return made
 
 
 def told(bundle: Path, made: dict[str, Any]) -> str:
     """Return what is in the bundle, in a few lines."""
-    parts = {part: sum(job["part"] == part for job in made["jobs"]) for part in training_jobs.PARTS}
+    parts = {part: sum(job["part"] == part for job in made["jobs"]) for part in order.PARTS}
     sizes = {path: path.stat().st_size for path in bundle.rglob("*") if path.is_file()}
     largest = max(sizes, key=sizes.get)
     lines = [
@@ -137,11 +140,16 @@ def main() -> None:
     parser.add_argument("--root", default=".", help="the folder that has results/")
     parser.add_argument("--python", default="3.12", metavar="X.Y", help="of the other machine (default: 3.12)")
     parser.add_argument("--platform", default="x86_64-manylinux_2_28", help="of the other machine, in uv's words")
+    parser.add_argument(
+        "--device", default="h100", choices=[name for name in DEVICES if name != "cpu"], help="whose seconds are counted"
+    )
+    text = "MiB of a piece of a data set before it is compressed (default: 8); small ones fill calls better"
+    parser.add_argument("--chunk", type=float, default=8.0, metavar="MIB", help=text)
     parser.add_argument("--has", nargs="*", default=["torch", "numpy", "pandas", "pyarrow"], help="packages that it has")
     arguments = parser.parse_args()
     try:
         made = build(arguments.output, arguments)
-    except (CampaignError, SpecError, data.DataError, OSError) as fault:
+    except (CampaignError, SpecError, DataError, OSError) as fault:
         sys.exit(f"bundle: {fault}")
     print(told(arguments.output, made) if made["jobs"] else f"bundle: nothing is left to train at scale {arguments.scale}")
 

@@ -15,32 +15,47 @@ import numpy as np
 
 from sibp.data.registry import DataError, Dataset, Entry
 
-RAW = 2**25  # bytes of a piece before it is compressed
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def pack(dataset: Dataset, folder: Path) -> dict[str, str]:
-    """Write a data set's pieces and their list, `pieces.json`, unless they are there; return the SHA-256 of each, by file name."""
-    if (listed := _listed(folder, dataset.hashes)) is not None:
+def pack(dataset: Dataset, folder: Path, size: int) -> dict[str, str]:
+    """Write a data set's pieces and their list, `pieces.json`, unless they are there; return the SHA-256 of each, by file name.
+
+    Args:
+        dataset: whose arrays are cut.
+        folder: for this data set alone.
+        size: most bytes of a piece before it is compressed.
+    """
+    if (listed := _listed(folder, dataset.hashes, size)) is not None:
         return listed
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    cuts = {f"{name}.{i}.xz": cut for name in ARRAYS for i, cut in enumerate(_cut(getattr(dataset, name)))}
+    cuts = {f"{name}.{i}.xz": cut for name in ARRAYS for i, cut in enumerate(_cut(getattr(dataset, name), size))}
     with ThreadPoolExecutor() as threads:  # lzma works outside Python's lock
         packed = dict(zip(cuts, threads.map(_compressed, cuts.values()), strict=True))
     for name, content in packed.items():
         (folder / name).write_bytes(content)
     pieces = {name: _sha256(content) for name, content in packed.items()}
-    (folder / "pieces.json").write_text(json.dumps({"hashes": dataset.hashes, "pieces": pieces}, indent=2) + "\n")
+    (folder / "pieces.json").write_text(json.dumps({"hashes": dataset.hashes, "size": size, "pieces": pieces}, indent=2) + "\n")
     return pieces
 
 
-class Pieces:
+class Chunks:
     """A source of data sets, as `sibp.data.fetch` takes them: a folder with a subfolder of pieces for each."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.name = root, "the bundle's pieces"
+
+    def missing(self, name: str) -> list[str]:
+        """Return the pieces of a data set that are not here; its list if even that is not."""
+        try:
+            pieces = json.loads((self.root / name / "pieces.json").read_text(encoding="utf-8"))["pieces"]
+        except FileNotFoundError:
+            return ["pieces.json"]
+        except (OSError, ValueError, KeyError):
+            return []
+        return [piece for piece in pieces if not (self.root / name / piece).is_file()]
 
     def read(self, entry: Entry, scratch: Path, report: Callable[[str], None]) -> dict[str, np.ndarray]:
         """Return the arrays, checked; DataError names the pieces that are missing or damaged."""
@@ -59,9 +74,9 @@ class Pieces:
         return arrays
 
 
-def _cut(array: np.ndarray) -> list[np.ndarray]:
-    """Return a `[N, ...]` array as parts of at most RAW bytes."""
-    return np.array_split(array, -(-array.nbytes // RAW))
+def _cut(array: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return a `[N, ...]` array as parts of about `size` bytes."""
+    return np.array_split(array, -(-array.nbytes // size))
 
 
 def _compressed(array: np.ndarray) -> bytes:
@@ -84,14 +99,14 @@ def _joined(raw: dict[str, bytes], name: str, shape: tuple[int, ...]) -> np.ndar
     return np.frombuffer(whole, np.uint8).reshape(shape)
 
 
-def _listed(folder: Path, hashes: dict[str, str]) -> dict[str, str] | None:
+def _listed(folder: Path, hashes: dict[str, str], size: int) -> dict[str, str] | None:
     """Return the list of a folder's pieces if it holds all of this data set."""
     try:
         about = json.loads((folder / "pieces.json").read_text(encoding="utf-8"))
         whole = all(_sha256((folder / name).read_bytes()) == digest for name, digest in about["pieces"].items())
     except (OSError, ValueError, KeyError):
         return None
-    return about["pieces"] if whole and about["hashes"] == hashes else None
+    return about["pieces"] if whole and (about["hashes"], about.get("size")) == (hashes, size) else None
 
 
 def _sha256(content: bytes) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from sibp.data import registry
+from sibp.experiments import specs
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment, SpecError, parse
 from sibp.results import records
@@ -185,7 +186,8 @@ def main() -> int:
             if here:
                 tell_snakemake(here, scale, arguments.root)
                 place = Path(arguments.root) / "results/runs"
-                print(f"{path}: {len(here)} jobs are in {place}, done for Snakemake at scale {scale}")
+                how = "" if specs.load_scale(scale).job == "label" else ", as long as it is told job=label"
+                print(f"{path}: {len(here)} jobs are in {place}, done for Snakemake at scale {scale}{how}")
     except (CampaignError, OSError) as fault:
         sys.exit(f"import: {fault}")
     return int(bad > 0)

@@ -1,21 +1,21 @@
 """The workflow's training jobs, for those who run them elsewhere: which are left, what each is, and what makes it the same job."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from sibp import doctor
+import yaml
+
+from sibp.bench import cost
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
-from sibp.nets import papers
-from sibp.training.ensembles import bytes_per_member
+from workflow.scripts.claims import used_by
 
 ALONE = ["-m", "tools.single_instance", sys.executable, "-m", "snakemake", "--cores", "1"]
-PARTS = ("J", "A", "I", "P", "extra", "search")  # in the order in which they run
-NEVER = 1e9  # seconds; JSON knows no infinity
-LAUNCH = 1e7  # a launch takes about as long as so many floating-point operations
+CLAIMS = Path("workflow/claims.yaml")
 
 
 class CampaignError(RuntimeError):
@@ -28,7 +28,7 @@ def snakemake(*words: str, scale: str, root: str) -> str:
     Raises:
         CampaignError: with its last line, if it fails.
     """
-    command = [sys.executable, *ALONE, *words, "--config", f"scale={scale}", f"root={root}", "jobs=apart"]
+    command = [sys.executable, *ALONE, *words, "--config", f"scale={scale}", f"root={root}", "job=label"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
@@ -42,7 +42,7 @@ def pending(scale: str, root: str) -> dict[tuple[str, str], bool]:
     jobs: dict[tuple[str, str], bool] = {}
     for line in told.splitlines():
         file, _, rule, *_, plan = line.split("\t") if line.count("\t") > 2 else ("", "", "", "")
-        if rule == "train":
+        if rule.startswith("train"):
             name = Path(file).parent.name, Path(file).stem
             jobs[name] = jobs.get(name, False) or plan != "no update"
     return jobs
@@ -59,11 +59,12 @@ def experiment(name: str, scale: str) -> tuple[Path, Experiment]:
     return path, specs.resolve(specs.load_experiment(path), specs.load_scale(scale))
 
 
-def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
-    """Return what a machine needs to know of a job: what to run, about how much work it is, and which settings and code it stands for."""
-    run = Job(experiment, label)
-    network = papers.build(**run.network.settings())
-    work = doctor.cost(experiment, label)
+def job(path: Path, experiment: Experiment, label: str, device: str) -> dict[str, Any]:
+    """Return what a machine needs to know of a job: what to run, how long it takes, and which settings and code it stands for.
+
+    `device` is the one whose seconds are counted, see `sibp.bench.rates`.
+    """
+    run, estimate = Job(experiment, label), cost.estimate(experiment, label, device)
     paper = experiment.paper.source if experiment.paper else "extra"
     return {
         "name": run.name,
@@ -74,19 +75,25 @@ def job(path: Path, experiment: Experiment, label: str) -> dict[str, Any]:
         "cpu": run.training.device == "cpu",
         "members": len(run.members),
         "steps": run.steps,
-        "flops": work.flops,
-        "launches": work.launches,
-        "limit": min(work.limit, NEVER),
-        "bytes": max(map(len, run.groups)) * bytes_per_member(network, run.batch),
+        "seconds": round(estimate.seconds, 1),
+        "bytes": estimate.bytes,
         "settings": run.digest,
         "code": run.code,
     }
 
 
-def in_order(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return jobs part by part, an exhibit's jobs together, small exhibits first: the more are whole when time is over."""
-    work: dict[str, float] = {}
-    for one in jobs:
-        exhibit = one["name"].partition("/")[0]
-        work[exhibit] = work.get(exhibit, 0.0) + one["flops"] + LAUNCH * one["launches"]
-    return sorted(jobs, key=lambda one: (PARTS.index(one["part"]), work[one["name"].partition("/")[0]], one["name"]))
+def open_claims(judged: Path, jobs: set[str]) -> dict[str, list[str]]:
+    """Return for each claim that has no verdict at the papers' size the names of the jobs that it still needs, of those given.
+
+    Args:
+        judged: claims.json of the shipped results; where there is none, all claims are open.
+        jobs: names of jobs that are not done.
+    """
+    rows = json.loads(judged.read_text(encoding="utf-8")) if judged.is_file() else []
+    decided = {row["id"] for row in rows if row["size"] == "papers'"}
+    needed = {
+        claim["id"]: sorted(f"{exhibit}/{label}" for exhibit, label in used_by(claim) if f"{exhibit}/{label}" in jobs)
+        for claim in yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
+        if claim["id"] not in decided
+    }
+    return {claim: names for claim, names in needed.items() if names}

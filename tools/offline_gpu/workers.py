@@ -1,17 +1,20 @@
 """Jobs of a bundle at work on one machine: who may run beside whom, what is done, and the one file to bring back."""
 
+import gc
 import hashlib
 import json
+import multiprocessing
 import os
-import shlex
+import shutil
 import signal
+import sys
 import time
 import zipfile
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sibp.results import records
-from tools.offline_gpu import together
 from workflow.scripts import files
 
 BUNDLE = Path(__file__).resolve().parents[2]
@@ -26,12 +29,14 @@ class Results:
     Args:
         out: the folder.
         plan: a job in OUT is done if it had the settings and the code that the plan says.
+        back: another folder that gets a copy of returned.zip after each job.
     """
 
-    def __init__(self, out: Path, plan: dict[str, Any]) -> None:
-        self.out, self.plan = out, plan
+    def __init__(self, out: Path, plan: dict[str, Any], back: Path | None = None) -> None:
+        self.out, self.plan, self.back = out, plan, back
         self.jobs = {job["name"]: job for job in plan["jobs"]}
-        out.mkdir(parents=True, exist_ok=True)
+        for folder in filter(None, (out, back)):
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             kept = json.loads((out / "done.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -57,7 +62,7 @@ class Results:
         self.pack()
 
     def pack(self) -> None:
-        """Write returned.zip anew, whole or not at all."""
+        """Write returned.zip anew, and its copy, each whole or not at all."""
         unfinished = self.out / ".part-returned.zip"
         manifest = {"format": 1, "scale": self.plan["scale"], "jobs": self.done}
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -65,13 +70,89 @@ class Results:
             for file in (file for entry in self.done.values() for file in entry["files"]):
                 archive.write(self.out / file, file)
         os.replace(unfinished, self.out / "returned.zip")
+        if self.back:
+            copy = self.back / ".part-returned.zip"
+            shutil.copyfile(self.out / "returned.zip", copy)
+            os.replace(copy, self.back / "returned.zip")
 
 
-class Crew:
-    """The jobs at work, each a fork of this process, which has imported what they need.
+class Worker:
+    """A process that trains one job after another, so that libraries are imported, and CUDA is started, once.
+
+    A fork of this process, which has imported what jobs need and must not have started CUDA itself.
+    """
+
+    def __init__(self, device: str) -> None:
+        context = multiprocessing.get_context("fork")
+        self.device = device
+        self.job: Job | None = None
+        self.begun = 0.0
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,))
+        self.process.start()
+        theirs.close()
+
+    def start(self, job: Job, command: list[str], log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.job, self.begun = job, time.monotonic()
+        self.connection.send((command, str(log)))
+
+    def ended(self) -> int | None:
+        """Return the exit code of the job once it has ended, or of the process if it is gone; else None."""
+        if not self.connection.poll():
+            return None
+        try:
+            return self.connection.recv()
+        except EOFError:
+            self.process.join()
+            return self.process.exitcode or 1
+
+    def close(self) -> None:
+        """End the process; it has no job, or is lost."""
+        self.connection.close()
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _serve(connection: Connection) -> None:
+    """Run command lines of `sibp` until the other end closes; answer each with its exit code."""
+    from sibp.cli import main
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parent = os.getppid()
+    try:
+        while True:
+            while not connection.poll(1.0):
+                if os.getppid() != parent:  # killed; other workers hold its end of the connection open
+                    os._exit(1)
+            command, log = connection.recv()
+            with open(log, "wb") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            code = main(command)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            _release_memory()
+            connection.send(code)
+    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+        os._exit(0)
+
+
+def _release_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+class Pool:
+    """The workers: one for the GPU, others for the cores beside it.
 
     Args:
-        results: where they write, and what is told of their ends.
+        results: where jobs write, and what is told of their ends.
         begun: when the whole command was started, for what is printed.
         words: more of each job's command line.
     """
@@ -79,12 +160,16 @@ class Crew:
     def __init__(self, results: Results, begun: float, words: list[str]) -> None:
         self.results, self.begun, self.words = results, begun, words
         self.cores, self.stopping = len(os.sched_getaffinity(0)), False
-        self.working: dict[int, tuple[Job, IO[str], float]] = {}  # process id -> job, what it prints, when it began
+        self.workers: list[Worker] = []
         self.failed: list[str] = []
+
+    @property
+    def busy(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.job]
 
     def may_start(self, job: Job) -> bool:
         """At most one job on the GPU, others on the cores beside it, a timed one alone."""
-        others = [other for other, _, _ in self.working.values()]
+        others = [worker.job for worker in self.busy]
         if any(other["timed"] for other in others):
             return False
         if job["timed"]:
@@ -98,69 +183,81 @@ class Crew:
         for job in list(waiting):
             if self.may_start(job):
                 self.say(job["name"])
-                process, printed = together.fork(shlex.join(self.command(job)))
-                self.working[process] = job, printed, time.monotonic()
+                self.idle(job["device"]).start(job, self.command(job), self.log(job))
                 waiting.remove(job)
             elif job["timed"]:
                 return
 
+    def idle(self, device: str) -> Worker:
+        """Return a worker for a device that has no job, a new one if need be."""
+        free = [worker for worker in self.workers if not worker.job and worker.device == device]
+        if not free:
+            free = [Worker(device)]
+            self.workers += free
+        return free[0]
+
     def command(self, job: Job) -> list[str]:
-        file, _, label = job["file"], *job["name"].partition("/")[1:]
+        label = job["name"].partition("/")[2]
         machine = ["--device", job["device"], "--threads", "1", "--checkpoint-seconds", str(CHECKPOINT)]
         out = ["--scale", self.results.plan["scale"], "--out", str(self.results.out / "runs")]
-        return ["-m", "sibp", "run", str(BUNDLE / file), "--method", label, *machine, *out, *self.words]
+        return ["run", str(BUNDLE / job["file"]), "--method", label, *machine, *out, *self.words]
+
+    def log(self, job: Job) -> Path:
+        return self.results.out / "logs" / f"{job['name']}.log"
 
     def reap(self) -> None:
         """Take note of the jobs that have ended."""
-        for process in list(self.working):
-            ended, status = os.waitpid(process, os.WNOHANG)
-            if ended:
-                self.end(process, os.waitstatus_to_exitcode(status))
+        for worker in self.busy:
+            if (code := worker.ended()) is not None:
+                self.end(worker, code)
 
-    def end(self, process: int, code: int) -> None:
-        job, printed, begun = self.working.pop(process)
-        printed.seek(0)
-        said = printed.read()
-        printed.close()
-        log = self.results.out / "logs" / f"{job['name']}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(said, encoding="utf-8")
+    def end(self, worker: Worker, code: int) -> None:
+        job, worker.job = worker.job, None
+        if code:  # after a fault on a GPU nothing works in that process any more
+            self.workers.remove(worker)
+            worker.close()
         if code == 0:
             self.results.add(job)
-            self.say(f"{job['name']} done in {time.monotonic() - begun:.0f} s")
+            self.say(f"{job['name']} done in {time.monotonic() - worker.begun:.0f} s")
         elif self.stopping:
             self.say(f"{job['name']} stopped")
         else:
             self.failed.append(job["name"])
-            last = (said.strip().splitlines() or ["it printed nothing"])[-1]
-            self.say(f"{job['name']} FAILED with exit code {code}: {last} ({log})")
+            lines = (
+                self.log(job).read_text(encoding="utf-8", errors="replace").strip().splitlines() if self.log(job).exists() else []
+            )
+            last = (lines or ["it printed nothing"])[-1]
+            self.say(f"{job['name']} FAILED with exit code {code}: {last} ({self.log(job)})")
 
     def stop(self) -> None:
-        """Stop all jobs; each has its last checkpoint."""
+        """Stop all jobs, each with its last checkpoint, and all workers."""
         self.stopping = True
-        for number, seconds in ((signal.SIGINT, PATIENCE), (signal.SIGKILL, PATIENCE)):
-            for process in self.working:
-                os.kill(process, number)
-            until = time.monotonic() + seconds
-            while self.working and time.monotonic() < until:
+        for number in (signal.SIGINT, signal.SIGKILL):
+            for worker in self.busy:
+                if worker.process.is_alive():
+                    os.kill(worker.process.pid, number)
+            until = time.monotonic() + PATIENCE
+            while self.busy and time.monotonic() < until:
                 self.reap()
-                time.sleep(0.05)
+                time.sleep(0.02)
+        for worker in self.workers:
+            worker.close()
+        self.workers.clear()
+
+    def work(self, waiting: list[Job], end: float) -> None:
+        """Run jobs until none is left or the time is over."""
+        try:
+            while waiting or self.busy:
+                if time.monotonic() > end:
+                    break
+                self.start_what_may(waiting)
+                time.sleep(0.02)
+                self.reap()
+        finally:
+            self.stop()
 
     def say(self, text: str) -> None:
         print(f"{(time.monotonic() - self.begun) / 60:6.2f} min  {text}", flush=True)
-
-
-def work(crew: Crew, waiting: list[Job], end: float) -> None:
-    """Run jobs until none is left or the time is over."""
-    try:
-        while waiting or crew.working:
-            if time.monotonic() > end:
-                break
-            crew.start_what_may(waiting)
-            time.sleep(0.05)
-            crew.reap()
-    finally:
-        crew.stop()
 
 
 def _sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from sibp import drawing, schema
+from sibp.experiments import drawing, schema
 from workflow.figures import quantities, step_size_table, style
 from workflow.figures.curves import Curves
 from workflow.figures.exhibit import Exhibit

@@ -5,12 +5,12 @@
 # %%
 import pandas as pd
 
-from sibp import theory
+from sibp.theory import property_matrix
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import Table, cell
 
 exhibit = Exhibit("j-table1")
-found = theory.property_matrix()
+found = property_matrix()
 claimed = exhibit.paper["ticks"]
 data = pd.DataFrame(found).assign(holds=[one.holds for one in found], paper=[claimed[one.statement][one.source] for one in found])
 data

@@ -6,12 +6,12 @@
 # %%
 import pandas as pd
 
-from sibp import theory
+from sibp.theory import all_statements
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import Table, cell
 
 exhibit = Exhibit("theory")
-found = theory.all_statements()
+found = all_statements()
 data = pd.DataFrame(found).assign(holds=[one.holds for one in found])
 data
 

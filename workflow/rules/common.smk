@@ -1,16 +1,12 @@
 # What the rules share: the experiments at the chosen scale, read once. No torch, no maths, no network.
-import copy
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 
-from snakemake.utils import update_config
-
 sys.path.insert(0, str(workflow.basedir))
-from sibp.experiments import schema, yaml_file
-from workflow.scripts import fingerprint
+from sibp.experiments import code, specs, yaml_file
+from sibp.experiments.jobs import Job, jobs
 
 # the Python that runs Snakemake also runs the jobs; an environment that a rule activates still comes first
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -41,102 +37,71 @@ def one_of(key, allowed):
     return config[key]
 
 
-def load(path, model=None):
-    """Return what a YAML file holds, or stop with one line that names it; with a model, what that checks is right, too."""
+def checked(read, *arguments, **options):
+    """Return what a file holds, or stop with one line that names the file and the fault."""
     try:
-        content = yaml_file.read(path)
-        if model:
-            schema.parse(model, content, str(path))
-    except schema.SpecError as fault:
+        return read(*arguments, **options)
+    except specs.SpecError as fault:
         raise WorkflowError(str(fault)) from None
-    return content
 
 
-def load_experiment(path):
-    """Return what an experiment file holds."""
-    experiment = load(path, schema.Experiment)
-    if experiment["id"] != path.stem:
-        raise WorkflowError(f"{path}: id: got {experiment['id']!r}, need {path.stem!r}, the file's name")
-    return experiment
-
-
-def at_scale(experiment, scale):
-    """Return an experiment file's content with the scale's keys for it merged in, its limits beside it."""
-    settings = copy.deepcopy(experiment)
-    update_config(settings, scale.get("experiments", {}).get(experiment["id"], {}))
-    return settings | {"limits": scale.get("limits", {}), "generated": scale.get("data") == "generated"}
+def experiment_at_scale(path):
+    """Return an experiment as it runs at the chosen scale."""
+    return checked(specs.resolve, checked(specs.load_experiment, path, shallow=True), SCALE_FILE, shallow=True)
 
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 SCALES = yaml_file.names(WORKFLOW / "scales")
 DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto", "cpu", "cuda"]), config["device"])
-if str(config["scale"]).endswith(".yaml"):  # a scale of one's own
+if str(config["scale"]).endswith(specs.SUFFIXES):  # a scale of one's own
     SCALE_OPTION, SCALE = config["scale"], Path(config["scale"]).stem
-    SCALE_FILE = load(Path(SCALE_OPTION), schema.Scale)
 else:
     SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
-    SCALE_OPTION, SCALE_FILE = SCALE, load(WORKFLOW / f"scales/{SCALE}.yaml", schema.Scale)
-JOB = {"auto": SCALE_FILE.get("job", "label")}.get(one_of("job", ["auto", "label", "experiment"]), config["job"])
-REAL = load(Path(workflow.basedir) / "sibp/data/registry.yaml").keys()  # other data are drawn from a seed, not fetched
-CHOSEN = load(WORKFLOW / "selection/chosen.yaml")  # what `selected` stands for in an experiment file
+    SCALE_OPTION = SCALE
+SCALE_FILE = checked(specs.load_scale, SCALE_OPTION, WORKFLOW / "scales")
+JOB = {"auto": SCALE_FILE.job}.get(one_of("job", ["auto", "label", "experiment"]), config["job"])
 SEARCHES = [name for name in yaml_file.names(WORKFLOW / "selection") if name != "chosen"]
 FILES = [
     *(WORKFLOW / f"experiments/{name}.yaml" for name in yaml_file.names(WORKFLOW / "experiments")),
     *(WORKFLOW / f"selection/{name}.yaml" for name in SEARCHES),
 ]
-EXPERIMENTS = {path.stem: at_scale(load_experiment(path), SCALE_FILE) for path in FILES}
+EXPERIMENTS = {path.stem: experiment_at_scale(path) for path in FILES}
 config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands and the captions read them
-EXHIBITS = [name for name, content in EXPERIMENTS.items() if content.keys() & {"figure", "table", "notebook"}]
-FIGURES = [name for name in EXHIBITS if "figure" in (*EXPERIMENTS[name], EXPERIMENTS[name].get("notebook"))]
+EXHIBITS = [name for name, experiment in EXPERIMENTS.items() if experiment.shows]
+FIGURES = [name for name in EXHIBITS if EXPERIMENTS[name].shows == "figure"]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
 DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("*.py")))]
 
 
 def sources(exhibit):
-    """Return the ids of the experiments whose runs an exhibit is drawn from."""
-    named = EXPERIMENTS[exhibit].get("runs", exhibit)
-    return [named] if isinstance(named, str) else named
+    return EXPERIMENTS[exhibit].sources
 
 
 def labels(exhibit):
-    return list(EXPERIMENTS[exhibit].get("methods", {}))
+    return list(EXPERIMENTS[exhibit].methods)
 
 
 TRAINED = sorted({source for name in EXHIBITS for source in sources(name) if labels(source)})
-
-
-def method(exhibit, label):
-    """Return a label's settings, with what a search chose for it."""
-    asked = EXPERIMENTS[exhibit]["methods"][label] or {}
-    search, _, searched = asked.get("selected", "").partition(".")
-    return asked | CHOSEN.get(search, {}).get("chosen", {}).get(searched or label, {})
 
 
 def experiment_file(exhibit):
     return f"workflow/{'selection' if exhibit in SEARCHES else 'experiments'}/{exhibit}.yaml"
 
 
-def settings(exhibit, label):
-    """Return all that decides a label's training, and nothing else: a change here reruns the job, a touched file does not."""
-    keys = ("id", "data", "network", "loss", "training", "seeds", "first_seed", "limits", "generated")
-    return {key: EXPERIMENTS[exhibit].get(key) for key in keys} | {"method": method(exhibit, label)}
-
-
-def code(exhibit, label):
-    """Return the fingerprint of the modules that a label's method is made of."""
-    return fingerprint.of_method(method(exhibit, label).get("method", label), Path(workflow.basedir) / "sibp")
+def trained_by(wildcards):
+    """Return what a process trains. A change of its digest or its code trains it anew; a touched file does not."""
+    experiment = EXPERIMENTS[wildcards.exhibit]
+    return [Job(experiment, wildcards.label)] if JOB == "label" else list(jobs(experiment))
 
 
 def is_timed(exhibit):
     """Tell whether any of an experiment's labels counts its seconds."""
-    trainings = [EXPERIMENTS[exhibit]["training"] | (method(exhibit, label).get("training") or {}) for label in labels(exhibit)]
-    return any(training.get("mode") == "timed" for training in trainings)
+    return any(job.training.is_timed for job in jobs(EXPERIMENTS[exhibit]))
 
 
 def training_data(exhibit):
-    experiment = EXPERIMENTS[exhibit]
-    name = experiment["data"]["name"]
-    return [] if experiment["generated"] or name not in REAL else [f"<results>/data/{name}.json"]
+    data = EXPERIMENTS[exhibit].data
+    return [f"<results>/data/{data.name}.json"] if data.is_real else []
 
 
 def runs(exhibit, suffix):
@@ -148,22 +113,23 @@ def all_runs(suffix):
 
 
 def costs(exhibit):
-    return [f"<results>/costs/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].get("bench", {})]
+    return [f"<results>/costs/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].bench]
 
 
 def bench_options(exhibit, label):
     """Return a set of measurements as options of `sibp bench`."""
-    asked = EXPERIMENTS[exhibit]["bench"][label]
-    cases = ["--cases", *asked["cases"]] if asked.get("cases") else []
-    numbers = [word for key in ("threads", "seconds") if key in asked for word in (f"--{key}", str(asked[key]))]
-    return [*numbers, *(["--quick"] if asked.get("quick") else []), *cases, "--scale", SCALE]
+    measured = EXPERIMENTS[exhibit].bench[label]
+    threads = ["--threads", measured.threads] if measured.threads else []
+    cases = ["--cases", *measured.cases] if measured.cases else []
+    quick = ["--quick"] if measured.quick else []
+    return [*threads, "--seconds", f"{measured.seconds:g}", *quick, *cases, "--scale", SCALE]
 
 
 def drawn_from(exhibit):
     """Return all that an exhibit's numbers and looks come from."""
     notebook = f"workflow/notebooks/{exhibit}.py"
     files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(sources(exhibit))]
-    files += [notebook] if "notebook" in EXPERIMENTS[exhibit] else []
+    files += [notebook] if EXPERIMENTS[exhibit].notebook else []
     numbers = [*runs(exhibit, "parquet"), *runs(exhibit, "json"), *costs(exhibit), *summaries(exhibit)]
     return [*numbers, *map(local, [*files, *DRAWING])]
 
@@ -186,8 +152,8 @@ def figures(exhibit):
 
 def place(exhibit):
     """Return where an exhibit stands in the papers."""
-    paper = EXPERIMENTS[exhibit].get("paper")
-    return f"{paper['source']}, {paper['exhibit']}" if paper else "beyond the papers"
+    paper = EXPERIMENTS[exhibit].paper
+    return f"{paper.source}, {paper.exhibit}" if paper else "beyond the papers"
 
 
 def in_report(path, exhibit, category):

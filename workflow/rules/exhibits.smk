@@ -18,7 +18,7 @@ for exhibit in EXHIBITS:
             "../../envs/environment.yaml"
         params:
             exhibit=exhibit,
-            title=EXPERIMENTS[exhibit]["title"],
+            title=EXPERIMENTS[exhibit].title,
             place=place(exhibit),
             root=config["root"],
         shell:

@@ -44,9 +44,7 @@ rule claims:
     input:
         tables=all_runs("parquet"),
         records=all_runs("json"),
-        exhibits=[
-            f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].get("runs") and not labels(exhibit)
-        ],
+        exhibits=[f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].runs and not labels(exhibit)],
         claims=local("workflow/claims.yaml"),
         script=local("workflow/scripts/claims.py"),
     output:

@@ -11,11 +11,6 @@ else:
     }
 
 
-def trained_by(wildcards):
-    """Return the labels that a training job trains."""
-    return [wildcards.label] if JOB == "label" else labels(wildcards.exhibit)
-
-
 # A timed job has the machine to itself, so these come last, one after another. Every job computes with one thread: its seconds then mean
 # the same on machines with other numbers of cores, and processes with several threads each would crawl beside each other.
 for name, (exhibits, files) in TRAIN.items():
@@ -41,8 +36,8 @@ for name, (exhibits, files) in TRAIN.items():
             device=DEVICE,
         params:
             scale=SCALE_OPTION,
-            settings=lambda wildcards: [settings(wildcards.exhibit, label) for label in trained_by(wildcards)],
-            code=lambda wildcards: [code(wildcards.exhibit, label) for label in trained_by(wildcards)],
+            settings=lambda wildcards: [job.digest for job in trained_by(wildcards)],
+            code=lambda wildcards: [job.code for job in trained_by(wildcards)],
             experiment=lambda wildcards: experiment_file(wildcards.exhibit),
             method=lambda wildcards: f"--method {wildcards.label}" if JOB == "label" else "",
             out=lambda wildcards, output: Path(output[0]).parent.parent,
@@ -65,7 +60,7 @@ rule cost:
         device=DEVICE,
     params:
         options=lambda wildcards: bench_options(wildcards.exhibit, wildcards.label),
-        code=lambda wildcards: fingerprint.of_method("every method", Path(workflow.basedir) / "sibp"),
+        code=lambda wildcards: code.fingerprint("every method"),
     shell:
         "python -m sibp bench {params.options:q} --device {resources.device} --json {output:q} > {log:q} 2>&1"
 

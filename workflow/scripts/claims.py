@@ -191,13 +191,19 @@ def verdict(outcomes: list[Outcome]) -> str:
     return "partly" if any(result in ("pass", "open") for result in results) else "not reproduced"
 
 
+def used_by(claim: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return the experiments and labels whose runs a claim's tests need."""
+    tests = [test for test in claim["tests"] if "table" not in test]
+    return {(q.get("exhibit", claim.get("runs")), q["label"]) for t in tests for q in (t["quantity"], t.get("than")) if q}
+
+
 def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     """Return a claim's row: verdict, our numbers, scale, seeds and training seconds."""
     head = {key: claim[key] for key in ("id", "place", "says", "paper", "criterion")}
     head["command"] = f"snakemake --cores all {claim['exhibit']}"
     of_tables = [test for test in claim["tests"] if "table" in test]
     of_runs = [test for test in claim["tests"] if "table" not in test]
-    used = {(q.get("exhibit", claim.get("runs")), q["label"]) for t in of_runs for q in (t["quantity"], t.get("than")) if q}
+    used = used_by(claim)
     files = {test["table"]: tables / f"{test['table']}.csv" for test in of_tables}
     if not all(runs.has(*pair) for pair in used) or not all(file.exists() for file in files.values()):
         return head | {"verdict": "not run", "size": "", "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}

@@ -14,13 +14,13 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 def draw(exhibit: str) -> None:
     """Draw one exhibit and print its table in Markdown."""
-    from workflow.figures import plain
-    from workflow.figures.exhibit import Exhibit
-
     notebook = NOTEBOOKS / f"{exhibit}.py"
     if notebook.exists():
         runpy.run_path(str(notebook), run_name="__main__")
     else:
+        from workflow.figures import plain
+        from workflow.figures.exhibit import Exhibit
+
         print(plain.draw(Exhibit(exhibit)).markdown())
 
 

@@ -142,3 +142,12 @@ def test_a_file_swept_before_its_lock_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(records.tempfile, "mkstemp", mkstemp)
     records.written(path, lambda file: file.write_text("x"))
     assert path.read_text() == "x" and len(made) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets a peak")
+def test_the_memory_of_a_job_is_not_that_of_the_one_before_in_the_same_process():
+    large = torch.ones(2**26)  # 256 MiB
+    before = records.peak_memory(CPU)
+    del large
+    records.reset_peak_memory(CPU)
+    assert records.peak_memory(CPU) < before - 2**27
