@@ -103,7 +103,7 @@ else:
 
 
 def trained_by(wildcards):
-    """Return the jobs that a process trains: their settings and code decide its numbers, so a change there reruns it."""
+    """Return the jobs that a process trains: a change of its digest or its code trains it anew, a touched file does not."""
     experiment = EXPERIMENTS[wildcards.exhibit]
     return [Job(experiment, wildcards.label)] if JOB == "label" else list(jobs(experiment))
 

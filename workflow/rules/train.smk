@@ -23,7 +23,7 @@ for name, (exhibits, files) in TRAIN.items():
             device=DEVICE,
         params:
             scale=SCALE_OPTION,
-            settings=lambda wildcards: [job.settings() for job in trained_by(wildcards)],
+            settings=lambda wildcards: [job.digest for job in trained_by(wildcards)],
             code=lambda wildcards: [job.code for job in trained_by(wildcards)],
             experiment=lambda wildcards: experiment_file(wildcards.exhibit),
             method=lambda wildcards: f"--method {wildcards.label}" if JOB == "label" else "",
