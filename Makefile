@@ -1,6 +1,6 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-import
+.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-import campaign
 
 unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's packages are for another Python than .venv's
 
@@ -10,6 +10,7 @@ CORES := all# make CORES=4
 NODE_PYTHON   := 3.12# of the machine without a network that gpu-bundle is for
 NODE_PLATFORM := x86_64-manylinux_2_28
 NODE_HAS      := torch numpy pandas pyarrow
+CAMPAIGN_DEVICE := cpu# whose seconds are counted for the order of `make campaign`: cpu or h100
 ARGS  := # more options for snakemake: make ARGS="--config scale=laptop"
 
 help: ## list the targets
@@ -68,6 +69,10 @@ gpu-bundle: setup ## .bundle/, one folder from which a GPU machine without a net
 
 gpu-calls: setup ## spread .bundle/ over several calls of a machine that takes so much with each: make gpu-calls ARGS="--budget 58"
 	@$(BIN)/python -m tools.offline_gpu.calls $(ARGS)
+
+campaign: setup ## train here what the claims still lack at the papers' size, at low priority, until stopped; ARGS=--plan says how far it is
+	@test -f .campaign/plan.json || $(BIN)/python -m tools.offline_gpu.bundle --here --scale full --device $(CAMPAIGN_DEVICE) --output .campaign
+	@nice -n 19 $(BIN)/python .campaign/run.py --by claims --device auto --out results/campaign $(ARGS)
 
 gpu-import: setup ## take what came back as done: make gpu-import FOLDER=...
 	@$(BIN)/python -m tools.offline_gpu.import_runs $(FOLDER)

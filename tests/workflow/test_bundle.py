@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -363,6 +364,18 @@ def test_the_open_claims_are_those_without_a_verdict_at_the_papers_size(tmp_path
     jobs = {"j-table2/sgd", "j-table2/sibp"}
     found = training_jobs.open_claims(tmp_path / "claims.json", jobs)
     assert decided not in found and set().union(*found.values()) <= jobs and found
+
+
+def test_a_job_that_cannot_be_counted_comes_last_and_is_named(monkeypatch, capsys):
+    def fails(*_):
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr(training_jobs.cost, "estimate", fails)
+    assert training_jobs.counted(SimpleNamespace(name="x/a", experiment=None, label="a"), "h100") == (float("inf"), 0)
+    assert capsys.readouterr().err == "x/a: cannot be counted, so it comes last (no such operation)\n"
+    jobs = [of("x/a", "J", float("inf")), *JOBS]
+    assert [one["name"] for one in order.by_claims(jobs, {"1": ["x/a"], "2": ["big/a"]})][:2] == ["big/a", "x/a"]
+    assert json.loads(json.dumps(jobs)) == jobs
 
 
 # --- what travels with which call -----------------------------------------------------------------------------------------------

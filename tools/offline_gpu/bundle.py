@@ -105,11 +105,12 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     commit = records.environment(torch.device("cpu"))["git"]
     made: dict[str, Any] = {"format": 1, "scale": arguments.scale, "git": commit, "python": None, "packages": []}
     made["sources"] = copy_sources(bundle)
-    if names := packages(bundle, arguments.python, arguments.platform, arguments.has):
-        made |= {"python": arguments.python, "packages": names}
-    for name in sorted({job["data"] for job in jobs} - {None}):
-        dataset = fetch(name, report=lambda text: print(text, file=sys.stderr))
-        data_chunks.pack(dataset, bundle / "data" / name, round(arguments.chunk * 2**20))
+    if not arguments.here:
+        if names := packages(bundle, arguments.python, arguments.platform, arguments.has):
+            made |= {"python": arguments.python, "packages": names}
+        for name in sorted({job["data"] for job in jobs} - {None}):
+            dataset = fetch(name, report=lambda text: print(text, file=sys.stderr))
+            data_chunks.pack(dataset, bundle / "data" / name, round(arguments.chunk * 2**20))
     claims = training_jobs.open_claims(Path("results/reference/claims.json"), {job["name"] for job in jobs})
     made |= {"device": arguments.device, "jobs": jobs, "claims": claims}
     files.write(bundle / "plan.json", json.dumps(made, indent=1) + "\n")
@@ -140,11 +141,10 @@ def main() -> None:
     parser.add_argument("--root", default=".", help="the folder that has results/")
     parser.add_argument("--python", default="3.12", metavar="X.Y", help="of the other machine (default: 3.12)")
     parser.add_argument("--platform", default="x86_64-manylinux_2_28", help="of the other machine, in uv's words")
-    parser.add_argument(
-        "--device", default="h100", choices=[name for name in DEVICES if name != "cpu"], help="whose seconds are counted"
-    )
+    parser.add_argument("--device", default="h100", choices=list(DEVICES), help="whose seconds are counted")
     text = "MiB of a piece of a data set before it is compressed (default: 8); small ones fill calls better"
     parser.add_argument("--chunk", type=float, default=8.0, metavar="MIB", help=text)
+    parser.add_argument("--here", action="store_true", help="for this machine: its packages and its cache of data sets serve")
     parser.add_argument("--has", nargs="*", default=["torch", "numpy", "pandas", "pyarrow"], help="packages that it has")
     arguments = parser.parse_args()
     try:

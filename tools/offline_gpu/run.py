@@ -82,13 +82,14 @@ def find_device(wanted: str) -> str:
     return wanted if wanted != "auto" else "cuda" if there else "cpu"
 
 
-def table(jobs: list[Job], done: Iterable[str]) -> str:
-    """Return the plan: what runs where, about how long, and in how much memory."""
+def table(jobs: list[Job], done: Iterable[str], runs: Path) -> str:
+    """Return the plan: what runs where, about how long, in how much memory, and how far it is."""
     lines = [f"{'job':30} {'members':>7} {'steps':>8}  {'on':4} {'about s':>8} {'MiB':>7}"]
     for job in jobs:
         size = f"{job['seconds']:8.0f} {job['bytes'] / 2**20:7.0f}"
         row = f"{job['name']:30} {job['members']:7} {job['steps']:8}  {job['device']:4} {size}"
-        lines.append(row + ("  alone, timed" if job["timed"] else "") + ("  done" if job["name"] in done else ""))
+        state = "  done" if job["name"] in done else "  begun" if (runs / f"{job['name']}.pt").exists() else ""
+        lines.append(row + ("  alone, timed" if job["timed"] else "") + state)
     return "\n".join(lines)
 
 
@@ -143,7 +144,7 @@ def main() -> int:
     minutes = sum(job["seconds"] for job in waiting) / 60
     words = f"part {' '.join(arguments.part)}, scale {plan['scale']}, {device}: {len(jobs)} jobs, {len(jobs) - len(waiting)} done"
     counted = f"about {minutes:.1f} min on {plan['device']}, as counted"
-    print(f"{words}; the rest takes {counted}\n{table(jobs, results.done)}", flush=True)
+    print(f"{words}; the rest takes {counted}\n{table(jobs, results.done, results.out / 'runs')}", flush=True)
     if arguments.plan:
         return 0
     lacking = fetch_data(waiting, arguments.data_dir)

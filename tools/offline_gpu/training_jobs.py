@@ -1,6 +1,7 @@
 """The workflow's training jobs, for those who run them elsewhere: which are left, what each is, and what makes it the same job."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -59,12 +60,23 @@ def experiment(name: str, scale: str) -> tuple[Path, Experiment]:
     return path, specs.resolve(specs.load_experiment(path), specs.load_scale(scale))
 
 
+def counted(run: Job, device: str) -> tuple[float, int]:
+    """Return a job's seconds and bytes as they are counted for a device; a job that cannot be counted takes for ever, so it comes last."""
+    try:
+        estimate = cost.estimate(run.experiment, run.label, device)
+    except RuntimeError as fault:  # an operation that stand-ins for the device do not know
+        print(f"{run.name}: cannot be counted, so it comes last ({fault})", file=sys.stderr)
+        return math.inf, 0
+    return round(estimate.seconds, 1), estimate.bytes
+
+
 def job(path: Path, experiment: Experiment, label: str, device: str) -> dict[str, Any]:
     """Return what a machine needs to know of a job: what to run, how long it takes, and which settings and code it stands for.
 
     `device` is the one whose seconds are counted, see `sibp.bench.rates`.
     """
-    run, estimate = Job(experiment, label), cost.estimate(experiment, label, device)
+    run = Job(experiment, label)
+    seconds, size = counted(run, device)
     paper = experiment.paper.source if experiment.paper else "extra"
     return {
         "name": run.name,
@@ -75,8 +87,8 @@ def job(path: Path, experiment: Experiment, label: str, device: str) -> dict[str
         "cpu": run.training.device == "cpu",
         "members": len(run.members),
         "steps": run.steps,
-        "seconds": round(estimate.seconds, 1),
-        "bytes": estimate.bytes,
+        "seconds": seconds,
+        "bytes": size,
         "settings": run.digest,
         "code": run.code,
     }
