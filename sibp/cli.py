@@ -1,4 +1,4 @@
-"""The command line: `sibp data`, `run`, `show`, `list`, `doctor` and `bench`.
+"""The command line: `sibp data`, `run`, `show`, `list`, `doctor`, `check` and `bench`.
 
 Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
 Whatever goes wrong is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
@@ -134,6 +134,18 @@ def _parser() -> Parser:
     doctor = add("doctor", _doctor, "Show what this machine has, and what a full workflow run would take.")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
+    doctor.add_argument(
+        "--scale", metavar="S", help="only what the experiments take at this scale, counted: full, laptop or a file"
+    )
+    doctor.add_argument(
+        "--device", metavar="D", help="for --scale: h100, h200 or cpu, by rates from a table; by default this machine's"
+    )
+
+    check = add("check", _check, "Check what only the device can tell: numbers, bits, speed.")
+    check.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+    check.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
+    check.add_argument("--out", type=Path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
+    check.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
 
     bench = add("bench", _bench, "Measure the cost of steps side by side.")
     bench.add_argument("--json", metavar="FILE", help="also write the measurements to a file")
@@ -278,6 +290,19 @@ def _doctor(arguments: argparse.Namespace) -> int:
     report = doctor.examine(EXPERIMENTS, arguments.data_dir)
     print(doctor.as_json(report) if arguments.json else doctor.as_text(report))
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    device = _device(arguments.device)
+    from sibp import check
+    from sibp.core import messages
+
+    for name in arguments.only or ():
+        if name not in check.BLOCKS:
+            raise UsageError(f"only: {messages.need(name, check.BLOCKS)}")
+    if arguments.out:
+        _check_writable(arguments.out)
+    return check.main(device, arguments.seconds, arguments.out, arguments.only)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
