@@ -287,8 +287,27 @@ def _list(arguments: argparse.Namespace) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from sibp import doctor
 
+    if arguments.scale or arguments.device:
+        return _counted(arguments)
     report = doctor.examine(EXPERIMENTS, arguments.data_dir)
     print(doctor.as_json(report) if arguments.json else doctor.as_text(report))
+    return 0
+
+
+def _counted(arguments: argparse.Namespace) -> int:
+    """Print what the experiments take at a scale, by rates from a table or of this machine."""
+    import torch
+
+    from sibp import doctor
+    from sibp.bench import rates
+    from sibp.core import messages
+
+    if arguments.device is not None and arguments.device not in rates.DEVICES:
+        raise UsageError(f"device: {messages.need(arguments.device, rates.DEVICES)}")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    device = arguments.device or rates.measured(torch.device(here))
+    counted = doctor.exhibits(EXPERIMENTS, arguments.scale or "full", device)
+    print(doctor.as_json(counted) if arguments.json else doctor.as_table(counted))
     return 0
 
 
