@@ -1,6 +1,6 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-import
+.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-check gpu-import
 
 unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's packages are for another Python than .venv's
 
@@ -68,6 +68,9 @@ gpu-bundle: setup ## .bundle/, one folder from which a GPU machine without a net
 
 gpu-calls: setup ## spread .bundle/ over several calls of a machine that takes so much with each: make gpu-calls ARGS="--budget 58"
 	@$(BIN)/python -m tools.offline_gpu.calls $(ARGS)
+
+gpu-check: setup ## what only a CUDA device can tell, in under four minutes; make gpu-check ARGS="--device cpu" tries the check itself
+	@$(BIN)/python -m sibp check --device cuda $(ARGS)
 
 gpu-import: setup ## take what came back as done: make gpu-import FOLDER=...
 	@$(BIN)/python -m tools.offline_gpu.import_runs $(FOLDER)

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -312,6 +313,7 @@ def _counted(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    begun = time.monotonic()  # before torch is imported
     device = _device(arguments.device)
     from sibp import check
     from sibp.core import messages
@@ -321,7 +323,7 @@ def _check(arguments: argparse.Namespace) -> int:
             raise UsageError(f"only: {messages.need(name, check.BLOCKS)}")
     if arguments.out:
         _check_writable(arguments.out)
-    return check.main(device, arguments.seconds, arguments.out, arguments.only)
+    return check.main(device, arguments.seconds, arguments.out, arguments.only, begun)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -102,7 +102,7 @@ class Row:
             ("kernels", self.kernels, self.counted_kernels),
             ("bytes", self.peak, self.counted_peak),
         ):
-            if measured and not 1 / FACTOR <= counted / measured <= FACTOR:
+            if measured and counted and not 1 / FACTOR <= counted / measured <= FACTOR:
                 yield f"{name}: {measured} {what}, {counted} counted"
 
     def line(self) -> str:
@@ -161,19 +161,26 @@ def _rows(network: str, members: int, batch: int, device: str, there: rates.Devi
 
 
 def _row(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> Row:
-    counted = cost.step(name, options, network, batch, kind=device)
-    row.counted_kernels, row.counted_peak = (counted.count.kernels, counted.bytes) if device == "cuda" else (None, None)
-    row.counted_seconds = there.seconds(counted.count, eager=not (device == "cuda" and counted.recorded))
-    try:
-        _measure(row, name, options, network, batch, device)
-    except (RuntimeError, MemoryError) as fault:
-        row.fault = f"{type(fault).__name__}: {str(fault).splitlines()[0][:100]}"
+    faults = []
+    for work in (_count, _measure):  # one may fail without the other
+        try:
+            work(row, name, options, network, batch, device, there)
+        except (RuntimeError, MemoryError, TypeError, AttributeError) as fault:
+            faults.append(f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:100]}")
+    row.fault = "; ".join(faults) or None
     if device == "cuda":
         torch.cuda.empty_cache()
     return row
 
 
-def _measure(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str) -> None:
+def _count(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> None:
+    counted = cost.step(name, options, network, batch, kind=device)
+    row.counted_seconds = there.seconds(counted.count, eager=not (device == "cuda" and counted.recorded))
+    if device == "cuda":
+        row.counted_kernels, row.counted_peak = counted.count.kernels, counted.bytes
+
+
+def _measure(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> None:
     E = len(options)
     if device == "cuda":
         torch.cuda.synchronize()
