@@ -61,18 +61,8 @@ ALERTS = {
     *("upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "_embedding_bag_dense_backward"),
 }
 SORTED = {"scatter_add", "index_add", "index_put", "_index_put_impl", "index_copy"}
-FREE = {
-    "empty",
-    "empty_strided",
-    "empty_like",
-    "new_empty",
-    "new_empty_strided",
-    "_reshape_alias",
-    "lift_fresh",
-    "detach",
-    "alias",
-    "resize",
-}
+FREE = {"_unsafe_view", "view", "expand", "select", "slice", "_reshape_alias", "lift_fresh", "detach", "alias", "resize"}
+FREE |= {"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided"}
 MAPS = {
     "add",
     "sub",
