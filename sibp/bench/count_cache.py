@@ -5,16 +5,17 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sibp.bench import fake_cuda
 from sibp.bench.fake_cuda import Fault, Operation, Seen
 from sibp.core import paths
 from sibp.kernels.launches import Work
 from sibp.results import records
-from sibp.training import checkpoint
 
 __all__ = ["cached"]
 
@@ -28,11 +29,20 @@ def cached(key: tuple[Any, ...], make: Callable[[], tuple[Seen, int]]) -> tuple[
         key: all that decides the count; values that print what they are.
         make: counts.
     """
-    words = json.dumps([checkpoint.code(), torch.__version__, repr(key)])
+    words = json.dumps([_sources(), torch.__version__, repr(key)])
     name = hashlib.sha256(words.encode()).hexdigest()
     if name not in _counts:
         _counts[name] = _read(name) or _written(name, make())
     return _counts[name]
+
+
+@cache
+def _sources() -> str:
+    """Return the SHA-256 of all Python files of the package: any of them may change what a step does."""
+    sha = hashlib.sha256()
+    for path in sorted(Path(fake_cuda.PACKAGE).rglob("*.py")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
 
 
 def _path(name: str) -> Path:
