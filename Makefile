@@ -1,6 +1,6 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-import campaign
+.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-check gpu-import campaign
 
 unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's packages are for another Python than .venv's
 
@@ -69,6 +69,9 @@ gpu-bundle: setup ## .bundle/, one folder from which a GPU machine without a net
 
 gpu-calls: setup ## spread .bundle/ over several calls of a machine that takes so much with each: make gpu-calls ARGS="--budget 58"
 	@$(BIN)/python -m tools.offline_gpu.calls $(ARGS)
+
+gpu-check: setup ## what only a CUDA device can tell, in under four minutes; make gpu-check ARGS="--device cpu" tries the check itself
+	@$(BIN)/python -m sibp check --device cuda $(ARGS)
 
 campaign: setup ## train here what the claims still lack at the papers' size, at low priority, until stopped; ARGS=--plan says how far it is
 	@test -f .campaign/plan.json || $(BIN)/python -m tools.offline_gpu.bundle --here --scale full --device $(CAMPAIGN_DEVICE) --output .campaign

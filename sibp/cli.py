@@ -1,4 +1,4 @@
-"""The command line: `sibp data`, `run`, `show`, `list`, `doctor` and `bench`.
+"""The command line: `sibp data`, `run`, `show`, `list`, `doctor`, `check` and `bench`.
 
 Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
 Whatever goes wrong is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -134,6 +135,18 @@ def _parser() -> Parser:
     doctor = add("doctor", _doctor, "Show what this machine has, and what a full workflow run would take.")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
+    doctor.add_argument(
+        "--scale", metavar="S", help="only what the experiments take at this scale, counted: full, laptop or a file"
+    )
+    doctor.add_argument(
+        "--device", metavar="D", help="for --scale: h100, h200 or cpu, by rates from a table; by default this machine's"
+    )
+
+    check = add("check", _check, "Check what only the device can tell: numbers, bits, speed.")
+    check.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+    check.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
+    check.add_argument("--out", type=Path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
+    check.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
 
     bench = add("bench", _bench, "Measure the cost of steps side by side.")
     bench.add_argument("--json", metavar="FILE", help="also write the measurements to a file")
@@ -275,9 +288,42 @@ def _list(arguments: argparse.Namespace) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from sibp import doctor
 
+    if arguments.scale or arguments.device:
+        return _counted(arguments)
     report = doctor.examine(EXPERIMENTS, arguments.data_dir)
     print(doctor.as_json(report) if arguments.json else doctor.as_text(report))
     return 0
+
+
+def _counted(arguments: argparse.Namespace) -> int:
+    """Print what the experiments take at a scale, by rates from a table or of this machine."""
+    import torch
+
+    from sibp import doctor
+    from sibp.bench import rates
+    from sibp.core import messages
+
+    if arguments.device is not None and arguments.device not in rates.DEVICES:
+        raise UsageError(f"device: {messages.need(arguments.device, rates.DEVICES)}")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    device = arguments.device or rates.measured(torch.device(here))
+    counted = doctor.exhibits(EXPERIMENTS, arguments.scale or "full", device)
+    print(doctor.as_json(counted) if arguments.json else doctor.as_table(counted))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    begun = time.monotonic()  # before torch is imported
+    device = _device(arguments.device)
+    from sibp import check
+    from sibp.core import messages
+
+    for name in arguments.only or ():
+        if name not in check.BLOCKS:
+            raise UsageError(f"only: {messages.need(name, check.BLOCKS)}")
+    if arguments.out:
+        _check_writable(arguments.out)
+    return check.main(device, arguments.seconds, arguments.out, arguments.only, begun)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -1,45 +1,21 @@
 """What this machine has, what `--scale auto` chooses on it, and about how long the experiments take."""
 
 import json
-import math
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sibp import data
+from sibp.bench import cost, rates
+from sibp.bench.rates import Device
 from sibp.core import cuda, paths
 from sibp.experiments import specs, yaml_file
-from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Experiment
-from sibp.nets import papers
 from sibp.results import records
 
-__all__ = ["Cost", "as_json", "as_text", "cost", "examine", "rates"]
-
-# Of one step, for each method: products in forward passes, and operations launched per layer. Counted on 784-500-10 and on a
-# chain of seven scalars; good for an order of magnitude.
-STEP = {"sgd": (2.5, 5), "adam": (3.5, 15), "rmsprop": (3.5, 12), "proxprop": (5, 60), "proxbp": (4, 60), "sibp": (5, 80)}
-OTHER = (10, 60)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Work of training: floating-point operations, operations that are launched one after another, and the most seconds allowed."""
-
-    flops: float
-    launches: float
-    limit: float = math.inf
-
-    def seconds(self, flops: float, launches: float) -> float:
-        """Return about how long it takes at so many operations and launches per second."""
-        return min(self.flops / flops + self.launches / launches, self.limit)
+__all__ = ["as_json", "as_table", "as_text", "examine", "exhibits"]
 
 
 def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
@@ -54,7 +30,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
     scale = "full" if device.type == "cuda" else "laptop"
     about = records.environment(device)
     cache = _cache(root)
-    flops, launches = rates(device)
+    measured = rates.measured(device)
     report = {
         **about["versions"],
         "platform": about["platform"],
@@ -71,38 +47,51 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
         "cache": str(cache),
         "data": {name: _present(name, root) for name in data.names()},
         "scale": scale,
-        "gflop_per_second": round(flops / 1e9, 1),
-        "launches_per_second": round(launches),
+        "gflop_per_second": round(measured.flops[torch.float32] / 1e9, 1),
+        "gb_per_second": round(measured.memory / 1e9, 1),
     }
-    return report | _estimate(experiments, scale, (flops, launches))
+    return report | _minutes(experiments, scale, measured)
 
 
-def rates(device: torch.device, seconds: float = 0.3) -> tuple[float, float]:
-    """Return measured operations per second of batched float32 products as in training, and launches per second."""
-    A, B = torch.rand(25, 100, 784, device=device), torch.rand(25, 784, 500, device=device)
-    tiny = torch.zeros(25, 1, 1, device=device)
+def exhibits(experiments: Path, scale: str, device: str | Device) -> dict[str, Any]:
+    """Return what each experiment of a folder takes at a scale, counted without a device: see `sibp.bench.cost`.
 
-    def per_second(work: Callable[[], Tensor]) -> float:
-        work().sum().item()
-        begin, done = perf_counter(), 0
-        while perf_counter() - begin < seconds:
-            for _ in range(10):
-                result = work()
-            result.sum().item()
-            done += 10
-        return done / (perf_counter() - begin)
+    Args:
+        experiments: folder of experiment files, whose neighbour `scales` has the scales.
+        scale: its name, or the path of its file.
+        device: of `sibp.bench.rates.DEVICES`, or rates of one's own.
 
-    return 2 * A.numel() * B.shape[-1] * per_second(lambda: A @ B), per_second(lambda: tiny + 1)
+    Returns:
+        The device, the scale, seconds in all, and for each experiment that trains anything: seconds, those of training alone, the most
+        kernels of a step, and the most bytes at a time.
+
+    Raises:
+        SpecError: if the scale or an experiment is wrong.
+    """
+    limits, rows = specs.load_scale(scale, experiments.parent / "scales"), {}
+    for name in yaml_file.names(experiments):
+        experiment = specs.resolve(specs.load_experiment(experiments / f"{name}.yaml"), limits)
+        if labels := [cost.estimate(experiment, label, device) for label in experiment.methods]:
+            rows[name] = {
+                "seconds": round(sum(one.seconds for one in labels), 1),
+                "training_seconds": round(sum(one.train for one in labels), 1),
+                "kernels": max(one.kernels for one in labels),
+                "bytes": max(one.bytes for one in labels),
+            }
+    about = {"device": device if isinstance(device, str) else device.name, "scale": limits.name, "how": "counted, not measured"}
+    return about | {"seconds": round(sum(row["seconds"] for row in rows.values()), 1), "experiments": rows}
 
 
-def cost(experiment: Experiment, label: str) -> Cost:
-    """Return about how much work a label's training is: the steps of all its ensembles, and evaluations."""
-    job, sizes = Job(experiment, label), experiment.data.sizes()
-    network, groups = papers.build(**job.network.settings()), len(job.groups)
-    passes, operations = STEP.get(job.algorithm, OTHER)
-    evaluated = len(job.evaluation_points) * sum(sizes.get(name, 0) for name in job.training.measure)
-    flops = len(job.members) * 2 * network.multiply_adds * (passes * job.steps * job.batch + evaluated)
-    return Cost(flops, groups * job.steps * len(network.layers) * operations, groups * (job.training.max_seconds or math.inf))
+def as_table(counted: dict[str, Any]) -> str:
+    """Return what `exhibits` returns as aligned lines for people."""
+    lines = [f"{'experiment':14} {'seconds':>9} {'training':>9} {'kernels a step':>15} {'MiB':>8}"]
+    for name, row in counted["experiments"].items():
+        numbers = f"{row['seconds']:9.0f} {row['training_seconds']:9.0f} {row['kernels']:15} {row['bytes'] / 2**20:8.0f}"
+        lines.append(f"{name:14} {numbers}")
+    words = f"on {counted['device']} at scale {counted['scale']}; {counted['how']}"
+    return "\n".join(
+        [*lines, f"{'all':14} {counted['seconds']:9.0f}  ({counted['seconds'] / 3600:.1f} h), one job after another, {words}"]
+    )
 
 
 def as_json(report: dict[str, Any]) -> str:
@@ -123,19 +112,13 @@ def _words(value: Any) -> str:
     return str(value)
 
 
-def _estimate(folder: Path, scale: str, per_second: tuple[float, float]) -> dict[str, Any]:
-    """Return the minutes that each experiment of a folder should take at a scale."""
-    files = [folder / f"{name}.yaml" for name in yaml_file.names(folder)]
-    if not files:
+def _minutes(folder: Path, scale: str, device: Device) -> dict[str, Any]:
+    """Return the minutes that each experiment of a folder should take at a scale, by this machine's rates."""
+    if not yaml_file.names(folder):
         return {"minutes": {}, "minutes_in_all": None}
-    limits = specs.load_scale(scale, folder.parent / "scales")
-    minutes = {}
-    for path in files:
-        experiment = specs.resolve(specs.load_experiment(path), limits)
-        if experiment.methods:
-            seconds = sum(cost(experiment, label).seconds(*per_second) for label in experiment.methods)
-            minutes[path.stem] = round(seconds / 60, 1)
-    return {"minutes": minutes, "minutes_in_all": round(sum(minutes.values()), 1)}
+    counted = exhibits(folder, scale, device)
+    minutes = {name: round(row["seconds"] / 60, 1) for name, row in counted["experiments"].items()}
+    return {"minutes": minutes, "minutes_in_all": round(counted["seconds"] / 60, 1)}
 
 
 def _cache(root: str | None) -> Path | str:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from sibp import methods
-from sibp.bench import fake_cuda
+from sibp.bench import count_cache, fake_cuda
 from sibp.bench.fake_cuda import Recorder, Seen
 from sibp.bench.rates import DEVICES, Device
-from sibp.experiments.jobs import Job
+from sibp.experiments.jobs import Job, Member
 from sibp.experiments.schema import Experiment
 from sibp.methods import Options
 from sibp.nets import losses, papers, propagation
@@ -70,10 +70,6 @@ class Estimate:
         return self.train + self.evaluate + self.other
 
 
-_steps: dict[object, Step] = {}
-_evaluations: dict[object, Seen] = {}
-
-
 def seconds(experiment: Experiment, label: str, device: str | Device = "h100") -> float:
     """Return about how many seconds a label's job takes on a device, its start included; see `estimate`."""
     return estimate(experiment, label, device).seconds
@@ -94,37 +90,39 @@ def estimate(experiment: Experiment, label: str, device: str | Device = "h100") 
         label: one of its methods.
         device: of `DEVICES`, or rates of one's own, see `rates.measured`.
     """
-    job = Job(experiment, label)
-    there, training, algorithm = device_of(experiment, label, device), job.training, job.algorithm
-    network, sizes, dtype = papers.build(**job.network.settings()), experiment.data.sizes(), _dtype(training.dtype)
-    members, groups, batch, steps, points = job.members, job.groups, job.batch, job.steps, len(job.evaluation_points)
+    job, there = Job(experiment, label), device_of(experiment, label, device)
     result = Estimate(there.name, 0.0, 0.0, there.job, 0, 0.0, False, 0.0, 0)
-    for group in groups:
-        shared = training.batch_size == "full" or len({members[i].seed for i in group}) == 1
-        given = [members[i].options for i in group]
-        one = step(algorithm, given, network, batch, shared, experiment.loss, dtype, there.kind)
-        each = _step_seconds(one, there)
-        trained = min(steps * each, training.max_seconds or math.inf)
-        reached = max(2, math.ceil(points * trained / (steps * each))) if training.max_seconds else points
-        seen = _evaluation(
-            network, len(group), {name: sizes.get(name, 0) for name in training.measure}, experiment.loss, dtype, there.kind
-        )
-        pruned = len(training.prune) * there.seconds(_evaluation(network, len(group), sizes, experiment.loss, dtype, there.kind))
-        drawn = DRAW * len(group) * network.parameter_count * (2 if there.kind == "cuda" or training.is_timed else 1)
-        resident = sum(sizes.values()) * math.prod(network.input_shape)
-        larger = one.count.kernels >= result.kernels
-        result = replace(
-            result,
-            train=result.train + trained,
-            evaluate=result.evaluate + reached * there.seconds(seen) + pruned,
-            other=result.other + drawn + there.ensemble,
-            kernels=max(result.kernels, one.count.kernels),
-            step=each if larger else result.step,
-            recorded=one.recorded and there.kind == "cuda",
-            flops=result.flops + one.count.flops * trained / each,
-            bytes=max(result.bytes, max(one.bytes, one.bytes - one.count.peak + seen.peak) + resident + there.context),
-        )
+    for group in job.groups:
+        result = _with_group(result, job, [job.members[i] for i in group], there)
     return result
+
+
+def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: Device) -> Estimate:
+    """Add one ensemble to an estimate."""
+    training, loss, sizes = job.training, job.experiment.loss, job.experiment.data.sizes()
+    network, dtype = papers.build(**job.network.settings()), getattr(torch, job.training.dtype)
+    shared = job.batch == sizes["train"] or len({member.seed for member in members}) == 1
+    one = step(job.algorithm, [member.options for member in members], network, job.batch, shared, loss, dtype, device.kind)
+    each, limit = _step_seconds(one, device), training.max_seconds or math.inf
+    trained = min(job.steps * each, limit)
+    points = len(job.evaluation_points)
+    reached = points if trained < limit else max(2, math.ceil(points * trained / (job.steps * each)))
+    measured = {name: sizes.get(name, 0) for name in training.measure}
+    seen = _evaluation(network, len(members), measured, loss, dtype, device.kind)
+    pruned = _evaluation(network, len(members), sizes, loss, dtype, device.kind) if training.prune else Seen()
+    drawn = DRAW * len(members) * network.parameter_count * (2 if training.is_timed else 1)
+    resident = sum(sizes.values()) * math.prod(network.input_shape) + device.context
+    return replace(
+        result,
+        train=result.train + trained,
+        evaluate=result.evaluate + reached * device.seconds(seen) + len(training.prune) * device.seconds(pruned),
+        other=result.other + drawn + device.ensemble,
+        kernels=max(result.kernels, one.count.kernels),
+        step=max(result.step, each),
+        recorded=one.recorded and device.kind == "cuda",
+        flops=result.flops + one.count.flops * trained / each,
+        bytes=max(result.bytes, one.bytes + resident, one.bytes - one.count.peak + seen.peak + resident),
+    )
 
 
 def _step_seconds(one: Step, device: Device) -> float:
@@ -155,10 +153,10 @@ def step(
         dtype: of the parameters.
         kind: ``cuda`` or ``cpu``.
     """
-    key = (algorithm, methods.get(algorithm).group_key(members[0]), len(members), network, batch, shared, loss, dtype, kind)
-    if key not in _steps:
-        _steps[key] = _counted_step(algorithm, members, network, batch, shared, loss, dtype, torch.device(kind))
-    return _steps[key]
+    key = ("step", algorithm, methods.get(algorithm).group_key(members[0]), len(members), network, batch, shared, loss, dtype, kind)
+    own = (algorithm, members, network, batch, shared, loss, dtype, torch.device(kind))
+    obstacle = methods.build(algorithm, network, losses.get(loss), members, dtype=dtype).capture_obstacle
+    return Step(*count_cache.cached(key, lambda: _counted_step(*own)), obstacle is None)
 
 
 def _counted_step(
@@ -170,7 +168,7 @@ def _counted_step(
     loss: str,
     dtype: torch.dtype,
     device: torch.device,
-) -> Step:
+) -> tuple[Seen, int]:
     method = methods.build(algorithm, network, losses.get(loss), members, dtype=dtype)
     with fake_cuda.fake_device() as mode:
         fake_cuda.on_device(mode, method, device)
@@ -187,7 +185,7 @@ def _counted_step(
     peak = max(
         count.peak, 0 if first is None else first.peak - sum(tensor.nbytes for tensors in state.values() for tensor in tensors)
     )
-    return Step(count, sum(tensor.nbytes for tensor in held) + peak, method.capture_obstacle is None)
+    return count, sum(tensor.nbytes for tensor in held) + peak
 
 
 def _targets(mode: Any, shape: tuple[int, int], network: Network, loss: str, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -215,10 +213,9 @@ def _evaluation(
     """Return what one evaluation does: each split of that many samples, and for names that are no splits one gradient."""
     splits = tuple(size for size in sizes.values() if size)
     others = len(sizes) - len(splits)
-    key = (network, members, splits, others, loss, dtype, kind)
-    if key not in _evaluations:
-        _evaluations[key] = _counted_evaluation(network, members, splits, others, loss, dtype, torch.device(kind), batch)
-    return _evaluations[key]
+    key = ("evaluation", network, members, splits, others, loss, dtype, kind)
+    own = (network, members, splits, others, loss, dtype, torch.device(kind), batch)
+    return count_cache.cached(key, lambda: (_counted_evaluation(*own), 0))[0]
 
 
 def _counted_evaluation(
@@ -255,7 +252,3 @@ def _counted_evaluation(
     if seen.raised:
         raise RuntimeError(f"evaluation of {network.name}: {seen.raised}")
     return seen
-
-
-def _dtype(name: str) -> torch.dtype:
-    return getattr(torch, name)

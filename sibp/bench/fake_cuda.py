@@ -13,6 +13,7 @@ exists for a dtype.
 
 import collections
 import contextlib
+import math
 import os
 import sys
 import weakref
@@ -60,18 +61,25 @@ ALERTS = {
     *("upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "_embedding_bag_dense_backward"),
 }
 SORTED = {"scatter_add", "index_add", "index_put", "_index_put_impl", "index_copy"}
-FREE = {
-    "empty",
-    "empty_strided",
-    "empty_like",
-    "new_empty",
-    "new_empty_strided",
-    "_reshape_alias",
-    "lift_fresh",
-    "detach",
-    "alias",
-    "resize",
-}
+FREE = {"_unsafe_view", "view", "expand", "select", "slice", "_reshape_alias", "lift_fresh", "detach", "alias", "resize"}
+FREE |= {"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided"}
+MAPS = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "where",
+    "neg",
+    "lt",
+    "gt",
+    "le",
+    "ge",
+    "eq",
+    "square",
+    "sum",
+    "mm",
+    "bmm",
+}  # by shapes alone; frequent
 SUMS = {"sum", "amin", "amax", "max", "min", "mean", "any", "all", "argmax", "linalg_vector_norm"}
 # kernels of an operation that is more than one; sums of a library's passes, read off torch's sources
 MANY = {"logsumexp": 9, "linalg_vector_norm": 2, "std": 2, "isfinite": 4, "linalg_cholesky_ex": 30, "_cholesky_solve_helper": 12}
@@ -98,6 +106,18 @@ class Operation(NamedTuple):
     kind: str
     dtype: torch.dtype
     work: Work
+
+
+class Call(NamedTuple):
+    """A call of an operator, its name without torch's namespace and mark of mutation, and the tensors in it."""
+
+    func: OpOverload
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    result: Any
 
 
 @dataclass
@@ -162,10 +182,10 @@ class Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        inputs = list(_tensors((*args, *kwargs.values())))
         name = func._schema.name
         if name.startswith("prim::"):  # questions about shapes and devices
             return func(*args, **kwargs)
+        inputs = tuple(_tensors((*args, *kwargs.values())))
         plain = name.removeprefix("aten::").rstrip("_") if name.startswith("aten::") else name
         here = any(x.device.type == self.kind for x in inputs)
         if here and self.is_read(plain, inputs):
@@ -173,20 +193,20 @@ class Recorder(TorchDispatchMode):
             return self.made_up(plain, inputs)
         self.check_mix(plain, inputs)
         result = func(*args, **kwargs)
-        outputs = list(_tensors((result,)))
-        self.check_transfer(plain, inputs, outputs)
-        if here or any(x.device.type == self.kind for x in outputs):
-            self.hold(inputs, outputs)
+        call = Call(func, plain, args, kwargs, inputs, tuple(_tensors((result,))), result)
+        self.check_transfer(call)
+        if here or any(x.device.type == self.kind for x in call.outputs):
+            self.hold(call)
             if plain in ALERTS or name == "aten::put_":
                 self.fault("alert", plain)
-            self.count(func, plain, args, kwargs, inputs, outputs)
+            self.count(call)
         return result
 
-    def is_read(self, name: str, inputs: list[Tensor]) -> bool:
+    def is_read(self, name: str, inputs: tuple[Tensor, ...]) -> bool:
         boolean = name in ("index", "index_put") and any(x.dtype in (torch.bool, torch.uint8) for x in inputs[1:])
         return name in READS or boolean
 
-    def made_up(self, name: str, inputs: list[Tensor]) -> Any:
+    def made_up(self, name: str, inputs: tuple[Tensor, ...]) -> Any:
         """Return what a look at a number could have given."""
         x = inputs[0]
         if name == "equal":
@@ -197,24 +217,24 @@ class Recorder(TorchDispatchMode):
             return x.new_empty(max(1, x.shape[0]), *x.shape[1:]) if name == "index" else x
         return next(self.answers) if x.dtype == torch.bool else 1.0 if x.is_floating_point() else 0
 
-    def check_mix(self, name: str, inputs: list[Tensor]) -> None:
+    def check_mix(self, name: str, inputs: tuple[Tensor, ...]) -> None:
         kinds = {x.device.type for x in inputs if x.ndim > 0}
         if len(kinds) > 1 and name != "copy":
             self.fault("mix", f"{name} of {' and '.join(sorted(kinds))}")
 
-    def check_transfer(self, name: str, inputs: list[Tensor], outputs: list[Tensor]) -> None:
-        kinds = {x.device.type for x in (*inputs, *outputs)}
-        if name in ("_to_copy", "copy") and len(kinds) > 1:
-            self.fault("transfer", f"{name} between {' and '.join(sorted(kinds))}")
+    def check_transfer(self, call: Call) -> None:
+        kinds = {x.device.type for x in (*call.inputs, *call.outputs)}
+        if call.name in ("_to_copy", "copy") and len(kinds) > 1:
+            self.fault("transfer", f"{call.name} between {' and '.join(sorted(kinds))}")
 
     def fault(self, kind: str, operation: str) -> None:
         self.seen.found[Fault(kind, operation, place())] += self.times
 
-    def hold(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+    def hold(self, call: Call) -> None:
         """Follow the memory of new tensors until it is freed; what was there before the work counts nothing."""
-        for tensor in inputs:
+        for tensor in call.inputs:
             self.storages.setdefault(tensor.untyped_storage(), 0)
-        for tensor in outputs:
+        for tensor in call.outputs:
             storage = tensor.untyped_storage()
             if storage not in self.storages:
                 size = storage.nbytes()
@@ -226,53 +246,39 @@ class Recorder(TorchDispatchMode):
     def free(self, size: int) -> None:
         self.held -= size
 
-    def count(
-        self,
-        func: OpOverload,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        inputs: list[Tensor],
-        outputs: list[Tensor],
-    ) -> None:
-        key = (func, *((x.shape, x.stride(), x.dtype) for x in (*inputs, *outputs)))
-        if "::" in name:
-            key += tuple(value for value in args if not isinstance(value, Tensor))
+    def count(self, call: Call) -> None:
+        key = (call.func, *((x.shape, x.stride(), x.dtype) for x in (*call.inputs, *call.outputs)))
+        if call.name not in MAPS:  # what else is given decides what is done
+            key += (repr([value for value in call.args if not isinstance(value, Tensor)]),)
         if key not in self.known:
-            self.known[key] = self.operation(func, name, args, kwargs, inputs, outputs)
+            self.known[key] = self.operation(call)
         if (operation := self.known[key]) is not None:
             self.seen.peak = max(self.seen.peak, self.held + operation.work.held)
             self.seen.operations[operation] += self.times
             self.seen.places[place()] += self.times * operation.work.kernels
 
-    def operation(
-        self,
-        func: OpOverload,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        inputs: list[Tensor],
-        outputs: list[Tensor],
-    ) -> Operation | None:
+    def operation(self, call: Call) -> Operation | None:
         """Return what is to be noted of an operation; None where nothing is launched."""
-        if "::" in name:  # of no library that the tables here know
-            return self.declared(name, args, kwargs, (inputs or outputs)[0].dtype)
-        if not outputs or func.is_view or name in FREE or name in ("_unsafe_view", "view", "expand", "select", "slice"):
+        name, tensors = call.name, (*call.inputs, *call.outputs)
+        if "::" in name:
+            return self.declared(call)
+        if not call.outputs or call.func.is_view or name in FREE:
             return None
-        dtype = inputs[0].dtype if inputs else outputs[0].dtype
-        moved = sum(touched(x) for x in {id(x): x for x in (*inputs, *outputs)}.values())
+        moved = sum(touched(x) for x in {id(x): x for x in tensors}.values())
+        dtype = tensors[0].dtype
         if name in SORTED:
             return Operation(name, "map", dtype, Work(SORT_KERNELS, 6 * moved))
-        flops, tiles = product(name, args, kwargs, outputs)
+        flops, tiles = product(call)
         kind = "product" if flops else "sum" if name in SUMS else "map"
-        return Operation(name, kind, dtype, Work(launches(name, inputs), moved, flops or outputs[0].numel(), tiles))
+        return Operation(name, kind, dtype, Work(launches(call), moved, flops or call.outputs[0].numel(), tiles))
 
-    def declared(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Operation:
+    def declared(self, call: Call) -> Operation:
         """Return an operator of ours with the work that it declares."""
-        if name not in DECLARED:
-            self.fault("undeclared", f"{name} says nowhere what it launches")
-            return Operation(name, "ours", dtype, Work())
-        return Operation(name, "ours", dtype, DECLARED[name](*args, **kwargs))
+        work = DECLARED.get(call.name)
+        if work is None:
+            self.fault("undeclared", f"{call.name} says nowhere what it launches")
+        dtype = (call.inputs or call.outputs)[0].dtype
+        return Operation(call.name, "ours", dtype, work(*call.args, **call.kwargs) if work else Work())
 
     def native_call(self, call: Callable[..., Any], name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Any) -> Any:
         """Stand in for `native.call`: note the kernel's work and compute nothing."""
@@ -322,25 +328,27 @@ def touched(tensor: Tensor) -> int:
     return count * tensor.element_size()
 
 
-def launches(name: str, inputs: list[Tensor]) -> int:
+def launches(call: Call) -> int:
     """Return about how many kernels an operation of torch launches on CUDA."""
-    if name == "im2col":  # aten/src/ATen/native/cuda/Im2Col.cu launches one for each image
-        return inputs[0].shape[0] + (not inputs[0].is_contiguous())
-    return MANY.get(name, 1)
+    if call.name == "im2col":  # aten/src/ATen/native/cuda/Im2Col.cu launches one for each image
+        return call.inputs[0].shape[0] + (not call.inputs[0].is_contiguous())
+    return MANY.get(call.name, 1)
 
 
-def product(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> tuple[int, int]:
+def product(call: Call) -> tuple[int, int]:
     """Return the floating point operations of a matrix product, convolution or factorisation, and its `Work.tiles`; (0, 0) for others."""
-    if name in ("linalg_cholesky_ex", "_cholesky_solve_helper"):
-        n = args[-2 if name.startswith("_") else 0].shape[-1]
-        return (outputs[0].numel() * n // 3, 0) if name == "linalg_cholesky_ex" else (2 * outputs[0].numel() * n, 0)
+    name, out = call.name, call.outputs[0]
+    if name == "linalg_cholesky_ex":
+        return out.numel() * out.shape[-1] // 3, 0
+    if name == "_cholesky_solve_helper":
+        return 2 * out.numel() * out.shape[-2], 0
     packet = getattr(aten, name, None)
     if packet not in flop_registry:
         return 0, 0
-    flops = int(flop_registry[packet](*args, **kwargs, out_val=outputs[0] if len(outputs) == 1 else tuple(outputs)))
-    out = outputs[0]
-    *batch, m, n = out.shape if name != "convolution" else (out.numel() // out.shape[1], out.shape[1])
-    blocks = torch.Size(batch).numel() * -(-m // TILE) * -(-n // TILE)
+    flops = int(flop_registry[packet](*call.args, **call.kwargs, out_val=call.result))
+    convolution = name.startswith("convolution")
+    *batch, m, n = (1, out.numel() // out.shape[1], out.shape[1]) if convolution else out.shape
+    blocks = math.prod(batch) * -(-m // TILE) * -(-n // TILE)
     inner = flops // max(1, 2 * out.numel())
     return flops, blocks * max(1, min(8, inner // SPLIT))
 

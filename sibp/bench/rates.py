@@ -129,9 +129,9 @@ def measured(device: torch.device, seconds: float = 0.3) -> Device:
 
 def _seconds_of(work: Callable[[], torch.Tensor], device: torch.device, seconds: float) -> float:
     """Return the least time of a call among those made in so many seconds, ten at a time."""
-    best, end = math.inf, time.perf_counter() + seconds
     work()
-    while time.perf_counter() < end:
+    best, end = math.inf, time.perf_counter() + seconds
+    while time.perf_counter() < end or best == math.inf:
         begin = time.perf_counter()
         for _ in range(10):
             result = work()

@@ -170,3 +170,32 @@ def _triton_linear(K: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tens
     return Work(
         LAUNCHES["solve_linear_batch"](iterations), passes * R.nbytes + iterations * K.nbytes, flops, programs, 8 * R.nbytes
     )
+
+
+@declare("sibp::minimise_weights")
+def _triton_minimise_weights(
+    X: Tensor,
+    geometry: object,
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    P: Tensor,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    *_: object,
+) -> Work:
+    moved = iterations * (2 * X.nbytes + 10 * Z.nbytes + 8 * P.nbytes)
+    flops = iterations * (4 * P.shape[1] + 6 * trials + 30) * Z.numel()
+    return Work(LAUNCHES["minimise_weights"](iterations), moved, flops, _cut(Z.shape)[1], 3 * Z.nbytes + 6 * P.nbytes)
+
+
+@declare("sibp::solve_linear_weights")
+def _triton_linear_weights(
+    X: Tensor, geometry: object, joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
+) -> Work:
+    moved = iterations * (2 * X.nbytes + 4 * R.nbytes + 8 * D.nbytes)
+    flops = iterations * (4 * D.shape[1] + 12) * R.numel()
+    return Work(LAUNCHES["solve_linear_weights"](iterations), moved, flops, _cut(R.shape)[1], R.nbytes + 6 * D.nbytes)

@@ -55,4 +55,5 @@ class Adam(FirstOrder):
 
     name = "adam"
     options = AdamOptions
+    buffers = 3
     rule_class = AdamRule

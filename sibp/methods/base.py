@@ -59,6 +59,7 @@ class Method(ABC):
         name: the key in experiment files.
         options: the class of its `Options`.
         whole_data: whether every step must see the whole training set in the same order.
+        buffers: arrays of the parameters' size that a step holds beside them, about.
         column: float options as `[E, 1, 1]` tensors.
         shared: the other options.
     """
@@ -66,6 +67,7 @@ class Method(ABC):
     name: ClassVar[str]
     options: ClassVar[type[Options]]
     whole_data: ClassVar[bool] = False
+    buffers: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -88,6 +90,11 @@ class Method(ABC):
     def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
         """Return the options that must agree inside one ensemble: all but the floats."""
         return tuple((k, v) for k, v in options.model_dump().items() if not isinstance(v, float))
+
+    @classmethod
+    def numbers_per_sample(cls, network: Network) -> int:
+        """Return about how many numbers a step holds for each sample of its mini-batch: two copies of every layer's rows."""
+        return 2 * sum(rows * (layer.fan_in + layer.fan_out) for rows, layer in zip(network.rows, network.layers, strict=True))
 
     @property
     def capture_obstacle(self) -> str | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sibp.methods.base import Method, Options, Positive, State
 from sibp.nets import activations, layers, losses, propagation
 from sibp.nets.layers import Affine
+from sibp.nets.network import Network
 from sibp.nets.propagation import Trace
 
 __all__ = ["BCD", "BCDOptions", "relu_prox"]
@@ -111,6 +112,11 @@ class BCD(Method):
         flat = all(isinstance(step, layers.Flatten) for step in first.bridge) and not any(layer.bridge for layer in others)
         if not flat or any(layer.activation not in PROXES for layer in hidden):
             raise ValueError(f"bcd: got {self.network.name}, need dense layers with {' or '.join(PROXES)} between them")
+
+    @classmethod
+    def numbers_per_sample(cls, network: Network) -> int:
+        """Return the numbers of x, U and V for each sample."""
+        return network.layers[0].fan_in + 2 * sum(layer.fan_out for layer in network.layers)
 
     def bytes_needed(self, samples: int) -> int:
         """Return the bytes of U and V for so many samples and all members."""

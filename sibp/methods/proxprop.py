@@ -123,6 +123,7 @@ class ProxProp(FirstOrder):
 
     name = "proxprop"
     options = ProxPropOptions
+    buffers = 2
 
     def prepare(self) -> None:
         self.solver = ProxPropSolver(self.column, self.shared)

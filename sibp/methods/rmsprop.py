@@ -55,6 +55,7 @@ class RMSprop(FirstOrder):
 
     name = "rmsprop"
     options = RMSpropOptions
+    buffers = 2
     rule_class = RMSpropRule
 
     @classmethod

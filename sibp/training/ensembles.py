@@ -9,6 +9,7 @@ import torch
 
 from sibp.experiments.jobs import Job
 from sibp.kernels import native
+from sibp.methods import Method
 from sibp.nets.network import Network
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
@@ -156,11 +157,8 @@ class Ensembles:
         return max(self.about.get("peak_memory_bytes", 0), records.peak_memory(self.problem.device))
 
 
-def bytes_per_member(network: Network, batch_size: int, dtype: torch.dtype = torch.float32) -> int:
-    """Estimate one member's memory in bytes while it trains.
-
-    Counts the parameters with one gradient and two buffers (what Adam keeps), and three copies of every layer's rows: one for each
-    sample, or for a convolution one for each of its output positions.
+def bytes_per_member(network: Network, batch_size: int, dtype: torch.dtype = torch.float32, method: type[Method] = Method) -> int:
+    """Estimate one member's memory in bytes while it trains, to a factor of two: its parameters, what `method` holds beside them, and
+    what it holds for each sample. `sibp.bench.cost` counts it.
     """
-    rows = sum(count * (layer.fan_in + layer.fan_out) for count, layer in zip(network.rows, network.layers, strict=True))
-    return dtype.itemsize * (4 * network.parameter_count + 3 * batch_size * rows)
+    return dtype.itemsize * ((1 + method.buffers) * network.parameter_count + batch_size * method.numbers_per_sample(network))

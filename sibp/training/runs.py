@@ -6,9 +6,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from sibp import methods
 from sibp.core import precision
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
+from sibp.methods import Method
 from sibp.nets import losses, papers
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
@@ -74,7 +76,7 @@ def _train(
     with clock("total"):
         with clock("data"):
             problem, about["data"] = _problem(job, device, root)
-        _check_memory(problem, 1)
+        _check_memory(problem, 1, methods.get(job.algorithm))
         ensembles = Ensembles(job, problem, clock, progress, kept, about)
         rows, outcome = ensembles.train()
     about |= {"peak_memory_bytes": ensembles.peak_memory(), "seconds": clock.seconds}
@@ -104,12 +106,12 @@ def _settings(job: Job, problem: Problem) -> dict[str, Any]:
     }
 
 
-def _check_memory(problem: Problem, members: int) -> None:
+def _check_memory(problem: Problem, members: int, method: type[Method] = Method) -> None:
     """Refuse an ensemble that cannot fit on a CUDA device, before it is built."""
     if problem.device.type != "cuda":
         return
     batch = problem.training.batch(len(problem.splits["train"]))
-    need = members * bytes_per_member(problem.network, batch, problem.dtype)
+    need = members * bytes_per_member(problem.network, batch, problem.dtype, method)
     free, _ = torch.cuda.mem_get_info(problem.device)
     if need > free:
         gib = 2**30

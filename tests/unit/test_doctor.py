@@ -1,17 +1,14 @@
-"""The doctor's report and its count of work."""
+"""The doctor's report, and what experiments take by count."""
 
 import json
-import math
 
 import pytest
 import torch
 
 from sibp import cli, doctor
-from sibp.doctor import Cost
+from sibp.bench import cost
 from sibp.nets import papers
 from tests.unit.tiny import experiment, mapping, write
-
-FORWARD = 2 * (784 * 6 + 6 + 6 * 10 + 10)  # floating-point operations of TINY's network for one sample
 
 
 @pytest.fixture
@@ -22,27 +19,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIBP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(doctor, "rates", lambda device: (1e6, 1e3))
     return tmp_path / "workflow/experiments"
-
-
-def test_work_is_counted_over_members_steps_and_evaluations():
-    passes, operations = doctor.STEP["sgd"]
-    found = doctor.cost(experiment(), "sgd")
-    trained, evaluated = passes * 6 * 20, 3 * (60 + 20)
-    assert found.flops == 4 * FORWARD * (trained + evaluated)
-    assert found.launches == 6 * 2 * operations
-
-
-def test_a_timed_run_launches_every_member_s_operations_apart():
-    assert doctor.cost(experiment(training__mode="timed"), "sgd").launches == 4 * doctor.cost(experiment(), "sgd").launches
-
-
-def test_time_is_work_over_rates_up_to_the_limit_of_each_member():
-    assert Cost(flops=6e9, launches=100).seconds(2e9, 50) == 5
-    assert doctor.cost(experiment(), "sgd").limit == math.inf
-    timed = doctor.cost(experiment(training__mode="timed", training__max_seconds=7.0), "sgd")
-    assert timed.seconds(1, 1) == timed.limit == 4 * 7
 
 
 def test_a_convolution_works_at_every_position():
@@ -55,9 +32,25 @@ def test_the_report_says_what_is_there_and_what_auto_would_choose(folder):
     assert (report["torch"], report["cuda_usable"], report["scale"]) == (torch.__version__.split("+")[0], False, "laptop")
     assert report["data"] == {"mnist": "missing", "fashion-mnist": "missing", "cifar10": "missing"}
     assert report["memory_gib"] > 0
-    work = doctor.cost(experiment(), "sgd")
-    assert report["minutes"] == {"tiny": round((work.flops / 1e6 + work.launches / 1e3) / 60, 1)}
-    assert report["minutes"]["tiny"] > 0
+    assert report["minutes"].keys() == {"tiny"} and report["minutes_in_all"] == report["minutes"]["tiny"] > 0
+
+
+def test_experiments_are_counted_for_a_device_that_is_not_here(folder):
+    counted = doctor.exhibits(folder, "full", "h100")
+    estimate = cost.estimate(experiment(), "sgd", "h100")
+    assert counted["experiments"]["tiny"]["seconds"] == counted["seconds"] == round(estimate.seconds, 1)
+    assert counted["experiments"]["tiny"]["kernels"] == estimate.kernels
+    table = doctor.as_table(counted)
+    assert "tiny" in table and "on h100 at scale full; counted, not measured" in table
+
+
+def test_the_command_counts_and_refuses_unknown_devices(folder, capsys):
+    assert cli.main(["doctor", "--scale", "full", "--device", "h100", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["how"] == "counted, not measured"
+    assert cli.main(["doctor", "--scale", "full"]) == 0
+    assert "on cpu at scale full" in capsys.readouterr().out
+    assert cli.main(["doctor", "--device", "h10"]) == 2
+    assert "need h100, h200 or cpu; did you mean 'h100'" in capsys.readouterr().err
 
 
 def test_without_experiments_no_time_is_estimated(folder, tmp_path):
@@ -77,9 +70,3 @@ def test_the_command_prints_lines_or_json(folder, capsys):
     assert any(line.split() == ["threads", str(torch.get_num_threads())] for line in lines)
     assert cli.main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scale"] == "laptop"
-
-
-def test_measured_rates_are_positive():
-    flops, launches = doctor.rates(torch.device("cpu"), seconds=0.01)
-    assert flops > 1e6
-    assert launches > 100

@@ -441,3 +441,10 @@ def test_a_piece_that_is_missing_or_damaged_is_named(packed):
     assert data_chunks.Chunks(folder).missing("other") == ["pieces.json"]
     with pytest.raises(data.DataError, match=r"lacks train_images\.1\.xz"):
         data_chunks.Chunks(folder).read(entry, folder, lambda text: None)
+
+
+def test_the_bundle_checks_the_device_it_is_on(home, tmp_path):
+    shutil.copytree(home / ".bundle", tmp_path / "bundle")
+    words = ("bundle/check.py", "--device", "cpu", "--only", "products", "--out", "back")
+    assert "PASS  products" in run(tmp_path, sys.executable, *words, PYTHONPATH="")
+    assert json.loads((tmp_path / "back/check.json").read_text())["passed"]

@@ -56,7 +56,7 @@ def plan(scale: str, root: str, device: str) -> list[dict[str, Any]]:
 
 def copy_sources(bundle: Path) -> dict[str, str]:
     """Copy the package, the experiment files and the runner, and return the SHA-256 of each file."""
-    copied = {"run.py": Path("tools/offline_gpu/run.py")}
+    copied = {name: Path("tools/offline_gpu") / name for name in ("run.py", "check.py")}
     copied |= {path.as_posix(): path for pattern in SOURCES for path in sorted(Path().glob(pattern))}
     for name, path in copied.items():
         (bundle / name).parent.mkdir(parents=True, exist_ok=True)

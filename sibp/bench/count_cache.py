@@ -1,0 +1,86 @@
+"""Counts of steps and evaluations, kept in the user's cache: they change with the package's code and torch's version only."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sibp.bench import fake_cuda
+from sibp.bench.fake_cuda import Fault, Operation, Seen
+from sibp.core import paths
+from sibp.kernels.launches import Work
+from sibp.results import records
+
+__all__ = ["cached"]
+
+_counts: dict[str, tuple[Seen, int]] = {}
+
+
+def cached(key: tuple[Any, ...], make: Callable[[], tuple[Seen, int]]) -> tuple[Seen, int]:
+    """Return what `make` counts, with a number of bytes, from memory or the user's cache if it was counted there before.
+
+    Args:
+        key: all that decides the count; values that print what they are.
+        make: counts.
+    """
+    words = json.dumps([_sources(), torch.__version__, repr(key)])
+    name = hashlib.sha256(words.encode()).hexdigest()
+    if name not in _counts:
+        _counts[name] = _read(name) or _written(name, make())
+    return _counts[name]
+
+
+@cache
+def _sources() -> str:
+    """Return the SHA-256 of all Python files of the package: any of them may change what a step does."""
+    sha = hashlib.sha256()
+    for path in sorted(Path(fake_cuda.PACKAGE).rglob("*.py")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+def _path(name: str) -> Path:
+    return paths.cache_folder() / "counts" / f"{name}.json"
+
+
+def _read(name: str) -> tuple[Seen, int] | None:
+    """Return a count from the cache; one that is missing or damaged is counted anew."""
+    try:
+        kept = json.loads(_path(name).read_text(encoding="utf-8"))
+        operations = Counter(
+            {
+                Operation(word, kind, getattr(torch, dtype), Work(*work)): count
+                for word, kind, dtype, work, count in kept["operations"]
+            }
+        )
+        return Seen(operations, Counter({Fault(*words): count for *words, count in kept["found"]}), peak=kept["peak"]), kept[
+            "bytes"
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _written(name: str, counted: tuple[Seen, int]) -> tuple[Seen, int]:
+    seen, size = counted
+    operations = [
+        [operation.name, operation.kind, str(operation.dtype).removeprefix("torch."), list(operation.work), count]
+        for operation, count in seen.operations.items()
+    ]
+    text = json.dumps(
+        {
+            "operations": operations,
+            "found": [[*fault, count] for fault, count in seen.found.items()],
+            "peak": seen.peak,
+            "bytes": size,
+        }
+    )
+    with suppress(OSError):  # a cache that cannot be written costs time only
+        _path(name).parent.mkdir(parents=True, exist_ok=True)
+        records.written(_path(name), lambda path: path.write_text(text, encoding="utf-8"))
+    return counted

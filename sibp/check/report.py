@@ -1,0 +1,59 @@
+"""What blocks of checks say: one line each as soon as it is known, and a file that is whole after every block."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from sibp.results import records
+
+__all__ = ["Report"]
+
+
+class Report:
+    """The verdicts so far.
+
+    Args:
+        device: ``cuda`` or ``cpu``.
+        seconds: after which no further work is begun.
+        out: folder of ``check.json``; None writes nothing.
+        begun: reading of the monotonic clock when the command was started; None is now.
+    """
+
+    def __init__(self, device: str, seconds: float, out: Path | None = None, begun: float | None = None) -> None:
+        self.device, self.out = device, out
+        self.begun = time.monotonic() if begun is None else begun
+        self.end = self.begun + seconds
+        self.verdicts: list[dict[str, Any]] = []
+        self.left_out: list[str] = []
+        self.data: dict[str, Any] = {}
+
+    @property
+    def failed(self) -> list[str]:
+        """The blocks that have failed."""
+        return [verdict["block"] for verdict in self.verdicts if not verdict["passed"]]
+
+    def seconds_left(self) -> float:
+        return self.end - time.monotonic()
+
+    def say(self, block: str, passed: bool, text: str) -> None:
+        """Print a block's verdict, and keep it."""
+        seconds = time.monotonic() - self.begun
+        self.verdicts.append({"block": block, "passed": passed, "text": text, "seconds": round(seconds, 1)})
+        print(f"{seconds:6.1f} s  {'PASS' if passed else 'FAIL'}  {block:9} {text}", flush=True)
+
+    def write(self) -> None:
+        """Write everything known so far, whole or not at all."""
+        if self.out is None:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        told = {"device": self.device, "passed": not self.failed, "verdicts": self.verdicts, "left_out": self.left_out, **self.data}
+        text = json.dumps(told, indent=1, default=str) + "\n"
+        records.written(self.out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def summary(self) -> str:
+        """Return the last line."""
+        failed = self.failed
+        words = f"FAIL: {', '.join(failed)}" if failed else "PASS"
+        left = f"; no time for {', '.join(self.left_out)}" if self.left_out else ""
+        return f"{words}{left} after {time.monotonic() - self.begun:.0f} s"

@@ -1,0 +1,267 @@
+"""How fast a device is, and what a step takes on it: recorded and eager, beside torch's SGD and Adam at their best and the counts."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sibp import methods
+from sibp.bench import cost, rates
+from sibp.bench.cases import CASES
+from sibp.check.report import Report
+from sibp.core import precision
+from sibp.kernels import native, triton
+from sibp.methods import Options
+from sibp.nets import initialisation, losses, zoo
+from sibp.nets.network import Network
+from sibp.training import cuda_graph
+
+__all__ = ["measured_rates", "speed"]
+
+TINY = 1000  # launches of the smallest kernel that are timed in one graph
+FACTOR = 2.0  # between what was counted, of kernels and bytes, and what was measured
+TIMED = {
+    "sgd": ("sgd", {}),
+    "adam": ("adam", {}),
+    "proxbp": ("proxbp", {}),
+    "proxprop": ("proxprop", {"cg_steps": 5}),
+    "sibp newton": ("sibp", {"variant": "newton"}),
+    "sibp armijo": ("sibp", {"variant": "armijo"}),
+}
+PLAN = (  # network, members, batch; what tells most first
+    *(("784-500-10", members, 100) for members in (1, 25)),
+    *(("784-600x10-10", members, 100) for members in (1, 5)),
+    *(("cnn", members, 100) for members in (1, 5)),
+    ("3072-2000-500-10", 5, 100),
+    ("3072-4000-1000-4000-10", 5, 500),
+    ("784-500-10", 75, 100),
+)
+ON_CPU = (("784-500-10", 1, 100), ("cnn", 1, 100))
+
+
+def measured_rates(report: Report) -> None:
+    """Measure products, memory and launches, and say what is installed."""
+    device = torch.device(report.device)
+    found = rates.measured(device)
+    about: dict[str, Any] = {"torch": torch.__version__, "precision": precision.configure(1), "name": found.name}
+    about |= {"flops": found.flops[torch.float32], "bytes_per_second": found.memory, "launch": found.launch}
+    words = (
+        f"torch {torch.__version__}, {found.name}: {found.flops[torch.float32] / 1e12:.2f} TFLOP/s, {found.memory / 1e12:.3f} TB/s"
+    )
+    if device.type == "cuda":
+        about |= {"kernel_in_graph": _kernel_in_graph(), "kernels": triton.status()}
+        words += f", {about['launch'] * 1e6:.1f} us a launch, {about['kernel_in_graph'] * 1e6:.2f} us in a graph"
+    else:
+        about["kernels"] = native.status()
+    report.data["rates"] = about
+    report.say("rates", True, f"{words}; kernels {about['kernels']}")
+
+
+def _kernel_in_graph() -> float:
+    tiny = torch.zeros(1, device="cuda")
+
+    def work() -> Tensor:
+        for _ in range(TINY):
+            tiny.add_(1)
+        return tiny
+
+    replay, _ = cuda_graph.record(work)
+    return _seconds(replay, "cuda", 5) / TINY
+
+
+@dataclass
+class Row:
+    """One network, number of members and method: seconds of a step, and what was counted beside what was measured."""
+
+    network: str
+    members: int
+    method: str
+    eager: float | None = None
+    recorded: float | None = None
+    reason: str | None = None
+    kernels: int | None = None
+    counted_kernels: int | None = None
+    peak: int | None = None
+    counted_peak: int | None = None
+    counted_seconds: float | None = None
+    fault: str | None = None
+
+    @property
+    def best(self) -> float | None:
+        return min((value for value in (self.eager, self.recorded) if value is not None), default=None)
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong, in words."""
+        name = f"{self.method} on {self.network}, {self.members} members"
+        if self.fault:
+            yield f"{name}: {self.fault}"
+        for what, measured, counted in (
+            ("kernels", self.kernels, self.counted_kernels),
+            ("bytes", self.peak, self.counted_peak),
+        ):
+            if measured and counted and not 1 / FACTOR <= counted / measured <= FACTOR:
+                yield f"{name}: {measured} {what}, {counted} counted"
+
+    def line(self) -> str:
+        numbers = [
+            (self.recorded, 1e6),
+            (self.eager, 1e6),
+            (self.counted_seconds, 1e6),
+            (self.kernels, 1),
+            (self.counted_kernels, 1),
+        ]
+        numbers += [(self.peak, 2**-20), (self.counted_peak, 2**-20)]
+        cells = " ".join(f"{'-' if value is None else f'{value * scale:.0f}':>9}" for value, scale in numbers)
+        return f"{'':14} {self.network:23} {self.members:3} {self.method:24} {cells}  {self.fault or self.reason or ''}"
+
+
+def speed(report: Report) -> None:
+    """Time a step of each method on each network, until the time is over."""
+    words = ("recorded", "eager", "counted", "kernels", "counted", "peak MiB", "counted")
+    print(f"{'':14} {'microseconds a step':23} {'E':>3} {'':24} {' '.join(f'{word:>9}' for word in words)}", flush=True)
+    table: list[Row] = []
+    there = rates.measured(torch.device(report.device), 0.1)
+    for network, members, batch in PLAN if report.device == "cuda" else ON_CPU:
+        for make in _rows(network, members, batch, report.device, there):
+            if report.seconds_left() < 8:
+                _verdict(report, table, ", then the time was over")
+                return
+            table.append(make())
+            print(table[-1].line(), flush=True)
+            report.data["speed"] = [asdict(row) for row in table]
+    _verdict(report, table, "")
+
+
+def _verdict(report: Report, table: list[Row], more: str) -> None:
+    bad = [fault for row in table for fault in row.faults()]
+    best = {(row.network, row.members, row.method): row.best for row in table if row.best}
+    ratios = [
+        f"{network} {best[network, 1, 'sibp newton'] / best[network, 1, 'torch SGD']:.2f}"
+        for network in CASES
+        if {(network, 1, "sibp newton"), (network, 1, "torch SGD")} <= best.keys()
+    ]
+    said = f"{len(table)} steps timed{more}; SIBP over torch's SGD at its best: {', '.join(ratios) or '-'}"
+    report.say("speed", not bad, "; ".join([said, *bad[:4]]))
+
+
+def _rows(network: str, members: int, batch: int, device: str, there: rates.Device) -> Iterator[Callable[[], Row]]:
+    """Yield what makes each row of one network."""
+    net = CASES[network].network
+    if members == 1:
+        for label in ("torch SGD", "torch Adam"):
+            yield lambda label=label: _torch_row(label, network, net, batch, device)
+    for label, (name, given) in TIMED.items():
+        options = [methods.options(name)(**given)] * members
+        yield lambda label=label, name=name, options=options: _row(
+            Row(network, members, label), name, options, net, batch, device, there
+        )
+
+
+def _row(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> Row:
+    faults = []
+    for work in (_count, _measure):  # one may fail without the other
+        try:
+            work(row, name, options, network, batch, device, there)
+        except (RuntimeError, MemoryError, TypeError, AttributeError) as fault:
+            faults.append(f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:100]}")
+    row.fault = "; ".join(faults) or None
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    return row
+
+
+def _count(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> None:
+    counted = cost.step(name, options, network, batch, kind=device)
+    row.counted_seconds = there.seconds(counted.count, eager=not (device == "cuda" and counted.recorded))
+    if device == "cuda":
+        row.counted_kernels, row.counted_peak = counted.count.kernels, counted.bytes
+
+
+def _measure(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> None:
+    E = len(options)
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    method = methods.build(name, network, losses.get("cross-entropy"), options, device=device)
+    parameters = initialisation.initialise(network, range(E), std=0.03, device=device)
+    state = method.start(parameters)
+    x, y = torch.rand(E, batch, *network.input_shape, device=device), torch.randint(10, (E, batch), device=device)
+
+    def step() -> Tensor:
+        return method.step(parameters, state, x, y)
+
+    row.eager = _seconds(step, device, 3 if device == "cuda" else 1)
+    if device == "cuda":
+        row.peak = torch.cuda.max_memory_allocated() - before
+        row.kernels = _kernels(step)
+        recorded = cuda_graph.captured(method, parameters, state, x, y)
+        row.reason = recorded.reason
+        if recorded.reason is None:
+            row.recorded = _seconds(lambda: recorded(x, y), device, 10)
+
+
+def _torch_row(label: str, name: str, network: Network, batch: int, device: str) -> Row:
+    """Time torch's optimizer on the same network, as it comes, fused, and on CUDA recorded: the best of each."""
+    row, optimizer = Row(name, 1, label), torch.optim.SGD if label == "torch SGD" else torch.optim.Adam
+    model = zoo.to_module(network, 0, 0.03, device=torch.device(device))
+    x, y = torch.rand(batch, *network.input_shape, device=device), torch.randint(10, (batch,), device=device)
+    for fused in (False, True):
+        given = {"lr": 1e-3, "fused": fused} | ({"capturable": True} if optimizer is torch.optim.Adam and device == "cuda" else {})
+        try:
+            _time_torch(row, _torch_step(model, optimizer(model.parameters(), **given), x, y), device)
+        except RuntimeError as fault:
+            row.reason = str(fault).splitlines()[0][:100]
+    return row
+
+
+def _torch_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
+    def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=False)  # a recorded step needs the gradients where they are
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def _time_torch(row: Row, step: Callable[[], Tensor], device: str) -> None:
+    eager = _seconds(step, device, 10 if device == "cuda" else 3)
+    row.eager = eager if row.eager is None else min(row.eager, eager)
+    if device == "cuda":
+        row.kernels = _kernels(step)
+        row.counted_kernels = row.kernels
+        replay, _ = cuda_graph.record(step)
+        recorded = _seconds(replay, device, 10)
+        row.recorded = recorded if row.recorded is None else min(row.recorded, recorded)
+
+
+def _seconds(step: Callable[[], object], device: str, repeats: int) -> float:
+    """Return the mean seconds of a call after two that warm up."""
+    for _ in range(2):
+        step()
+    _wait(device)
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    _wait(device)
+    return (time.perf_counter() - begin) / repeats
+
+
+def _kernels(step: Callable[[], object]) -> int:
+    """Return how many kernels a call launches, by torch's profiler."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
+        step()
+        torch.cuda.synchronize()
+    return sum(event.count for event in seen.key_averages() if str(event.device_type).endswith("CUDA"))
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,76 @@
+"""Small ensembles of every variant, to be stepped on two devices and compared."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from sibp import methods
+from sibp.bench import variants
+from sibp.methods import Method, State
+from sibp.nets import initialisation, losses, papers, propagation
+from sibp.nets.layers import Affine
+from sibp.nets.network import Network
+
+__all__ = ["NETWORKS", "Row", "batches", "begin", "distance", "rows", "stepped"]
+
+NETWORKS = {"mlp": papers.mlp([6, 9, 8, 3]), "cnn": papers.cnn((2, 8, 8), channels=(3, 4), pools=2, classes=3)}
+MEMBERS, STEPS = 3, 4
+SIZES = (24,)
+
+Row = tuple[str, str]  # a variant's name and a network's
+Wrap = Callable[[Method, Sequence[Affine], State], Callable[[Tensor, Tensor], Tensor]]
+
+
+def rows(labels: Callable[[str], Iterable[str]]) -> list[Row]:
+    """Return all pairs of a variant and a network that it takes; `labels` gives a method's variants."""
+    return [
+        (label, network)
+        for name in methods.METHODS
+        for label in labels(name)
+        for network in NETWORKS
+        if variants.accepts(name, variants.variants(name)[label], NETWORKS[network])
+    ]
+
+
+def begin(row: Row, device: str, dtype: torch.dtype) -> tuple[Method, list[Affine], State]:
+    """Return a method, parameters and state of three members that differ in every number."""
+    label, network = row[0], NETWORKS[row[1]]
+    name = label.split()[0]
+    few = {key: min(value, 3) for key, value in variants.variants(name)[label] if type(value) is int}
+    options = variants.variants(name)[label].model_copy(update=few)
+    given = list(variants.members(options, MEMBERS))
+    method = methods.build(name, network, losses.get("cross-entropy"), given, dtype, device)
+    parameters = initialisation.initialise(network, range(MEMBERS), std=0.3, dtype=dtype, device=device)
+    return method, parameters, method.start(parameters)
+
+
+def batches(network: Network, device: str, dtype: torch.dtype, sizes: Sequence[int] = SIZES) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield mini-batches, the same numbers on every device, of these sizes in turns."""
+    generator = torch.Generator().manual_seed(1)
+    for step in range(STEPS):
+        size = sizes[step % len(sizes)]
+        x = torch.rand(MEMBERS, size, *network.input_shape, generator=generator, dtype=torch.float64)
+        yield x.to(device, dtype), torch.randint(3, (MEMBERS, size), generator=generator).to(device)
+
+
+def stepped(
+    row: Row, device: str, dtype: torch.dtype, wrap: Wrap | None = None, sizes: Sequence[int] = SIZES, steps: int = STEPS
+) -> list[Tensor]:
+    """Return the losses, parameters and state after some steps; `wrap` makes a step of a method, such as a recorded one."""
+    method, parameters, state = begin(row, device, dtype)
+    step = wrap(method, parameters, state) if wrap else lambda x, y: method.step(parameters, state, x, y)
+    given = list(batches(NETWORKS[row[1]], device, dtype, sizes))[:steps]
+    if method.whole_data:
+        given = given[:1] * len(given)
+    seen = [step(x, y) for x, y in given]
+    return [torch.cat(seen), *propagation.tensors(parameters), *(tensor for tensors in state.values() for tensor in tensors)]
+
+
+def distance(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """Return the largest ||a - b|| / ||b|| of two lists of tensors; infinite where something is no number."""
+    gaps = [
+        ((a.double().cpu() - b.double().cpu()).norm() / b.double().cpu().norm().clamp(min=1e-30)).item()
+        for a, b in zip(mine, theirs, strict=True)
+    ]
+    return max(gaps) if all(gap == gap for gap in gaps) else float("inf")
