@@ -237,7 +237,7 @@ class Recorder(TorchDispatchMode):
     ) -> None:
         key = (func, *((x.shape, x.stride(), x.dtype) for x in (*inputs, *outputs)))
         if "::" in name:
-            key += tuple(value for value in args if not isinstance(value, Tensor))
+            key += tuple(repr(value) for value in args if not isinstance(value, Tensor))
         if key not in self.known:
             self.known[key] = self.operation(func, name, args, kwargs, inputs, outputs)
         if (operation := self.known[key]) is not None:

@@ -8,7 +8,7 @@ place for all devices: operators of torch's library as ``sibp::NAME``, compiled 
         return Work(kernels=1, bytes=2 * Z.nbytes, flops=Z.numel())
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -170,3 +170,40 @@ def _triton_linear(K: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tens
     return Work(
         LAUNCHES["solve_linear_batch"](iterations), passes * R.nbytes + iterations * K.nbytes, flops, programs, 8 * R.nbytes
     )
+
+
+def _triton_product(X: Tensor, geometry: Sequence[int], shape: torch.Size, joint: bool = False) -> tuple[int, int]:
+    """Return the operations of one product with a layer's rows, and how many programs share it."""
+    E, R, O = shape
+    inputs = X.shape[2] * (1 if X.ndim == 3 else geometry[0] * geometry[1]) + joint
+    return 2 * E * R * inputs * O, E * -(-R // 64) * -(-O // 32)
+
+
+@declare("sibp::minimise_weights")
+def _triton_weights(
+    X: Tensor,
+    geometry: Sequence[int],
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    P: Tensor,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    *_: object,
+) -> Work:
+    product, programs = _triton_product(X, geometry, Z.shape)
+    flops = iterations * (2 * product + (6 * trials + 20) * Z.numel())
+    moved = iterations * (9 * Z.nbytes + 2 * X.nbytes) + 3 * Z.nbytes
+    return Work(LAUNCHES["minimise_weights"](iterations), moved, flops, programs, 3 * Z.nbytes)
+
+
+@declare("sibp::solve_linear_weights")
+def _triton_linear_weights(
+    X: Tensor, geometry: Sequence[int], joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
+) -> Work:
+    product, programs = _triton_product(X, geometry, R.shape, joint)
+    moved = iterations * 2 * (R.nbytes + X.nbytes)
+    return Work(LAUNCHES["solve_linear_weights"](iterations), moved, (2 * iterations + 1) * product, programs, R.nbytes)
