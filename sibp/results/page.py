@@ -7,13 +7,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sibp.results import chart, records
 from sibp.results.curves import Runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write_page", "write_picture"]
+__all__ = ["PICTURES", "write_page", "write_picture"]
+
+PICTURES = (".png", ".svg", ".pdf")
 
 COLUMNS = 2
 STYLE = """
@@ -41,19 +45,12 @@ def figure(runs: Runs, axis: str) -> "Figure":
         curves = chart.best(runs.curves, measure)
         for curve in curves:
             panel.plot(curve.table[axis], curve.table[measure], label=curve.name, marker="." if len(curve.table) == 1 else None)
-        if curves and chart.is_logarithmic(drawn := _values(curves, measure), measure) and len(drawn):
+        if curves and chart.is_logarithmic(np.concatenate([curve.values(measure) for curve in curves]), measure):
             panel.set_yscale("log")
         panel.grid(alpha=0.3)
         if curves:
             panel.legend(fontsize="small")
     return drawing
-
-
-def _values(curves, measure):
-    import numpy as np
-
-    values = np.concatenate([curve.table[measure].to_numpy(float) for curve in curves])
-    return values[np.isfinite(values)]
 
 
 def write_picture(runs: Runs, path: Path, axis: str = "epoch") -> None:
@@ -64,8 +61,7 @@ def write_picture(runs: Runs, path: Path, axis: str = "epoch") -> None:
         OSError: if the file cannot be written.
     """
     drawing = figure(runs, axis)
-    form = path.suffix.removeprefix(".") or "png"
-    records.written(path, lambda file: drawing.savefig(file, format=form, dpi=150))
+    records.written(path, lambda file: drawing.savefig(file, format=path.suffix.removeprefix("."), dpi=150))
 
 
 def write_page(runs: Runs, path: Path, axis: str = "epoch") -> None:
