@@ -25,7 +25,11 @@ def text(runs: Runs, measure: str, axis: str = "epoch", width: int = 80) -> str:
     """
     width = max(width, NARROWEST)
     drawn = dict(zip(LETTERS, best(runs.curves, measure), strict=False))
-    lines = [f"{runs.name}: {measure.replace('_', ' ')} per {axis}, mean over the seeds", *_chart(drawn, measure, axis, width), ""]
+    lines = [
+        f"{runs.name}: {measure.replace('_', ' ')} against {axis}, mean over the seeds",
+        *_chart(drawn, measure, axis, width),
+        "",
+    ]
     letters = {id(curve): letter for letter, curve in drawn.items()}
     longest = min(max(len(curve.name) for curve in runs.curves), width - 30)
     for curve in runs.curves:

@@ -110,7 +110,7 @@ def test_the_command_draws_and_writes_a_picture_and_a_page(folder, tmp_path, cap
     files = [str(tmp_path / name) for name in ("a.png", "a.html")]
     assert cli.main(["show", str(folder), "--png", files[0], "--html", files[1]]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "mine: test accuracy per epoch, mean over the seeds" and out[-2:] == files
+    assert out[0] == "mine: test accuracy against epoch, mean over the seeds" and out[-2:] == files
     assert max(map(len, out[:-2])) <= 60
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "a.html").read_text()
