@@ -9,6 +9,10 @@ here=$(pwd -P)
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; }
 
 if ! mkdir -p "$folder" 2>/dev/null || [ ! -w "$folder" ]; then
+    if fits "$folder/bin/python" && "$folder/bin/python" -c 'import snakemake, torch' 2>/dev/null; then
+        echo "setup: $folder in $here cannot be written, so it is taken as it is" >&2
+        exit 0
+    fi
     echo "setup: $folder in $here cannot be written; work in a clone: git clone '$here' ~/sibp && cd ~/sibp && make" >&2
     exit 1
 fi
