@@ -15,18 +15,23 @@ os.environ.update(PYTHONPATH=str(workflow.basedir))
 os.environ.pop("PYTHONSAFEPATH", None)  # the workflow's scripts import their neighbours
 
 
+def driver_lists_a_gpu():
+    """Tell whether there is a GPU to ask torch about."""
+    if not shutil.which("nvidia-smi"):  # as in some containers, which have the devices alone
+        return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return listing.returncode == 0 and "GPU" in listing.stdout
+
+
 def has_cuda():
     """Tell whether torch can use a GPU, as `sibp doctor` does; torch, which takes seconds, is only asked where the driver lists one."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
-        return False
-    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    if listing.returncode or "GPU" not in listing.stdout:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not driver_lists_a_gpu():
         return False
     asked = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
     fault = asked.stdout or (asked.stderr.strip().splitlines() or ["cannot be imported"])[-1] * bool(asked.returncode)
     if fault:
         way_out = "going on with the CPU, as --config device=cpu does without asking"
-        print(f"sibp: nvidia-smi lists a GPU, but {fault}: {way_out}", file=sys.stderr)
+        print(f"sibp: the driver lists a GPU, but {fault}: {way_out}", file=sys.stderr)
     return not fault
 
 

@@ -37,3 +37,8 @@ def test_a_driver_too_old_and_a_torch_without_cuda_are_told_apart(gpu):
     assert cuda.fault() == "for CUDA 13.0 finds no usable device or driver"
     gpu(None, [], version=None)
     assert cuda.fault() == "has no CUDA"
+
+
+def test_another_maker_s_device_under_the_same_name_can_be_used(gpu):
+    gpu((9, 4), ["gfx942"], version=None)
+    assert cuda.fault() == ""
