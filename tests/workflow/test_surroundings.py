@@ -59,8 +59,16 @@ def test_files_that_editors_leave_are_no_experiments(folder, put):
     for name in (".#j-fig2.yaml", "._j-fig2.yaml", ".j-fig2.yaml.swp", "j-fig2.yaml~", "#j-fig2.yaml#"):
         put(f"workflow/experiments/{name}", "{")
     put("workflow/scales/._full.yaml", "{")
-    put("workflow/notebooks/.#j-fig2.py", "(")
-    assert jobs(run(folder, *WORDS, "j-fig2", "--config", "scale=smoke"))["j-fig2"] == 1
+    links = ["workflow/figures/.#plain.py", "sibp/methods/.#sgd.py", "sibp/kernels/csrc/.#kernels.cpp", "sibp/.#doctor.py"]
+    for name in links:
+        (folder / name).symlink_to("me@nowhere:1")
+    try:
+        assert jobs(run(folder, *WORDS, "j-fig2", "--config", "scale=smoke"))["j-fig2"] == 1
+        code = "from sibp.kernels import native; print(*native._sources()); from sibp.training import checkpoint; checkpoint.code()"
+        assert ".#" not in run(folder, sys.executable, "-c", code)
+    finally:
+        for name in links:
+            (folder / name).unlink()
 
 
 FAULTS = {

@@ -197,7 +197,7 @@ class Exhibit:
 
 def exhibits() -> list[Exhibit]:
     """Return all exhibits: the experiments whose files say what they show."""
-    found = (Exhibit(path.stem) for path in sorted((WORKFLOW / "experiments").glob("*.yaml")))
+    found = (Exhibit(path.stem) for path in sorted((WORKFLOW / "experiments").glob("[!.]*.yaml")))
     return [exhibit for exhibit in found if exhibit.settings.keys() & {"figure", "table", "notebook"}]
 
 

@@ -75,7 +75,7 @@ config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands
 EXHIBITS = [name for name, experiment in EXPERIMENTS.items() if experiment.shows]
 FIGURES = [name for name in EXHIBITS if EXPERIMENTS[name].shows == "figure"]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
-DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("*.py")))]
+DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("[!.]*.py")))]
 
 
 def sources(exhibit):
