@@ -16,11 +16,6 @@ def test_it_says_where_the_results_are(tmp_path, costs, said, words):
     (tmp_path / "results").mkdir()
     if costs:
         (tmp_path / "results" / "provenance.csv").write_text(costs)
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.closing_message", *(word.format(tmp_path) for word in words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-m", "tools.closing_message", *(word.format(tmp_path) for word in words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert said in done.stdout and str(tmp_path / "figures") in done.stdout
