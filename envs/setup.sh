@@ -2,6 +2,7 @@
 # Makes .venv with the locked environment: sh envs/setup.sh [FOLDER]. Safe to run again; needs Python 3.11-3.14 with pip.
 set -eu
 unset CDPATH PYTHONPATH PYTHONHOME # the environment holds what the lock file says; a module system's packages are for another Python
+unset PIP_TARGET PIP_PREFIX UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON && export PIP_USER=0 # and lies in its folder
 cd "$(dirname "$0")/.."
 folder=${1:-.venv}
 here=$(pwd -P)

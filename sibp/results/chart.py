@@ -11,7 +11,7 @@ __all__ = ["HEIGHT", "LETTERS", "best", "text"]
 
 HEIGHT, NARROWEST = 16, 40  # rows of a chart, least columns
 LETTERS = ascii_lowercase[:9]  # more curves than these cannot be told apart
-SMALL = 100.0  # from this ratio of the largest to the smallest value on, losses are shown on a logarithmic axis
+SPREAD = 100.0  # from this ratio of the largest to the smallest value on, losses are shown on a logarithmic axis
 
 
 def text(runs: Runs, measure: str, axis: str = "epoch", width: int = 80) -> str:
@@ -50,7 +50,7 @@ def best(curves: list[Curve], measure: str) -> list[Curve]:
 
 def is_logarithmic(values: np.ndarray, measure: str) -> bool:
     """Tell whether values are spread so wide that only a logarithmic axis shows them."""
-    return not measure.endswith("accuracy") and values.min() > 0 and values.max() / values.min() >= SMALL
+    return not measure.endswith("accuracy") and values.min() > 0 and values.max() / values.min() >= SPREAD
 
 
 def _chart(drawn: dict[str, Curve], measure: str, axis: str, width: int) -> list[str]:

@@ -50,13 +50,13 @@ def run(folder, *words, settings="", **variables):
     return done.stdout, dict(line.split("=", 1) for line in said.read_text().splitlines() if "=" in line)
 
 
-@pytest.mark.parametrize("variable", ["CDPATH", "PYTHONPATH", "PYTHONHOME"])
+@pytest.mark.parametrize("variable", ["CDPATH", "PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "UV_SYSTEM_PYTHON"])
 def test_folders_of_the_user_s_shell_lead_nowhere(checkout, variable):
     other = checkout.parent / "other"
     environment(other)
     said, seen = run(checkout, **{variable: f".:{other}"})
     assert said.endswith("setup: done\n")
-    assert variable not in seen
+    assert variable not in seen and seen["PIP_USER"] == "0"
     assert (checkout / ".venv/.ready").read_text() == f"{checkout}\n"
 
 

@@ -27,8 +27,10 @@ def has_cuda():
     """Tell whether torch can use a GPU, as `sibp doctor` does; torch, which takes seconds, is only asked where the driver lists one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not driver_lists_a_gpu():
         return False
-    asked = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
-    fault = asked.stdout or (asked.stderr.strip().splitlines() or ["cannot be imported"])[-1] * bool(asked.returncode)
+    answer = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
+    fault = answer.stdout
+    if answer.returncode:
+        fault = (answer.stderr.splitlines() or ["torch cannot be imported"])[-1]
     if fault:
         way_out = "going on with the CPU, as --config device=cpu does without asking"
         print(f"sibp: the driver lists a GPU, but {fault}: {way_out}", file=sys.stderr)
