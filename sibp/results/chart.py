@@ -33,7 +33,8 @@ def text(runs: Runs, measure: str, axis: str = "epoch", width: int = 80) -> str:
     letters = {id(curve): letter for letter, curve in drawn.items()}
     longest = min(max(len(curve.name) for curve in runs.curves), width - 30)
     for curve in runs.curves:
-        seeds = f"{curve.seeds - curve.diverged} of {curve.seeds} seeds" if curve.diverged else f"{curve.seeds} seeds"
+        seeds = f"{curve.seeds} seed{'s' * (curve.seeds > 1)}"
+        seeds = f"{curve.seeds - curve.diverged} of {seeds}" if curve.diverged else seeds
         last = "diverged" if curve.diverged == curve.seeds else f"{curve.last(measure):.4g}"
         lines.append(f"  {letters.get(id(curve), ' ')}  {curve.name[:longest]:{longest}}  {last:>9}  {seeds}")
     return "\n".join(line[:width].rstrip() for line in lines)
