@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import math
 import multiprocessing
 import signal
 import sys
@@ -141,9 +142,10 @@ def main() -> int:
     for job in jobs:
         job["device"] = "cpu" if job["cpu"] else device
     waiting = [job for job in jobs if job["name"] not in results.done]
-    minutes = sum(job["seconds"] for job in waiting) / 60
+    seconds = [job["seconds"] for job in waiting if job["seconds"] < math.inf]
+    uncounted = f" and {len(waiting) - len(seconds)} jobs that could not be counted" if len(seconds) < len(waiting) else ""
     words = f"part {' '.join(arguments.part)}, scale {plan['scale']}, {device}: {len(jobs)} jobs, {len(jobs) - len(waiting)} done"
-    counted = f"about {minutes:.1f} min on {plan['device']}, as counted"
+    counted = f"about {sum(seconds) / 60:.1f} min on {plan['device']}, as counted{uncounted}"
     print(f"{words}; the rest takes {counted}\n{table(jobs, results.done, results.out / 'runs')}", flush=True)
     if arguments.plan:
         return 0
