@@ -6,9 +6,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from sibp import kernels
+from sibp import kernels, methods
 from sibp.kernels import native, triton
-from sibp.nets import activations, layers
+from sibp.nets import activations, initialisation, layers, losses, papers, propagation
 from sibp.solvers import conjugate_gradient, dispatch, gpu, linesearch
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature, Line
@@ -17,7 +17,7 @@ from sibp.solvers.subproblem import BatchSpace, BiasSpace, Subproblem, WeightSpa
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # numpy warns where a division by zero is then masked
 TIGHT = 1e-12  # of the largest change
 NAMES = list(native.LEAKS)
-ARMIJO, NEWTON = Armijo(trials=15), Curvature()
+ARMIJO, NEWTON = Armijo(trials=7), Curvature()
 
 
 def rows(kind, E, randn):
@@ -86,6 +86,12 @@ def test_many_rows_and_neurons_go_through_several_programs(randn):
     solve_both(WeightSpace(X), "relu", NEWTON, case(X, "relu", 17, randn), steps=2)
 
 
+def test_bias_space_alone(randn):
+    _, Z, T, lam = case(rows("dense", 2, randn), "relu", 5, randn)
+    expected, _ = conjugate_gradient.minimise(Subproblem(BiasSpace(), activations.get("relu"), Z, T, lam), 3, Rules(NEWTON))
+    near(dispatch.minimise(BiasSpace(), "relu", Z, T, lam, 3, Rules(NEWTON)), expected)
+
+
 def test_the_papers_fifty_trials(randn):
     X = rows("dense", 1, randn)
     solve_both(BatchSpace(X), "relu", Armijo(), case(X, "relu", 3, randn), steps=2)
@@ -106,7 +112,7 @@ def test_weight_space_and_the_bias_after_it(name, kind, search, randn):
     if isinstance(X, layers.Patches):
         with patch.object(layers.Patches, "rows", property(lambda self: pytest.fail("a patch matrix"))):
             dispatch.minimise(WeightSpace(X), name, layer[1].clone(), *layer[2:], 1, Rules(search))
-    solve_both(WeightSpace(X), name, search, layer, steps=10)
+    solve_both(WeightSpace(X), name, search, layer, steps=10 if search is ARMIJO else 5)
 
 
 @pytest.mark.parametrize("space", [BatchSpace, WeightSpace])
@@ -167,11 +173,11 @@ def test_a_member_alone_or_among_others_has_the_same_bits_and_a_lost_one_touches
 
 @pytest.mark.parametrize("space", [BatchSpace, WeightSpace])
 def test_float32_follows_float64(space, randn):
-    X = rows("dense", 2, randn)
+    X = rows("dense", 1, randn)
     b, Z, T, lam = case(X, "relu", 5, randn)
-    wide = dispatch.minimise(space(X), "relu", Z.clone(), T, lam, 5, Rules(NEWTON), b)
+    wide = dispatch.minimise(space(X), "relu", Z.clone(), T, lam, 2, Rules(NEWTON), b)
     X, b, Z, T, lam = (a.float() for a in (X, b, Z, T, lam))
-    narrow = dispatch.minimise(space(X), "relu", Z, T, lam, 5, Rules(NEWTON), b)
+    narrow = dispatch.minimise(space(X), "relu", Z, T, lam, 2, Rules(NEWTON), b)
     assert (narrow.double() - wide).abs().max() < 1e-4 * wide.abs().max()
 
 
@@ -197,3 +203,37 @@ def test_a_kernel_that_cannot_be_compiled_gives_way_to_the_eager_code_and_says_s
     with warnings.catch_warnings(action="error"):
         assert not gpu.applies(BatchSpace(X), "relu", Z)
         dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 2, Rules(NEWTON))
+
+
+BATCH, WEIGHTS = {"targets", "minimise_batch", "minimise_bias"}, {"minimise_weights"}
+STEPS = [
+    ("sibp", {"variant": "armijo", "cg_steps": 2}, "mlp", BATCH),
+    ("sibp", {"variant": "newton", "cg_steps": 2, "space": "weight"}, "cnn", WEIGHTS | {"targets", "minimise_bias"}),
+    ("sibp", {"variant": "released", "cg_steps": 2}, "mlp", {"armijo_exponents"}),
+    ("sibp", {"l1": 1e-3, "cg_steps": 2}, "mlp", {"minimise_batch", "minimise_bias"}),
+    ("proxbp", {}, "mlp", {"solve_linear_batch"}),
+    ("proxprop", {"tolerance": 0.1, "space": "weight"}, "cnn", {"solve_linear_weights"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "kind", "operators"), STEPS)
+def test_a_method_takes_the_same_steps_through_them(name, options, kind, operators, randn):
+    network = papers.mlp([6, 5, 3]) if kind == "mlp" else papers.cnn((2, 4, 4), channels=(3,), pools=1, classes=3)
+    members = [methods.options(name)(**options)] * 2
+    x, y = randn(1, 5, *network.input_shape), torch.arange(5).remainder(3).expand(2, -1)
+
+    def trained():
+        method = methods.build(name, network, losses.get("cross-entropy"), members, dtype=torch.float64)
+        parameters = initialisation.initialise(network, [0, 1], std=0.5, dtype=torch.float64)
+        state = method.start(parameters)
+        for _ in range(2):
+            method.step(parameters, state, x, y)
+        return propagation.tensors(parameters)
+
+    with kernels.off():
+        expected = trained()
+    with patch.object(triton, "call", wraps=triton.call) as call:
+        mine = trained()
+    assert {given.args[0] for given in call.call_args_list} == operators
+    for one, other in zip(mine, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
