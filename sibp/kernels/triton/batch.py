@@ -8,7 +8,17 @@ curvature ||sigma'(Z) image_d||^2 come by recurrence from products with image_g,
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import chosen_step, column, gradient, leak_of, slope_of, sum_of_parts, trial_steps, trial_terms
+from sibp.kernels.triton.lines import (
+    chosen_step,
+    column,
+    gradient,
+    kernel,
+    leak_of,
+    slope_of,
+    sum_of_parts,
+    trial_steps,
+    trial_terms,
+)
 from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
 
 __all__ = ["minimise", "tiles"]
@@ -44,7 +54,7 @@ def load_moved(Z, P, image_d, d, t, at, here, BEGIN: tl.constexpr):
     return z, p
 
 
-@triton.jit
+@kernel
 def look(
     K, k_stride, Z, P, T, lam, d, image_d, line, trials, trial_parts, state, Z_new, P_new, g, image_g, sums, R, O,
     millionths, BEGIN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, SIGMA: tl.constexpr,
@@ -123,7 +133,7 @@ def first_step(slope, bend, dd, lam, ARMIJO: tl.constexpr):
         return tl.where(t > 0, t, 0.0)
 
 
-@triton.jit
+@kernel
 def turn(
     Z, T, lam, g, image_g, d, image_d, sums, sum_parts, state, line, trials, numel, steps, millionths, BEGIN: tl.constexpr,
     BLOCK: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
@@ -175,7 +185,7 @@ def turn(
     tl.store(trials + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def settle(
     Z, P, d, image_d, lam, line, trials, trial_parts, Z_end, P_end, numel, BLOCK: tl.constexpr, SIGMA: tl.constexpr,
     LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr

@@ -7,10 +7,38 @@ same to the bit from run to run, and for a member alone or in an ensemble. Numbe
 sigma(z) = z for z > 0 and leak z otherwise: identity has leak 1, ReLU 0, leaky ReLU 0.01; at 0 the left derivative.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import triton
 import triton.language as tl
 
-__all__ = ["activate", "chosen_step", "column", "gradient", "leak_of", "slope_of", "sum_of_parts", "trial_steps", "trial_terms"]
+__all__ = [
+    "activate",
+    "chosen_step",
+    "column",
+    "gradient",
+    "kernel",
+    "leak_of",
+    "slope_of",
+    "sum_of_parts",
+    "trial_steps",
+    "trial_terms",
+]
+
+
+# what is neither a tensor nor a constant in a kernel's signature
+INTEGERS = {
+    *("R", "I", "O", "numel", "steps", "parts", "chunks", "blocks", "panels", "inputs", "rows", "columns", "by_row", "millionths"),
+    *("k_stride", "x_stride", "sum_parts", "trial_parts", "bend_parts"),
+    *("channels", "height", "width", "out_height", "out_width", "per_sample", "per_channel", "per_row", "per_column"),
+}
+
+
+def kernel(function: Callable[..., None]) -> Any:
+    """Make a kernel that is compiled once for layers of all sizes; Triton would do it anew for integers that 16 divides, and for 1."""
+    return triton.jit(do_not_specialize=[name for name in inspect.signature(function).parameters if name in INTEGERS])(function)
 
 
 @triton.jit

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from sibp.kernels.triton.batch import D2, D_D, DD, FIRST_STEP, GG, SLOPE, WIDTH, first_step, step_of, times
-from sibp.kernels.triton.lines import column, gradient, leak_of, slope_of, sum_of_parts, trial_steps, trial_terms
+from sibp.kernels.triton.lines import column, gradient, kernel, leak_of, slope_of, sum_of_parts, trial_steps, trial_terms
 from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
 from sibp.kernels.triton.rows import Rows, empty_like_weights, load_rows
 
@@ -25,7 +25,7 @@ def load_moved(Z, image_d, t, at, here, BEGIN: tl.constexpr):
     return z
 
 
-@triton.jit
+@kernel
 def back(
     X, x_stride, Z, T, lam, image_d, line, trials, trial_parts, Z_new, shares, O, panels, steps, millionths,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
@@ -62,7 +62,7 @@ def back(
     tl.store(shares + at, product, mask=(i[:, None] < inputs) & (o[None, :] < O))
 
 
-@triton.jit
+@kernel
 def gather(
     shares, chunks, lam, d, line, trials, trial_parts, P, g, sums, numel,
     BEGIN: tl.constexpr, BLOCK: tl.constexpr,
@@ -96,7 +96,7 @@ def gather(
     tl.store(sums + 5, tl.sum(old * old))
 
 
-@triton.jit
+@kernel
 def along(
     X, x_stride, Z, g, d, d_new, image_d, sums, sum_parts, line_old, line, bends, O, millionths,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
@@ -143,7 +143,7 @@ def along(
     tl.store(bends + (e * tl.num_programs(1) + block) * tl.num_programs(0) + panel, tl.sum(seen * seen).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def attempt(
     Z, T, lam, image_d, bends, bend_parts, line, trials, numel, steps, millionths,
     BLOCK: tl.constexpr, ARMIJO: tl.constexpr,
@@ -171,7 +171,7 @@ def attempt(
     tl.store(trials + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def settle(
     A, B, lam, line, trials, trial_parts, end, numel,
     BLOCK: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr

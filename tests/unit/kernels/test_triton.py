@@ -10,6 +10,8 @@ import torch
 
 from sibp import methods
 from sibp.bench import fake_cuda
+from sibp.kernels import off, triton
+from sibp.kernels import status as kernels_of
 from sibp.kernels.launches import DECLARED
 from sibp.kernels.triton import operators, plan
 from sibp.nets import losses, papers
@@ -67,6 +69,8 @@ def test_the_launches_are_those_declared_and_grow_with_the_iterations_alone(iter
             wanted = launch.kernel.arg_names
             assert len(wanted) == len(launch.arguments) + len(launch.constants)
             assert set(wanted[len(launch.arguments) :]) == launch.constants.keys()
+            integers = {name for name, value in zip(wanted, launch.arguments, strict=False) if isinstance(value, int)}
+            assert integers == set(launch.kernel.do_not_specialize)  # one code for all sizes
 
 
 def kernels(dtype, monkeypatch):
@@ -117,6 +121,36 @@ def test_their_numbers_are_the_eager_solvers():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout and "skipped" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason"),
+    [
+        (lambda patch: patch.setitem(sys.modules, "triton", None), "no Triton: "),
+        (lambda patch: patch.setenv("SIBP_NATIVE", "0"), "switched off by SIBP_NATIVE=0"),
+    ],
+)
+def test_without_triton_the_eager_code_runs_and_a_record_says_why(obstacle, reason, monkeypatch):
+    cuda = torch.device("cuda")
+    assert kernels_of(cuda).startswith("compiled by Triton ")
+    try:
+        triton._version.cache_clear()
+        obstacle(monkeypatch)
+        assert kernels_of(cuda).startswith(reason)
+        with fake_cuda.fake_device() as mode:
+            assert not triton.supports("relu", fake_cuda.empty(mode, 1, 2, 3))
+    finally:
+        monkeypatch.undo()
+        triton._version.cache_clear()
+
+
+def test_smooth_activations_other_types_and_a_switch_keep_to_the_eager_code():
+    with fake_cuda.fake_device() as mode:
+        Z, half = (fake_cuda.empty(mode, 1, 2, 3, dtype=dtype) for dtype in (torch.float32, torch.float16))
+        assert triton.supports("relu", Z) and not triton.supports("tanh", Z) and not triton.supports("relu", half)
+        assert not triton.supports("relu", torch.empty(1, 2, 3))
+        with off():
+            assert not triton.supports("relu", Z)
 
 
 def step(name, options, widths, members, batch):

@@ -103,7 +103,6 @@ def test_the_papers_fifty_trials(randn):
         ("relu", "patches", ARMIJO),
         ("leaky_relu", "shared patches", NEWTON),
         ("identity", "dense", NEWTON),
-        ("relu", "shared", ARMIJO),
     ],
 )
 def test_weight_space_and_the_bias_after_it(name, kind, search, randn):
