@@ -7,8 +7,25 @@ each neuron; `turn` adds them up, makes the next direction, and leaves the trial
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.batch import D2, D_D, DD, FIRST_STEP, GG, SLOPE, WIDTH, first_step, step_of, times
-from sibp.kernels.triton.lines import activate, gradient, kernel, leak_of, slope_of, sum_of_parts, trial_steps
+from sibp.kernels.triton.lines import (
+    D2,
+    D_D,
+    DD,
+    FIRST_STEP,
+    GG,
+    SLOPE,
+    WIDTH,
+    activate,
+    first_step,
+    gradient,
+    kernel,
+    leak_of,
+    slope_of,
+    step_of,
+    sum_of_parts,
+    times,
+    trial_steps,
+)
 from sibp.kernels.triton.plan import HELD, Launch, Search, blocks, millionths, scratch
 
 __all__ = ["minimise"]

@@ -8,8 +8,7 @@ import triton.language as tl
 
 from sibp.kernels.triton.lines import kernel, sum_of_parts
 from sibp.kernels.triton.plan import Launch, scratch
-from sibp.kernels.triton.rows import Rows, empty_like_weights, load_rows
-from sibp.kernels.triton.weights import cuts
+from sibp.kernels.triton.rows import Rows, cuts, empty_like_weights, load_rows
 
 __all__ = ["solve"]
 
