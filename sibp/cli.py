@@ -142,11 +142,11 @@ def _parser() -> Parser:
         "--device", metavar="D", help="for --scale: h100, h200 or cpu, by rates from a table; by default this machine's"
     )
 
-    check = add("check", _check, "Check what only the device can tell: numbers, bits, speed.")
-    check.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
-    check.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
-    check.add_argument("--out", type=Path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
-    check.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
+    blocks = add("check", _check, "Check what only the device can tell: numbers, bits, speed.")
+    blocks.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+    blocks.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
+    blocks.add_argument("--out", type=Path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
+    blocks.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
 
     bench = add("bench", _bench, "Measure the cost of steps side by side.")
     bench.add_argument("--json", metavar="FILE", help="also write the measurements to a file")
@@ -317,15 +317,15 @@ def _counted(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     begun = time.monotonic()  # before torch is imported
     device = _device(arguments.device)
-    from sibp import check
+    from sibp.bench.check import blocks
     from sibp.core import messages
 
     for name in arguments.only or ():
-        if name not in check.BLOCKS:
-            raise UsageError(f"only: {messages.need(name, check.BLOCKS)}")
+        if name not in blocks.BLOCKS:
+            raise UsageError(f"only: {messages.need(name, blocks.BLOCKS)}")
     if arguments.out:
         _check_writable(arguments.out)
-    return check.main(device, arguments.seconds, arguments.out, arguments.only, begun)
+    return blocks.main(device, arguments.seconds, arguments.out, arguments.only, begun)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sibp import methods
 from sibp.bench import count_cache, fake_cuda
 from sibp.bench.fake_cuda import Recorder, Seen
 from sibp.bench.rates import DEVICES, Device
 from sibp.experiments.jobs import Job, Member
 from sibp.experiments.schema import Experiment
-from sibp.methods import Options
+from sibp.methods import Options, registry
 from sibp.nets import losses, papers, propagation
 from sibp.nets.network import Network
 from sibp.training import evaluation
@@ -153,9 +152,20 @@ def step(
         dtype: of the parameters.
         kind: ``cuda`` or ``cpu``.
     """
-    key = ("step", algorithm, methods.get(algorithm).group_key(members[0]), len(members), network, batch, shared, loss, dtype, kind)
+    key = (
+        "step",
+        algorithm,
+        registry.get(algorithm).group_key(members[0]),
+        len(members),
+        network,
+        batch,
+        shared,
+        loss,
+        dtype,
+        kind,
+    )
     own = (algorithm, members, network, batch, shared, loss, dtype, torch.device(kind))
-    obstacle = methods.build(algorithm, network, losses.get(loss), members, dtype=dtype).capture_obstacle
+    obstacle = registry.build(algorithm, network, losses.get(loss), members, dtype=dtype).capture_obstacle
     return Step(*count_cache.cached(key, lambda: _counted_step(*own)), obstacle is None)
 
 
@@ -169,7 +179,7 @@ def _counted_step(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Seen, int]:
-    method = methods.build(algorithm, network, losses.get(loss), members, dtype=dtype)
+    method = registry.build(algorithm, network, losses.get(loss), members, dtype=dtype)
     with fake_cuda.fake_device() as mode:
         fake_cuda.on_device(mode, method, device)
         parameters = fake_cuda.affines(mode, network, len(members), dtype, device)

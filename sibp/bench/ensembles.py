@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sibp import methods
 from sibp.bench.cases import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
 from sibp.bench.steps import STEPS, Call, Case
 from sibp.kernels import native
+from sibp.methods import registry
 from sibp.nets import initialisation, losses
 
 __all__ = ["steps"]
@@ -33,8 +33,8 @@ def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
 
 
 def _method(name: str, case: Case, seeds: range, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    options = [methods.options(name)(eta=0.1)] * len(seeds)
-    method = methods.build(name, case.network, losses.get("cross-entropy"), options, device=device)
+    options = [registry.options(name)(eta=0.1)] * len(seeds)
+    method = registry.build(name, case.network, losses.get("cross-entropy"), options, device=device)
     parameters = initialisation.initialise(case.network, seeds, std=case.std, device=str(device))
     state = method.start(parameters)
     return lambda x, y: method.step(parameters, state, x, y)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sibp import methods, optim
+from sibp import optim
 from sibp.bench.released import released_step
 from sibp.core import seeding
 from sibp.kernels import native
+from sibp.methods import registry
 from sibp.nets import initialisation, losses, zoo
 from sibp.nets.network import Network
 from sibp.training import cuda_graph
@@ -113,8 +114,8 @@ class Recorded:
     options: Mapping[str, object]
 
     def __call__(self, case: Case, device: torch.device) -> Call:
-        given = [methods.options(self.method)(**self.options)]
-        method = methods.build(self.method, case.network, losses.get("cross-entropy"), given, device=device)
+        given = [registry.options(self.method)(**self.options)]
+        method = registry.build(self.method, case.network, losses.get("cross-entropy"), given, device=device)
         parameters = initialisation.initialise(case.network, [0], std=case.std, device=str(device))
         batches = ((x[None], y[None]) for x, y in case.endless(device))
         step = cuda_graph.captured(method, parameters, method.start(parameters), *next(batches))

@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from sibp import methods
-from sibp.methods import Options
+from sibp.methods import Options, registry
 from sibp.nets import losses
 from sibp.nets.network import Network
 
@@ -28,7 +27,7 @@ def switches(algorithm: str) -> dict[str, tuple[Any, ...]]:
     Raises:
         TypeError: for an option of a type that is neither number, flag nor enumeration: say here what its variants are.
     """
-    own = methods.options(algorithm)
+    own = registry.options(algorithm)
     found = {name: _values(own, name, field) for name, field in own.model_fields.items()}
     return {name: values for name, values in found.items() if values}
 
@@ -49,8 +48,8 @@ def _values(own: type[Options], name: str, field: FieldInfo) -> tuple[Any, ...]:
 
 def _key(own: type[Options], **given: Any) -> Any:
     """Return the `group_key` of options that need not fit together."""
-    algorithm = next(name for name, method in methods.METHODS.items() if method.options is own)
-    return methods.get(algorithm).group_key(own.model_construct(**given))
+    algorithm = next(name for name, method in registry.METHODS.items() if method.options is own)
+    return registry.get(algorithm).group_key(own.model_construct(**given))
 
 
 @cache
@@ -83,7 +82,7 @@ def simplest(algorithm: str) -> dict[str, Options]:
 
 def _valid(algorithm: str, given: dict[str, Any]) -> Options | None:
     try:
-        return methods.options(algorithm)(**given)
+        return registry.options(algorithm)(**given)
     except ValidationError:  # two options that exclude each other
         return None
 
@@ -91,7 +90,7 @@ def _valid(algorithm: str, given: dict[str, Any]) -> Options | None:
 def accepts(algorithm: str, options: Options, network: Network) -> bool:
     """Return whether a method takes a network."""
     try:
-        methods.build(algorithm, network, losses.get("cross-entropy"), [options])
+        registry.build(algorithm, network, losses.get("cross-entropy"), [options])
     except ValueError:
         return False
     return True

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sibp import methods
 from sibp.core import messages
 from sibp.data.registry import Facts, known_facts
 from sibp.experiments.schema import Experiment, SpecError, Training, parse
+from sibp.methods import registry
 from sibp.nets import losses, papers
 
 __all__ = ["check_experiment", "options"]
@@ -41,11 +41,11 @@ def options(experiment: Experiment, label: str, point: dict[str, Any]) -> BaseMo
         SpecError: naming the option below ``methods.<label>``.
     """
     algorithm = experiment.algorithm(label)
-    if algorithm not in methods.METHODS:
-        fault = messages.need(algorithm, methods.METHODS)
+    if algorithm not in registry.METHODS:
+        fault = messages.need(algorithm, registry.METHODS)
         hint = "" if experiment.methods[label].method else ", or a key `method` under this label"
         raise SpecError(f"methods.{label}: {fault}{hint}")
-    return parse(methods.options(algorithm), point, "", f"methods.{label}")
+    return parse(registry.options(algorithm), point, "", f"methods.{label}")
 
 
 def _facts(experiment: Experiment) -> Facts:
@@ -93,7 +93,7 @@ def _check_training(experiment: Experiment, label: str, training: Training) -> N
             raise SpecError(f"{path}.measure: got {split!r}, but `data` leaves no samples for it")
     size, train = training.batch_size, experiment.data.train
     algorithm = experiment.algorithm(label)
-    if algorithm in methods.METHODS and methods.get(algorithm).whole_data:
+    if algorithm in registry.METHODS and registry.get(algorithm).whole_data:
         if (size, training.sampling) != ("full", "permutation"):
             got = f"batch_size {size} and sampling {training.sampling}"
             raise SpecError(f"{path}: got {got}, need full and permutation for {algorithm}")
@@ -105,7 +105,7 @@ def _check_method(experiment: Experiment, label: str, points: list[BaseModel]) -
     """Let the method itself refuse the network."""
     network = papers.build(**experiment.network_of(label).settings())
     try:
-        methods.build(experiment.algorithm(label), network, losses.get(experiment.loss), points[:1])
+        registry.build(experiment.algorithm(label), network, losses.get(experiment.loss), points[:1])
     except ValueError as fault:
         raise SpecError(f"methods.{label}: {fault}") from None
 

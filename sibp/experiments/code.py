@@ -15,7 +15,7 @@ __all__ = ["fingerprint", "modules"]
 ENTRY = "sibp.training.runs"
 METHODS = "sibp.methods"
 # Packages whose own file only lists what is in them: neither hashed nor followed.
-LISTS = {"sibp", METHODS}
+LISTS = {"sibp", METHODS, f"{METHODS}.registry"}
 # These name, check, report or fetch (what is fetched is decided by its hash): they can refuse a run, not change its numbers.
 INERT = {"sibp.core.messages", "sibp.experiments.checks", "sibp.results.progress", "sibp.data"} | {
     f"sibp.data.{name}" for name in ("archives", "cache", "export", "formats", "packages", "registry", "sources")
@@ -42,7 +42,10 @@ def modules(method: str, package: Path = PACKAGE) -> list[str]:
 
     A method without a module of its own name might live in any of them, so it gets them all.
     """
-    every = {f"{METHODS}.{file.stem}" for file in (package / "methods").glob("[!_.]*.py")} - {f"{METHODS}.base"}
+    every = {f"{METHODS}.{file.stem}" for file in (package / "methods").glob("[!_.]*.py")} - {
+        f"{METHODS}.base",
+        f"{METHODS}.registry",
+    }
     own = every & {f"{METHODS}.{method}"} or every
     return sorted((_closure(own, package, LISTS) | _closure({ENTRY}, package, LISTS | every)) - INERT)
 

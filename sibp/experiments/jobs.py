@@ -107,9 +107,9 @@ class Job:
         The size comes from the experiment file, never from free memory, because batched products round differently with their number.
         Groups and the members in them keep the members' order.
         """
-        from sibp import methods
+        from sibp.methods import registry
 
-        key, size = methods.get(self.algorithm).group_key, self.training.ensemble_size
+        key, size = registry.get(self.algorithm).group_key, self.training.ensemble_size
         alike: dict[object, list[int]] = {}
         for member in self.members:
             alike.setdefault(key(member.options), []).append(member.number)

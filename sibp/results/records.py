@@ -24,8 +24,8 @@ import pandas as pd
 import pyarrow
 import torch
 
-from sibp import kernels
 from sibp.core.version import VERSION
+from sibp.kernels.status import status
 
 __all__ = [
     "CLOCK_COLUMNS",
@@ -136,7 +136,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if cuda else _processor(),
         "device_kind": device.type,
         "driver": _driver() if cuda else None,
-        "kernels": kernels.status(device),
+        "kernels": status(device),
     }
 
 

@@ -8,7 +8,8 @@ A layer's whole solve is one call, the products with K included.
 import torch
 from torch import Tensor
 
-from sibp.kernels import native, triton
+from sibp.kernels import native
+from sibp.kernels.triton import calls
 from sibp.nets import layers
 from sibp.nets.layers import Patches
 from sibp.solvers import conjugate_gradient, gpu
@@ -52,7 +53,7 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: 
 
     T takes the place of delta, which is not to be used again: on a convolution's rows such an array is the largest that a step has.
     """
-    if triton.supports(activation, Z):
+    if calls.supports(activation, Z):
         return gpu.targets(activation, Z, delta, eta, with_error)
     T = delta.expand_as(Z).contiguous()
     D = torch.empty_like(Z) if with_error else None

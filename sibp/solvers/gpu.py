@@ -7,8 +7,8 @@ depends on the number of iterations alone.
 import torch
 from torch import Tensor
 
-from sibp.kernels import triton
 from sibp.kernels.native import LEAKS
+from sibp.kernels.triton import calls
 from sibp.nets import activations, layers
 from sibp.nets.layers import Patches
 from sibp.solvers import conjugate_gradient
@@ -21,7 +21,7 @@ __all__ = ["applies", "minimise", "solve_linear", "targets"]
 
 def applies(space: Space, activation: str, Z: Tensor) -> bool:
     """Return whether there are kernels for this space, activation and these tensors."""
-    return isinstance(space, BatchSpace | WeightSpace | BiasSpace) and triton.supports(activation, Z)
+    return isinstance(space, BatchSpace | WeightSpace | BiasSpace) and calls.supports(activation, Z)
 
 
 def _search(rules: Rules) -> tuple[bool, float, float, int]:
@@ -50,7 +50,7 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: 
     """Return T and D as `dispatch.targets` does."""
     T = delta.expand_as(Z).contiguous()
     D = torch.empty_like(T) if with_error else None
-    if triton.call("targets", Z.contiguous(), T, eta, D, LEAKS[activation]):
+    if calls.call("targets", Z.contiguous(), T, eta, D, LEAKS[activation]):
         return T, D
     sigma = activations.get(activation)
     F = sigma.value(Z)
@@ -69,19 +69,19 @@ def minimise(
     problem = Subproblem(space, activations.get(activation), Z, T, lam)
     if isinstance(space, BatchSpace):
         P = torch.empty_like(Z)
-        solved = triton.call("minimise_batch", _gram(space), Z, T, lam, P, *how)
+        solved = calls.call("minimise_batch", _gram(space), Z, T, lam, P, *how)
     elif isinstance(space, BiasSpace):
         P = Z.new_zeros(Z.shape[0], 1, Z.shape[2])
-        solved = triton.call("minimise_bias", Z, T, lam, P, *how)
+        solved = calls.call("minimise_bias", Z, T, lam, P, *how)
     else:
         P = Z.new_empty(Z.shape[0], space.X.shape[2], Z.shape[2])
-        solved = triton.call("minimise_weights", *_rows(space), Z, T, lam, P, *how)
+        solved = calls.call("minimise_weights", *_rows(space), Z, T, lam, P, *how)
     if not solved:
         P, Z = conjugate_gradient.minimise(problem, iterations, rules)
     if b is None:
         return P
     moved = b.contiguous()
-    if not triton.call("minimise_bias", Z, T, lam, moved, *how):
+    if not calls.call("minimise_bias", Z, T, lam, moved, *how):
         moved = b + conjugate_gradient.minimise(Subproblem(BiasSpace(), problem.activation, Z, T, lam), iterations, rules)[0]
     if moved is not b:
         b.copy_(moved)
@@ -94,8 +94,8 @@ def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, toleranc
     column = (torch.zeros_like(lam) + tolerance).contiguous()
     if isinstance(space, BatchSpace):
         D = torch.empty_like(R)
-        solved = triton.call("solve_linear_batch", _gram(space), R, lam, column, D, iterations)
+        solved = calls.call("solve_linear_batch", _gram(space), R, lam, column, D, iterations)
     else:
         D = R.new_empty(R.shape[0], space.X.shape[2] + space.joint, R.shape[2])
-        solved = triton.call("solve_linear_weights", *_rows(space), space.joint, R, lam, column, D, iterations)
+        solved = calls.call("solve_linear_weights", *_rows(space), space.joint, R, lam, column, D, iterations)
     return D if solved else conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)

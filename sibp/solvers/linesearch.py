@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sibp.kernels import triton
 from sibp.kernels.native import LEAKS
+from sibp.kernels.triton import calls
 from sibp.solvers.subproblem import Subproblem
 
 __all__ = ["Armijo", "Curvature", "Line", "released_armijo", "released_jump"]
@@ -73,13 +73,13 @@ def first_exponent(line: Line, sigma: float, shrink: float, first: Tensor, limit
 def _first_exponent_fused(line: Line, sigma: float, shrink: float, first: Tensor, limit: int) -> Tensor | None:
     """Do what `first_exponent` does in two launches; None where no kernel applies."""
     problem = line.problem
-    if problem.per_neuron or not triton.supports(problem.activation.name, line.Z):
+    if problem.per_neuron or not calls.supports(problem.activation.name, line.Z):
         return None
     found = torch.empty_like(first)
     tensors = (line.Z, line.Z_d, problem.T, line.DD, line.Dd, line.dd, line.slope, problem.lam, first)
     leak = LEAKS[problem.activation.name]
     how = (found, leak, sigma, shrink, limit)
-    return found if triton.call("armijo_exponents", *(tensor.contiguous() for tensor in tensors), *how) else None
+    return found if calls.call("armijo_exponents", *(tensor.contiguous() for tensor in tensors), *how) else None
 
 
 def first_exponent_unread(line: Line, sigma: float, shrink: float, first: Tensor, limit: int, numbers: int = 2**24) -> Tensor:

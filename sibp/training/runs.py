@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sibp import kernels, methods
 from sibp.core import precision
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
-from sibp.methods import Method
+from sibp.kernels.status import status
+from sibp.methods import Method, registry
 from sibp.nets import losses, papers
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
@@ -76,11 +76,11 @@ def _train(
     with clock("total"):
         with clock("data"):
             problem, about["data"] = _problem(job, device, root)
-        _check_memory(problem, 1, methods.get(job.algorithm))
+        _check_memory(problem, 1, registry.get(job.algorithm))
         ensembles = Ensembles(job, problem, clock, progress, kept, about)
         rows, outcome = ensembles.train()
     about |= {"peak_memory_bytes": ensembles.peak_memory(), "seconds": clock.seconds}
-    about["kernels"] = kernels.status(device)  # which ran is known at the end: they compile when they are needed
+    about["kernels"] = status(device)  # which ran is known at the end: they compile when they are needed
     return rows, _settings(job, problem) | outcome | about
 
 

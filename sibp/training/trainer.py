@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sibp import methods
 from sibp.experiments.jobs import Member
+from sibp.methods import registry
 from sibp.methods.base import State
 from sibp.nets.layers import Affine
 from sibp.results.progress import Clock, Progress
@@ -82,7 +82,7 @@ class Trainer:
         self.batches = Batches(train, self.seeds, training.batch(len(train)), training.sampling, problem.dtype)
         self.steps = training.total_steps(len(train))
         options = [member.options for member in members]
-        self.method = methods.build(algorithm, problem.network, problem.loss, options, dtype=problem.dtype, device=problem.device)
+        self.method = registry.build(algorithm, problem.network, problem.loss, options, dtype=problem.dtype, device=problem.device)
 
     def start(self) -> Run:
         """Return a run at step 0."""

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sibp import methods
+from sibp.methods import registry
 from sibp.nets import activations, initialisation, losses, papers, propagation
 from tests.fuzz.profiles import profile
 
@@ -39,13 +39,13 @@ def cases(draw):
     """Draw a network, a method's options for some members, which member is broken, and a mini-batch's size and scale."""
     name = draw(st.sampled_from(sorted(CHOICES)))
     chosen = {key: draw(st.sampled_from(values)) for key, values in CHOICES[name].items()}
-    if "cg_steps" in methods.options(name).model_fields:
+    if "cg_steps" in registry.options(name).model_fields:
         chosen["cg_steps"] = draw(st.integers(1, 4))
     if chosen.get("optimizer", "sgd") != "sgd":
         chosen |= {"momentum": 0.0, "nesterov": False}
     members = draw(st.integers(2, 4))
     sizes = [{key: draw(NUMBERS) for key, takers in SIZES.items() if name in takers} for _ in range(members)]
-    options = [methods.options(name)(**chosen | size) for size in sizes]
+    options = [registry.options(name)(**chosen | size) for size in sizes]
     widths = draw(st.lists(st.integers(1, 7), min_size=2, max_size=5))
     activation = draw(st.sampled_from(["identity", "relu"] if name == "bcd" else sorted(activations.ACTIVATIONS)))
     network = papers.mlp(widths, activation, draw(st.booleans()))
@@ -68,7 +68,7 @@ def cases(draw):
 def trained(case, broken=None):
     """Return all tensors and losses after two steps; the broken member starts from NaN or infinity."""
     network, dtype, seeds = case["network"], case["dtype"], list(range(len(case["options"])))
-    method = methods.build(case["name"], network, losses.get(case["loss"]), case["options"], dtype, "cpu")
+    method = registry.build(case["name"], network, losses.get(case["loss"]), case["options"], dtype, "cpu")
     parameters = initialisation.initialise(network, seeds, std=case["std"], dtype=dtype, device="cpu")
     if broken is not None:
         for tensor in propagation.tensors(parameters):

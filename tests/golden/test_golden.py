@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sibp import methods
+from sibp.methods import registry
 from tests.golden import runs
 
 KEPT = json.loads(runs.KEPT.read_text(encoding="utf-8"))
@@ -28,4 +28,4 @@ def test_runs_compute_what_is_kept(name):
 
 
 def test_every_method_has_a_golden_run():
-    assert {kept["algorithm"] for kept in KEPT["runs"].values()} == set(methods.METHODS)
+    assert {kept["algorithm"] for kept in KEPT["runs"].values()} == set(registry.METHODS)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 import sibp
-from sibp import methods
+from sibp.methods import registry
 from sibp.nets import losses, propagation
 from sibp.nets.convert import network_of, parameters_of
 
@@ -48,8 +48,8 @@ def net():
 @pytest.mark.parametrize(("name", "options", "torchs"), CASES, ids=lambda v: str(v) if not callable(v) else "")
 def test_every_step_equals_torch_optim(name, options, torchs):
     mine, theirs = net(), net()
-    method = methods.build(
-        name, network_of(mine, (WIDTHS[0],)), losses.get("cross-entropy"), [methods.options(name)(**options)], torch.float64
+    method = registry.build(
+        name, network_of(mine, (WIDTHS[0],)), losses.get("cross-entropy"), [registry.options(name)(**options)], torch.float64
     )
     parameters = parameters_of(mine)
     state, optimizer = method.start(parameters), torchs(theirs.parameters())
@@ -69,15 +69,15 @@ def test_every_step_equals_torch_optim(name, options, torchs):
 def test_sgd_without_momentum_keeps_no_buffer():
     parameters = parameters_of(net())
     network = network_of(net(), (WIDTHS[0],))
-    build = lambda **options: methods.build("sgd", network, losses.get("squared"), [methods.options("sgd")(**options)])  # noqa: E731
+    build = lambda **options: registry.build("sgd", network, losses.get("squared"), [registry.options("sgd")(**options)])  # noqa: E731
     assert build(eta=1.0).start(parameters) == {}
     assert len(build(eta=1.0, momentum=0.5).start(parameters)["momentum"]) == len(propagation.tensors(parameters))
 
 
 def test_l1_adds_the_sign_of_the_parameters_to_the_gradient():
     mine, theirs = net(), net()
-    method = methods.build(
-        "sgd", network_of(mine, (WIDTHS[0],)), losses.get("squared"), [methods.options("sgd")(eta=0.1, l1=0.3)], torch.float64
+    method = registry.build(
+        "sgd", network_of(mine, (WIDTHS[0],)), losses.get("squared"), [registry.options("sgd")(eta=0.1, l1=0.3)], torch.float64
     )
     (x, y), parameters = next(batches(1)), parameters_of(mine)
     method.step(parameters, {}, x[None], y[None])
@@ -89,4 +89,4 @@ def test_l1_adds_the_sign_of_the_parameters_to_the_gradient():
 
 def test_nesterov_without_momentum_is_refused():
     with pytest.raises(ValueError, match="nesterov: got true with momentum 0"):
-        methods.options("sgd")(nesterov=True)
+        registry.options("sgd")(nesterov=True)

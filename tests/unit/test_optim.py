@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import sibp
-from sibp import methods
+from sibp.methods import registry
 from sibp.nets import initialisation, papers, propagation
 from sibp.nets.convert import network_of
 
@@ -55,8 +55,8 @@ def test_a_step_returns_the_loss_before_it_in_the_models_dtype_and_on_its_device
 def test_the_front_makes_the_same_step_as_the_engine(name):
     model, (x, y) = net(torch.float64), batch(torch.float64)
     optimizer = MAKE[name](model)
-    options = methods.options(optimizer.method)(**optimizer.options.model_dump())
-    engine = methods.build(optimizer.method, network_of(model, (6,)), optimizer.loss, [options], torch.float64)
+    options = registry.options(optimizer.method)(**optimizer.options.model_dump())
+    engine = registry.build(optimizer.method, network_of(model, (6,)), optimizer.loss, [options], torch.float64)
     parameters = initialisation.initialise(papers.mlp([6, 8, 3]), [0], std=0.4, dtype=torch.float64)
     before = [t.clone() for t in propagation.tensors(parameters)]
     go(optimizer, x, y)

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sibp.kernels.triton import plan
-from sibp.kernels.triton.plan import Search
+from sibp.kernels.triton.plan import Search, run
 
 __all__ = [
     "LAUNCHES",
@@ -28,9 +27,9 @@ __all__ = [
 @torch.library.custom_op("sibp::targets", mutates_args=("delta", "D"))
 def targets(Z: Tensor, delta: Tensor, eta: Tensor, D: Tensor | None, leak: float) -> None:
     """See `target.targets`."""
-    from sibp.kernels.triton import target
+    from sibp.kernels.triton.target import targets
 
-    plan.run(target.targets(Z, delta, eta, D, leak))
+    run(targets(Z, delta, eta, D, leak))
 
 
 @torch.library.custom_op("sibp::armijo_exponents", mutates_args=("found",))
@@ -51,9 +50,9 @@ def armijo_exponents(
     limit: int,
 ) -> None:
     """See `armijo.exponents`."""
-    from sibp.kernels.triton import armijo
+    from sibp.kernels.triton.armijo import exponents
 
-    plan.run(armijo.exponents(Z, along, T, (DD, Dd, dd, slope, lam), first, found, leak, sigma, shrink, limit))
+    run(exponents(Z, along, T, (DD, Dd, dd, slope, lam), first, found, leak, sigma, shrink, limit))
 
 
 @torch.library.custom_op("sibp::minimise_batch", mutates_args=("Z", "P"))
@@ -71,9 +70,9 @@ def minimise_batch(
     leak: float,
 ) -> None:
     """See `batch.minimise`."""
-    from sibp.kernels.triton import batch
+    from sibp.kernels.triton.batch import minimise
 
-    plan.run(batch.minimise(K, Z, T, lam, P, iterations, Search(armijo, sigma, shrink, trials), leak))
+    run(minimise(K, Z, T, lam, P, iterations, Search(armijo, sigma, shrink, trials), leak))
 
 
 @torch.library.custom_op("sibp::minimise_bias", mutates_args=("b",))
@@ -90,9 +89,9 @@ def minimise_bias(
     leak: float,
 ) -> None:
     """See `bias.minimise`."""
-    from sibp.kernels.triton import bias
+    from sibp.kernels.triton.bias import minimise
 
-    plan.run(bias.minimise(Z, T, lam, b, iterations, Search(armijo, sigma, shrink, trials), leak))
+    run(minimise(Z, T, lam, b, iterations, Search(armijo, sigma, shrink, trials), leak))
 
 
 @torch.library.custom_op("sibp::minimise_weights", mutates_args=("Z", "P"))
@@ -111,11 +110,11 @@ def minimise_weights(
     leak: float,
 ) -> None:
     """See `weights.minimise`; geometry as in `rows.Rows.of`."""
-    from sibp.kernels.triton import weights
     from sibp.kernels.triton.rows import Rows
+    from sibp.kernels.triton.weights import minimise
 
     search = Search(armijo, sigma, shrink, trials)
-    plan.run(weights.minimise(Rows.of(X, geometry), Z, T, lam, P, iterations, search, leak))
+    run(minimise(Rows.of(X, geometry), Z, T, lam, P, iterations, search, leak))
 
 
 @torch.library.custom_op("sibp::solve_linear_weights", mutates_args=("D",))
@@ -123,18 +122,18 @@ def solve_linear_weights(
     X: Tensor, geometry: Sequence[int], joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
 ) -> None:
     """See `linear_weights.solve`; geometry as in `rows.Rows.of`."""
-    from sibp.kernels.triton import linear_weights
+    from sibp.kernels.triton.linear_weights import solve
     from sibp.kernels.triton.rows import Rows
 
-    plan.run(linear_weights.solve(Rows.of(X, geometry, joint), R, lam, tolerance, D, iterations))
+    run(solve(Rows.of(X, geometry, joint), R, lam, tolerance, D, iterations))
 
 
 @torch.library.custom_op("sibp::solve_linear_batch", mutates_args=("D",))
 def solve_linear_batch(K: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int) -> None:
     """See `linear.solve`."""
-    from sibp.kernels.triton import linear
+    from sibp.kernels.triton.linear import solve
 
-    plan.run(linear.solve(K, R, lam, tolerance, D, iterations))
+    run(solve(K, R, lam, tolerance, D, iterations))
 
 
 def _nothing(*_: object) -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sibp import methods
 from sibp.bench import cost, count_cache, fake_cuda, rates
 from sibp.bench.cases import CASES
 from sibp.bench.fake_cuda import Fault, Operation, Seen, empty, fake_device, watch
 from sibp.bench.rates import DEVICES
 from sibp.kernels.launches import Work
+from sibp.methods import registry
 from sibp.nets import losses, papers
 from sibp.training import evaluation
 from sibp.training.ensembles import bytes_per_member
@@ -29,7 +29,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_a_step_of_sgd_does_the_products_that_it_is_made_of():
-    options = [methods.options("sgd")()] * 4
+    options = [registry.options("sgd")()] * 4
     products = [op.work.flops * n for op, n in cost.step("sgd", options, MLP, 20).count.operations.items() if op.kind == "product"]
     assert sum(products) == 4 * 2 * 20 * (2 * 784 * 6 + 3 * 6 * 10)  # forward and gradients of two layers, error of one
 
@@ -39,7 +39,7 @@ def test_a_step_of_sgd_does_the_products_that_it_is_made_of():
 def test_training_is_steps_times_a_step_s_seconds(kind, members):
     device = H100 if kind == "cuda" else DEVICES["cpu"]
     asked = experiment(seeds=members, methods__sgd__grid=None, training__ensemble=members)
-    one = cost.step("sgd", [methods.options("sgd")()] * members, MLP, 20, members == 1, kind=kind)
+    one = cost.step("sgd", [registry.options("sgd")()] * members, MLP, 20, members == 1, kind=kind)
     estimate = cost.estimate(asked, "sgd", device)
     each = cost._step_seconds(one, device)
     assert estimate.train == pytest.approx(6 * each) and estimate.step == each
@@ -78,7 +78,7 @@ def test_a_count_is_read_from_the_cache_and_a_damaged_one_is_counted_anew(tmp_pa
     def make():
         made.append(1)
         return cost._counted_step(
-            "sgd", [methods.options("sgd")()], MLP, 20, False, "cross-entropy", torch.float32, torch.device("cuda")
+            "sgd", [registry.options("sgd")()], MLP, 20, False, "cross-entropy", torch.float32, torch.device("cuda")
         )
 
     first = count_cache.cached(("step",), make)
@@ -122,11 +122,11 @@ def test_measured_rates_are_finite_and_positive():
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "proxbp", "proxprop", "sibp"])
 def test_estimates_of_memory_are_within_a_factor_of_two_of_the_count(name, case, batch):
     network = CASES[case].network
-    counted = cost.step(name, [methods.options(name)()] * 2, network, batch).bytes
-    assert 1 / 2 < 2 * bytes_per_member(network, batch, method=methods.get(name)) / counted < 2
+    counted = cost.step(name, [registry.options(name)()] * 2, network, batch).bytes
+    assert 1 / 2 < 2 * bytes_per_member(network, batch, method=registry.get(name)) / counted < 2
 
 
 def test_bcd_s_memory_is_its_state_s():
     network = papers.mlp([20, 30, 10])
-    counted = cost.step("bcd", [methods.options("bcd")()] * 2, network, 60000, True).bytes
-    assert 1 / 2 < 2 * bytes_per_member(network, 60000, method=methods.get("bcd")) / counted < 2
+    counted = cost.step("bcd", [registry.options("bcd")()] * 2, network, 60000, True).bytes
+    assert 1 / 2 < 2 * bytes_per_member(network, 60000, method=registry.get("bcd")) / counted < 2

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.library import custom_op
 
-from sibp import methods
 from sibp.bench import fake_cuda, variants
 from sibp.bench.fake_cuda import empty, fake_device, watch
 from sibp.kernels.launches import DECLARED, Work
+from sibp.methods import registry
 from sibp.nets import activations, losses, papers
 from sibp.training import evaluation
 from sibp.training.sampling import Batches, Samples
@@ -15,14 +15,14 @@ from sibp.training.trainer import Run
 from tests.unit.bench.kernel_budgets import BUDGETS, NETWORKS, PER_MEMBER
 
 MLP, CNN = papers.mlp([20, 10, 5]), papers.cnn((2, 4, 4), channels=(3,), pools=1, classes=5)
-ALL = {label: name for name in methods.METHODS for label in variants.variants(name)}
-SIMPLEST = {label: name for name in methods.METHODS for label in variants.simplest(name)}
+ALL = {label: name for name in registry.METHODS for label in variants.variants(name)}
+SIMPLEST = {label: name for name in registry.METHODS for label in variants.simplest(name)}
 CAPTURED_FAULTS = ("transfer", "mix", "alert", "undeclared")
 
 
 def set_up(mode, name, options, network, members=1, batch=8, loss="cross-entropy"):
     """Return a method on the device and what it steps on."""
-    method = methods.build(name, network, losses.get(loss), list(variants.members(options, members)))
+    method = registry.build(name, network, losses.get(loss), list(variants.members(options, members)))
     parameters = fake_cuda.affines(mode, network, members)
     state = fake_cuda.started(mode, fake_cuda.on_device(mode, method), parameters)
     x, y = empty(mode, members, batch, *network.input_shape), empty(mode, members, batch, dtype=torch.int64)
@@ -96,9 +96,9 @@ def test_there_is_no_budget_for_what_is_no_variant():
     assert BUDGETS.keys() == taken | deep
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
+@pytest.mark.parametrize("name", registry.METHODS)
 def test_kernels_do_not_grow_with_images_or_members(name):
-    options = quick(methods.options(name)())
+    options = quick(registry.options(name)())
     for network in (MLP, CNN):
         if not variants.accepts(name, options, network):
             continue
@@ -118,7 +118,7 @@ def test_what_the_page_on_speed_promises_is_budgeted():
 def test_no_loss_or_activation_leaves_the_device(activation, loss):
     network = papers.mlp([20, 10, 5], activation=activation)
     for name in ("sgd", "sibp"):
-        check(*watched(name, quick(methods.options(name)()), network, loss=loss), f"{name}, {activation}, {loss}")
+        check(*watched(name, quick(registry.options(name)()), network, loss=loss), f"{name}, {activation}, {loss}")
 
 
 # Around the step: what the training loop does at each one must not look at the device either.
@@ -152,7 +152,7 @@ def test_measuring_does_not_look_at_the_device(network):
 # The test of the test: each fault, planted, is found with its file and line.
 
 
-class Planted(methods.METHODS["sgd"]):
+class Planted(registry.METHODS["sgd"]):
     """SGD with a fault in its step."""
 
     def update(self, parameters, state, trace, delta):
@@ -188,7 +188,7 @@ for operator in (silent, declared):
 
 
 def planted(fault):
-    method = Planted(MLP, losses.get("cross-entropy"), [methods.options("sgd")()])
+    method = Planted(MLP, losses.get("cross-entropy"), [registry.options("sgd")()])
     method.fault = fault
     with fake_device() as mode:
         fake_cuda.on_device(mode, method)
@@ -218,11 +218,11 @@ def test_a_kernel_of_ours_counts_what_it_declares(monkeypatch):
 def test_a_step_over_its_budget_says_where_the_kernels_are(monkeypatch):
     monkeypatch.setitem(BUDGETS, ("sgd", "784-500-10"), 3)
     with pytest.raises(AssertionError, match=r"3 allowed; most at \w+/\w+\.py:\d+"):
-        within_budget("sgd", "784-500-10", *watched("sgd", methods.options("sgd")(), NETWORKS["784-500-10"]))
+        within_budget("sgd", "784-500-10", *watched("sgd", registry.options("sgd")(), NETWORKS["784-500-10"]))
 
 
 def test_a_flag_that_is_no_longer_true_is_found():
-    method, seen = watched("sgd", methods.options("sgd")(), MLP)
+    method, seen = watched("sgd", registry.options("sgd")(), MLP)
     monkey = type("Shy", (type(method),), {"capture_obstacle": "no reason"})
     method.__class__ = monkey
     with pytest.raises(AssertionError, match="can be captured"):
@@ -230,9 +230,9 @@ def test_a_flag_that_is_no_longer_true_is_found():
 
 
 def test_an_option_of_a_new_type_is_refused(monkeypatch):
-    own = methods.options("sgd")
+    own = registry.options("sgd")
     new = type("New", (own,), {"__annotations__": {"order": "tuple[int, ...]"}, "order": (1,)})
-    monkeypatch.setattr(methods.METHODS["sgd"], "options", new)
+    monkeypatch.setattr(registry.METHODS["sgd"], "options", new)
     with pytest.raises(TypeError, match=r"New\.order"):
         variants.switches("sgd")
 

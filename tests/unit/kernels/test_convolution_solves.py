@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sibp import methods
 from sibp.kernels import native
+from sibp.methods import registry
 from sibp.nets import activations, initialisation, layers, losses, papers, propagation
 from sibp.nets.layers import Unfold
 from sibp.solvers import conjugate_gradient, dispatch
@@ -68,8 +68,8 @@ def test_linear_cg_equals_the_eager_solver(tolerance, joint, size):
 @pytest.mark.parametrize("variant", ["newton", "armijo"])
 def test_steps_of_a_convolutional_network_equal_the_eager_ones(variant, activation):
     network = papers.cnn((2, 12, 12), channels=(3, 5), pools=1, activation=activation)
-    options = [methods.options("sibp")(eta=eta, variant=variant, space="weight") for eta in (0.1, 0.2)]
-    method = methods.build("sibp", network, losses.get("cross-entropy"), options, dtype=torch.float64)
+    options = [registry.options("sibp")(eta=eta, variant=variant, space="weight") for eta in (0.1, 0.2)]
+    method = registry.build("sibp", network, losses.get("cross-entropy"), options, dtype=torch.float64)
     start = initialisation.initialise(network, [0, 1], std=0.1, dtype=torch.float64)
     x, y = torch.rand(3, 1, 6, 2, 12, 12, dtype=torch.float64), torch.randint(10, (3, 1, 6))
 

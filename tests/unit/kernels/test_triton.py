@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sibp import methods
 from sibp.bench import fake_cuda
-from sibp.kernels import off, triton
-from sibp.kernels import status as kernels_of
 from sibp.kernels.launches import DECLARED
-from sibp.kernels.triton import operators, plan
+from sibp.kernels.status import status as kernels_of
+from sibp.kernels.switch import off
+from sibp.kernels.triton import calls, operators, plan
+from sibp.methods import registry
 from sibp.nets import losses, papers
 
 LAYERS = [(1, 100, 784, 500), (3, 100, 500, 10)]  # E, R, I, O
@@ -21,7 +21,7 @@ SEARCHES = {"armijo": (True, 0.1, 0.6, 50), "newton": (False, 0.0, 0.5, 3)}
 TYPES = {torch.float32: "*fp32", torch.float64: "*fp64"}
 
 
-def calls(size, iterations, search, dtype=torch.float32):
+def operator_arguments(size, iterations, search, dtype=torch.float32):
     """Return operator -> arguments without numbers, on a layer of this size; a convolution for the rows of one."""
     E, R, I, O = size
     empty = lambda *shape: torch.empty(*shape, dtype=dtype, device="meta")  # noqa: E731
@@ -53,7 +53,7 @@ def launched(name, arguments, monkeypatch):
 def test_every_operator_declares_what_it_launches():
     named = {f"sibp::{operator._name}" for operator in operators.OPERATORS}
     assert named == {name for name in DECLARED if name.startswith("sibp::")}
-    assert named == {f"sibp::{name}" for name, _ in calls(LAYERS[0], 1, "newton")}
+    assert named == {f"sibp::{name}" for name, _ in operator_arguments(LAYERS[0], 1, "newton")}
     assert named == {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("sibp::")}
 
 
@@ -61,7 +61,9 @@ def test_every_operator_declares_what_it_launches():
 @pytest.mark.parametrize("size", LAYERS)
 @pytest.mark.parametrize("iterations", [1, 5])
 def test_the_launches_are_those_declared_and_grow_with_the_iterations_alone(iterations, size, search, monkeypatch):
-    for (name, given), (_, other) in zip(calls(size, iterations, search), calls(LAYERS[0], iterations, search), strict=True):
+    for (name, given), (_, other) in zip(
+        operator_arguments(size, iterations, search), operator_arguments(LAYERS[0], iterations, search), strict=True
+    ):
         launches = launched(name, given, monkeypatch)
         assert len(launches) == DECLARED[f"sibp::{name}"](*given).kernels == DECLARED[f"sibp::{name}"](*other).kernels
         assert all(max(launch.grid) < 2**31 and max(launch.grid[1:], default=0) < 2**16 for launch in launches)  # CUDA's limits
@@ -77,7 +79,7 @@ def kernels(dtype, monkeypatch):
     """Return every kernel there is as launches, each of what it is compiled for once."""
     found = {}
     for search in SEARCHES:
-        for name, given in calls(LAYERS[1], 2, search, dtype):
+        for name, given in operator_arguments(LAYERS[1], 2, search, dtype):
             for launch in launched(name, given, monkeypatch):
                 found[launch.kernel.__module__, launch.kernel.__name__, *launch.constants.items()] = launch
     return found
@@ -134,29 +136,29 @@ def test_without_triton_the_eager_code_runs_and_a_record_says_why(obstacle, reas
     cuda = torch.device("cuda")
     assert kernels_of(cuda).startswith("compiled by Triton ")
     try:
-        triton._version.cache_clear()
+        calls._version.cache_clear()
         obstacle(monkeypatch)
         assert kernels_of(cuda).startswith(reason)
         with fake_cuda.fake_device() as mode:
-            assert not triton.supports("relu", fake_cuda.empty(mode, 1, 2, 3))
+            assert not calls.supports("relu", fake_cuda.empty(mode, 1, 2, 3))
     finally:
         monkeypatch.undo()
-        triton._version.cache_clear()
+        calls._version.cache_clear()
 
 
 def test_smooth_activations_other_types_and_a_switch_keep_to_the_eager_code():
     with fake_cuda.fake_device() as mode:
         Z, half = (fake_cuda.empty(mode, 1, 2, 3, dtype=dtype) for dtype in (torch.float32, torch.float16))
-        assert triton.supports("relu", Z) and not triton.supports("tanh", Z) and not triton.supports("relu", half)
-        assert not triton.supports("relu", torch.empty(1, 2, 3))
+        assert calls.supports("relu", Z) and not calls.supports("tanh", Z) and not calls.supports("relu", half)
+        assert not calls.supports("relu", torch.empty(1, 2, 3))
         with off():
-            assert not triton.supports("relu", Z)
+            assert not calls.supports("relu", Z)
 
 
 def step(name, options, widths, members, batch):
     """Return what a step does, on tensors that hold nothing."""
     network = papers.mlp(widths)
-    method = methods.build(name, network, losses.get("cross-entropy"), [methods.options(name)(**options)] * members)
+    method = registry.build(name, network, losses.get("cross-entropy"), [registry.options(name)(**options)] * members)
     with fake_cuda.fake_device() as mode:
         fake_cuda.on_device(mode, method)
         parameters = fake_cuda.affines(mode, network, members)

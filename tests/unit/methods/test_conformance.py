@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 import torch
 
-from sibp import methods
 from sibp.experiments import checks, schema
+from sibp.methods import registry
 from sibp.nets import initialisation, losses, papers, propagation
 
 SIZE, SAMPLES, CLASSES = 5, 24, 3
@@ -58,7 +58,7 @@ def data(network, dtype=torch.float64, device="cpu"):
 def options_of(label, size=SIZE, factor=1.0):
     """The members' options: every float differs from member to member."""
     name, given = TABLE[label]
-    base = methods.options(name)(**given)
+    base = registry.options(name)(**given)
     floats = {key: value for key, value in base if isinstance(value, float)}
     return [base.model_copy(update={k: v * factor * (1 - 0.05 * e) for k, v in floats.items()}) for e in range(size)]
 
@@ -66,7 +66,7 @@ def options_of(label, size=SIZE, factor=1.0):
 def begin(label, options, network=MLP, seeds=None, dtype=torch.float64, device="cpu"):
     """Return a method, parameters and state at the start."""
     seeds = seeds or list(range(len(options)))
-    method = methods.build(TABLE[label][0], network, losses.get("cross-entropy"), options, dtype, device)
+    method = registry.build(TABLE[label][0], network, losses.get("cross-entropy"), options, dtype, device)
     parameters = initialisation.initialise(network, seeds, std=0.3, dtype=dtype, device=device)
     return method, parameters, method.start(parameters)
 
@@ -87,13 +87,13 @@ def networks(label):
 
 def test_the_table_is_complete():
     def rows(name, field):
-        default = methods.options(name).model_fields[field].default
+        default = registry.options(name).model_fields[field].default
         return {given.get(field, default) for key, given in TABLE.values() if key == name}
 
-    assert {name for name, _ in TABLE.values()} == set(methods.METHODS)
-    for name in methods.METHODS:
-        for field in {"variant", "solver", "optimizer"} & set(methods.options(name).model_fields):
-            assert rows(name, field) == set(get_args(methods.options(name).model_fields[field].annotation)), (name, field)
+    assert {name for name, _ in TABLE.values()} == set(registry.METHODS)
+    for name in registry.METHODS:
+        for field in {"variant", "solver", "optimizer"} & set(registry.options(name).model_fields):
+            assert rows(name, field) == set(get_args(registry.options(name).model_fields[field].annotation)), (name, field)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -161,7 +161,7 @@ def test_a_lost_member_stays_lost_and_alone(label, device):
     assert not told[1:, 2].isfinite().any()
 
 
-@pytest.mark.parametrize("label", [label for label in TABLE if "eta" in methods.options(TABLE[label][0]).model_fields])
+@pytest.mark.parametrize("label", [label for label in TABLE if "eta" in registry.options(TABLE[label][0]).model_fields])
 def test_a_member_with_a_huge_step_leaves_the_others_bit_equal(label):
     options = options_of(label)
     wild = [*options[:2], options[2].model_copy(update={"eta": 1e30}), *options[3:]]
@@ -201,7 +201,7 @@ def test_parameters_are_changed_in_place_in_their_dtype_and_on_their_device(labe
 @pytest.mark.parametrize("label", ["proxprop", "proxbp", "sibp-newton-batch"])
 def test_members_may_differ_in_floats_only(label):
     name, given = TABLE[label]
-    pair = [methods.options(name)(**{**given, "cg_steps": steps}) for steps in (2, 3)]
+    pair = [registry.options(name)(**{**given, "cg_steps": steps}) for steps in (2, 3)]
     with pytest.raises(ValueError, match=f"{name}: members of one ensemble must agree in all but float options"):
         begin(label, pair)
 
@@ -242,4 +242,4 @@ def test_an_experiment_with_a_network_that_bcd_cannot_have_is_refused():
 
 def test_an_unknown_method_is_refused_by_name():
     with pytest.raises(ValueError, match=r"method: got 'sipb', need sgd, .*did you mean 'sibp'"):
-        methods.get("sipb")
+        registry.get("sipb")

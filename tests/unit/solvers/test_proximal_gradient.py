@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sibp
-from sibp import methods
+from sibp.methods import registry
 from sibp.nets import activations
 from sibp.solvers import proximal_gradient
 from sibp.solvers.proximal_gradient import minimise_l1, soft_threshold
@@ -107,8 +107,8 @@ def test_the_start_is_a_solution_of_the_smooth_problem_only_where_that_is_lower(
 
 
 def test_members_with_and_without_the_term_do_not_share_an_ensemble():
-    options = methods.options("sibp")
-    key = methods.METHODS["sibp"].group_key
+    options = registry.options("sibp")
+    key = registry.METHODS["sibp"].group_key
     assert key(options(l1=0.0)) != key(options(l1=0.1)) == key(options(l1=0.2))
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sibp import methods
+from sibp.methods import registry
 from sibp.nets import initialisation, losses, papers, propagation
 from sibp.training import cuda_graph
 
@@ -28,8 +28,8 @@ def gpu(test):
 def begin(label="sgd", device="cpu", members=2, network=NETWORK):
     """Return a method, parameters and state of an ensemble at step 0."""
     name, options = label.split()[0], LABELS.get(label, {})
-    options = [methods.options(name)(**options)] * members
-    method = methods.build(name, network, losses.get("cross-entropy"), options, torch.float64, device)
+    options = [registry.options(name)(**options)] * members
+    method = registry.build(name, network, losses.get("cross-entropy"), options, torch.float64, device)
     parameters = initialisation.initialise(network, list(range(members)), std=0.3, dtype=torch.float64, device=device)
     return method, parameters, method.start(parameters)
 
@@ -139,7 +139,7 @@ def test_a_method_that_says_so_is_not_even_tried(recorded):
 
 
 def test_a_method_that_replaces_its_state_is_not_replayed(recorded, monkeypatch):
-    monkeypatch.setattr(methods.METHODS["bcd"], "capture_obstacle", None)
+    monkeypatch.setattr(registry.METHODS["bcd"], "capture_obstacle", None)
     method, parameters, state = begin("bcd")
     step = cuda_graph.captured(method, parameters, state, *next(batches(1)))
     assert step.reason == "bcd replaces its state in a step"

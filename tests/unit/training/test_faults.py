@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sibp import cli
-from sibp.methods import SGD
+from sibp.methods.sgd import SGD
 from sibp.results import records
 from sibp.training import checkpoint, runs
 from tests.unit.tiny import experiment, mapping, write

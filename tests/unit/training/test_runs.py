@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from sibp.experiments.jobs import Job
-from sibp.methods import SGD
+from sibp.methods.sgd import SGD
 from sibp.nets import losses, papers, propagation
 from sibp.results import records
 from sibp.results.progress import Clock, Progress

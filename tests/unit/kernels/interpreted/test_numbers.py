@@ -6,8 +6,10 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from sibp import kernels, methods
-from sibp.kernels import native, triton
+from sibp import kernels
+from sibp.kernels import native
+from sibp.kernels.triton import calls
+from sibp.methods import registry
 from sibp.nets import activations, initialisation, layers, losses, papers, propagation
 from sibp.solvers import conjugate_gradient, dispatch, gpu, linesearch
 from sibp.solvers.conjugate_gradient import Rules
@@ -186,7 +188,7 @@ def test_a_kernel_that_cannot_be_compiled_gives_way_to_the_eager_code_and_says_s
     X = rows("dense", 2, randn)
     b, Z, T, lam = case(X, "relu", 5, randn)
     P, moved = eager(BatchSpace(X), "relu", Z, T, lam, NEWTON, b, 2)
-    monkeypatch.setattr(triton, "_failures", [])
+    monkeypatch.setattr(calls, "_failures", [])
     monkeypatch.setattr("sibp.kernels.triton.plan._compiled", set())
 
     def warmup(self, *given, **options):
@@ -198,7 +200,7 @@ def test_a_kernel_that_cannot_be_compiled_gives_way_to_the_eager_code_and_says_s
     with pytest.warns(RuntimeWarning, match="settle: ValueError: no register left; the eager code runs instead"):
         S = dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 2, Rules(NEWTON), mine)
     assert torch.equal(S, P) and torch.equal(mine, moved)
-    assert triton.status() == "not compiled by Triton: settle: ValueError: no register left"
+    assert calls.status() == "not compiled by Triton: settle: ValueError: no register left"
     with warnings.catch_warnings(action="error"):
         assert not gpu.applies(BatchSpace(X), "relu", Z)
         dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 2, Rules(NEWTON))
@@ -218,11 +220,11 @@ STEPS = [
 @pytest.mark.parametrize(("name", "options", "kind", "operators"), STEPS)
 def test_a_method_takes_the_same_steps_through_them(name, options, kind, operators, randn):
     network = papers.mlp([6, 5, 3]) if kind == "mlp" else papers.cnn((2, 4, 4), channels=(3,), pools=1, classes=3)
-    members = [methods.options(name)(**options)] * 2
+    members = [registry.options(name)(**options)] * 2
     x, y = randn(1, 5, *network.input_shape), torch.arange(5).remainder(3).expand(2, -1)
 
     def trained():
-        method = methods.build(name, network, losses.get("cross-entropy"), members, dtype=torch.float64)
+        method = registry.build(name, network, losses.get("cross-entropy"), members, dtype=torch.float64)
         parameters = initialisation.initialise(network, [0, 1], std=0.5, dtype=torch.float64)
         state = method.start(parameters)
         for _ in range(2):
@@ -231,7 +233,7 @@ def test_a_method_takes_the_same_steps_through_them(name, options, kind, operato
 
     with kernels.off():
         expected = trained()
-    with patch.object(triton, "call", wraps=triton.call) as call:
+    with patch.object(calls, "call", wraps=calls.call) as call:
         mine = trained()
     assert {given.args[0] for given in call.call_args_list} == operators
     for one, other in zip(mine, expected, strict=True):

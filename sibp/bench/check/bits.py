@@ -7,8 +7,8 @@ import tempfile
 import torch
 
 from sibp.bench import variants
-from sibp.check import work
-from sibp.check.report import Report
+from sibp.bench.check import work
+from sibp.bench.check.report import Report
 from sibp.experiments.schema import Experiment, parse
 from sibp.results.progress import Progress
 from sibp.training import cuda_graph, runs

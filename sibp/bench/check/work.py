@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sibp import methods
 from sibp.bench import variants
-from sibp.methods import Method, State
+from sibp.methods import Method, State, registry
 from sibp.nets import initialisation, losses, papers, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
@@ -26,7 +25,7 @@ def rows(labels: Callable[[str], Iterable[str]]) -> list[Row]:
     """Return all pairs of a variant and a network that it takes; `labels` gives a method's variants."""
     return [
         (label, network)
-        for name in methods.METHODS
+        for name in registry.METHODS
         for label in labels(name)
         for network in NETWORKS
         if variants.accepts(name, variants.variants(name)[label], NETWORKS[network])
@@ -40,7 +39,7 @@ def begin(row: Row, device: str, dtype: torch.dtype) -> tuple[Method, list[Affin
     few = {key: min(value, 3) for key, value in variants.variants(name)[label] if type(value) is int}
     options = variants.variants(name)[label].model_copy(update=few)
     given = list(variants.members(options, MEMBERS))
-    method = methods.build(name, network, losses.get("cross-entropy"), given, dtype, device)
+    method = registry.build(name, network, losses.get("cross-entropy"), given, dtype, device)
     parameters = initialisation.initialise(network, range(MEMBERS), std=0.3, dtype=dtype, device=device)
     return method, parameters, method.start(parameters)
 

@@ -14,8 +14,8 @@ pairs     `numbers` for the variants that have two options beside the defaults
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sibp.check import bits, numbers, speed
-from sibp.check.report import Report
+from sibp.bench.check import bits, numbers, speed
+from sibp.bench.check.report import Report
 from sibp.core import precision
 
 __all__ = ["BLOCKS", "main"]

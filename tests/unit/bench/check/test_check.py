@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from sibp import check, cli
+from sibp import cli
 from sibp.bench import variants
-from sibp.check import bits, numbers, speed, work
-from sibp.check.report import Report
+from sibp.bench.check import bits, blocks, numbers, speed, work
+from sibp.bench.check.report import Report
 from sibp.core import precision
 from sibp.kernels import native
 from sibp.methods.adam import AdamRule
@@ -111,8 +111,8 @@ def test_a_block_that_raises_fails_and_the_rest_runs(monkeypatch, tmp_path, caps
     def broken(report):
         raise OSError("the device is gone")
 
-    monkeypatch.setattr(check, "BLOCKS", {"rates": broken, "products": numbers.products})
-    assert check.main("cpu", 60.0, tmp_path) == 1
+    monkeypatch.setattr(blocks, "BLOCKS", {"rates": broken, "products": numbers.products})
+    assert blocks.main("cpu", 60.0, tmp_path) == 1
     out = capsys.readouterr().out
     assert "FAIL  rates     OSError: the device is gone" in out and "PASS  products" in out
     assert json.loads((tmp_path / "check.json").read_text())["passed"] is False
@@ -120,8 +120,8 @@ def test_a_block_that_raises_fails_and_the_rest_runs(monkeypatch, tmp_path, caps
 
 
 def test_when_time_is_over_the_blocks_left_are_named(tmp_path, capsys):
-    assert check.main("cpu", 0.0, tmp_path) == 0
-    assert capsys.readouterr().out.startswith(f"PASS; no time for {', '.join(check.BLOCKS)}")
+    assert blocks.main("cpu", 0.0, tmp_path) == 0
+    assert capsys.readouterr().out.startswith(f"PASS; no time for {', '.join(blocks.BLOCKS)}")
     torch.set_deterministic_debug_mode("default")
 
 

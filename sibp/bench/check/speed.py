@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sibp import methods
 from sibp.bench import cost, rates
 from sibp.bench.cases import CASES
-from sibp.check.report import Report
+from sibp.bench.check.report import Report
 from sibp.core import precision
-from sibp.kernels import native, triton
-from sibp.methods import Options
+from sibp.kernels import native
+from sibp.kernels.triton import calls
+from sibp.methods import Options, registry
 from sibp.nets import initialisation, losses, zoo
 from sibp.nets.network import Network
 from sibp.training import cuda_graph
@@ -52,7 +52,7 @@ def measured_rates(report: Report) -> None:
         f"torch {torch.__version__}, {found.name}: {found.flops[torch.float32] / 1e12:.2f} TFLOP/s, {found.memory / 1e12:.3f} TB/s"
     )
     if device.type == "cuda":
-        about |= {"kernel_in_graph": _kernel_in_graph(), "kernels": triton.status()}
+        about |= {"kernel_in_graph": _kernel_in_graph(), "kernels": calls.status()}
         words += f", {about['launch'] * 1e6:.1f} us a launch, {about['kernel_in_graph'] * 1e6:.2f} us in a graph"
     else:
         about["kernels"] = native.status()
@@ -154,7 +154,7 @@ def _rows(network: str, members: int, batch: int, device: str, there: rates.Devi
         for label in ("torch SGD", "torch Adam"):
             yield lambda label=label: _torch_row(label, network, net, batch, device)
     for label, (name, given) in TIMED.items():
-        options = [methods.options(name)(**given)] * members
+        options = [registry.options(name)(**given)] * members
         yield lambda label=label, name=name, options=options: _row(
             Row(network, members, label), name, options, net, batch, device, there
         )
@@ -186,7 +186,7 @@ def _measure(row: Row, name: str, options: list[Options], network: Network, batc
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-    method = methods.build(name, network, losses.get("cross-entropy"), options, device=device)
+    method = registry.build(name, network, losses.get("cross-entropy"), options, device=device)
     parameters = initialisation.initialise(network, range(E), std=0.03, device=device)
     state = method.start(parameters)
     x, y = torch.rand(E, batch, *network.input_shape, device=device), torch.randint(10, (E, batch), device=device)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 
 from sibp.bench import variants
-from sibp.check import work
-from sibp.check.report import Report
+from sibp.bench.check import work
+from sibp.bench.check.report import Report
 from sibp.kernels import switch
 from sibp.nets import initialisation, losses
 from sibp.training import evaluation

@@ -1,0 +1,1 @@
+"""What only a device itself can tell: `sibp check`, block by block."""
