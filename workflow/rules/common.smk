@@ -85,8 +85,9 @@ def experiment_file(exhibit):
 
 
 def is_timed(exhibit):
-    """Tell whether any of an experiment's labels counts its seconds."""
-    return any(job.training.is_timed for job in jobs(EXPERIMENTS[exhibit]))
+    """Tell whether any of an experiment's labels counts its seconds; on generated data they mean nothing."""
+    experiment = EXPERIMENTS[exhibit]
+    return any(job.training.is_timed and not experiment.data.generated for job in jobs(experiment))
 
 
 # What one process trains. Where training takes longer than starting Python, one label: an edit then reruns no more than it changes, and a
