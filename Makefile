@@ -27,11 +27,11 @@ moved:
 
 paper: setup ## data, training, every table and figure, the report (the default)
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS)
-	@$(BIN)/python -m tools.closing_message
+	@$(BIN)/python -m tools.closing_message $(ARGS)
 
 smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, in about two minutes
 	@$(SNAKEMAKE) --configfile workflow/smoke.yaml --quiet rules --cores $(CORES) $(ARGS)
-	@$(BIN)/python -m tools.closing_message --root .smoke
+	@$(BIN)/python -m tools.closing_message --root .smoke $(ARGS)
 
 notebooks: setup ## every exhibit as an executed notebook in results/notebooks/
 	@$(SNAKEMAKE) --cores $(CORES) $(ARGS) notebooks

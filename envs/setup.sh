@@ -2,6 +2,7 @@
 # Makes .venv with the locked environment: sh envs/setup.sh [FOLDER]. Safe to run again; needs Python 3.11-3.14 with pip.
 set -eu
 unset CDPATH PYTHONPATH PYTHONHOME # the environment holds what the lock file says; a module system's packages are for another Python
+unset PIP_TARGET PIP_PREFIX UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON && export PIP_USER=0 # and lies in its folder
 cd "$(dirname "$0")/.."
 folder=${1:-.venv}
 here=$(pwd -P)
@@ -9,6 +10,10 @@ here=$(pwd -P)
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; }
 
 if ! mkdir -p "$folder" 2>/dev/null || [ ! -w "$folder" ]; then
+    if fits "$folder/bin/python" && "$folder/bin/python" -c 'import snakemake, torch' 2>/dev/null; then
+        echo "setup: $folder in $here cannot be written, so it is taken as it is" >&2
+        exit 0
+    fi
     echo "setup: $folder in $here cannot be written; work in a clone: git clone '$here' ~/sibp && cd ~/sibp && make" >&2
     exit 1
 fi

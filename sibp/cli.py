@@ -257,13 +257,15 @@ def _show(arguments: argparse.Namespace) -> int:
     measure = arguments.measure or [*preferred, *runs.measures][0]
     if measure not in runs.measures:
         raise UsageError(f"measure: {messages.need(measure, runs.measures)}")
+    if arguments.png and Path(arguments.png).suffix not in page.PICTURES:
+        raise UsageError(f"png: got {arguments.png!r}, need a file that ends in {', '.join(page.PICTURES)}")
     print(chart.text(runs, measure, arguments.axis, shutil.get_terminal_size().columns))
     for option, write in (("png", page.write_picture), ("html", page.write_page)):
         if file := getattr(arguments, option):
             _check_writable(Path(file).parent, option)
             try:
                 write(runs, Path(file), arguments.axis)
-            except (ImportError, ValueError) as fault:  # no matplotlib, or a kind of picture that it does not know
+            except ImportError as fault:
                 raise UsageError(str(fault)) from None
             print(file)
     return 0

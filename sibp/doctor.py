@@ -45,7 +45,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
         "cuda_memory_gib": _gib(torch.cuda.mem_get_info()[1]) if device.type == "cuda" else None,
         "disk_free_gib": _gib(shutil.disk_usage(_existing(cache)).free) if isinstance(cache, Path) else None,
         "cache": str(cache),
-        "data": {name: _present(name, root) for name in data.names()},
+        "data": {name: _present(name, root) for name in data.names()} if isinstance(cache, Path) else None,
         "scale": scale,
         "gflop_per_second": round(measured.flops[torch.float32] / 1e9, 1),
         "gb_per_second": round(measured.memory / 1e9, 1),

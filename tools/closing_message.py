@@ -25,7 +25,10 @@ def message(root: Path, runs: pd.DataFrame) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("."))
-    root = parser.parse_args().root
+    arguments, options = parser.parse_known_args()  # Snakemake's options, of which `root=FOLDER` counts here, too
+    root = Path(
+        next((word.removeprefix("root=") for word in reversed(options) if word.startswith("root=")), arguments.root)
+    ).expanduser()
     costs = root / "results/provenance.csv"
     if costs.exists():
         print(message(root, pd.read_csv(costs)))

@@ -10,10 +10,10 @@ __all__ = ["fault"]
 
 def fault() -> str:
     """Return why torch can use no GPU here, in words that follow "torch 2.14"; nothing if it can use one."""
-    if torch.version.cuda is None:
-        return "has no CUDA"
     if not torch.cuda.is_available():
-        return f"for CUDA {torch.version.cuda} finds no usable device or driver"
+        return f"for CUDA {torch.version.cuda} finds no usable device or driver" if torch.version.cuda else "has no CUDA"
+    if torch.version.cuda is None:  # another maker's devices under the same names
+        return ""
     capability = torch.cuda.get_device_capability()
     if not _runs_on(capability, torch.cuda.get_arch_list()):
         return f"for CUDA {torch.version.cuda} has no code for {torch.cuda.get_device_name()} (sm_{capability[0]}{capability[1]})"

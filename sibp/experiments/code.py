@@ -32,7 +32,7 @@ def fingerprint(method: str, package: Path = PACKAGE) -> str:
     for name in modules(method, package):
         file = _file(name, package)
         sha.update(f"{name}\n{normal_form(_source(file))}\n".encode())
-        for other in sorted(file.parent.glob("csrc/*.[ch]*")):  # C++ that a module of the package builds: every byte counts
+        for other in sorted(file.parent.glob("csrc/[!.]*.[ch]*")):  # C++ that a module of the package builds: every byte counts
             sha.update(other.read_bytes())
     return sha.hexdigest()
 
@@ -42,7 +42,7 @@ def modules(method: str, package: Path = PACKAGE) -> list[str]:
 
     A method without a module of its own name might live in any of them, so it gets them all.
     """
-    every = {f"{METHODS}.{file.stem}" for file in (package / "methods").glob("[!_]*.py")} - {f"{METHODS}.base"}
+    every = {f"{METHODS}.{file.stem}" for file in (package / "methods").glob("[!_.]*.py")} - {f"{METHODS}.base"}
     own = every & {f"{METHODS}.{method}"} or every
     return sorted((_closure(own, package, LISTS) | _closure({ENTRY}, package, LISTS | every)) - INERT)
 

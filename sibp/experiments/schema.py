@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -31,16 +30,12 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
-def _file_name(name: str) -> str:
-    """Return a name that becomes the name of files, or refuse one that would lead elsewhere or fit on no disk."""
+def _check_file_name(name: str) -> None:
+    """Refuse a name of files that would lead elsewhere or fit on no disk."""
     if not FILE_NAME.fullmatch(name):
         shown = repr(name if len(name) <= 40 else f"{name[:40]}...")
         need = "a name for files: 1 to 100 letters, digits, '_', '.' and '-', not beginning with '.' or '-'"
         raise ValueError(f"got {shown}, need {need}")
-    return name
-
-
-FileName = Annotated[str, AfterValidator(_file_name)]
 
 
 def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str = "") -> Model:
@@ -256,12 +251,12 @@ class Experiment(Strict):
     by `specs.resolve`.
     """
 
-    id: FileName
+    id: str
     title: str
     paper: Paper | None = None
     note: str | None = None
     scale: str | None = None
-    runs: FileName | tuple[FileName, ...] | None = None
+    runs: str | tuple[str, ...] | None = None
     data: Data | None = None
     network: Network | None = None
     loss: str | None = None
@@ -284,15 +279,15 @@ class Experiment(Strict):
                 raise ValueError(f"figure.lines: {messages.need(unknown[0], self.methods)}")
         return self
 
-    @field_validator("methods", "bench")
+    @field_validator("id", "runs", "methods", "bench")
     @classmethod
-    def _names_of_files(cls, labelled: dict[str, Any]) -> dict[str, Any]:
+    def _names_of_files(cls, value: Any) -> Any:
         first: dict[str, str] = {}
-        for label in labelled:
-            _file_name(label)
-            if (other := first.setdefault(label.lower(), label)) != label:
-                raise ValueError(f"got {other!r} and {label!r}, which are one file where capitals do not count")
-        return labelled
+        for name in [value] if isinstance(value, str) else value or ():
+            _check_file_name(name)
+            if (other := first.setdefault(name.lower(), name)) != name:
+                raise ValueError(f"got {other!r} and {name!r}, which are one file where capitals do not count")
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

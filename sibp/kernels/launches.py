@@ -8,7 +8,7 @@ place for all devices: operators of torch's library as ``sibp::NAME``, compiled 
         return Work(kernels=1, bytes=2 * Z.nbytes, flops=Z.numel())
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -172,10 +172,17 @@ def _triton_linear(K: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tens
     )
 
 
+def _triton_product(X: Tensor, geometry: Sequence[int], shape: torch.Size, joint: bool = False) -> tuple[int, int]:
+    """Return the operations of one product with a layer's rows, and how many programs share it."""
+    E, R, O = shape
+    inputs = X.shape[2] * (1 if X.ndim == 3 else geometry[0] * geometry[1]) + joint
+    return 2 * E * R * inputs * O, E * -(-R // 64) * -(-O // 32)
+
+
 @declare("sibp::minimise_weights")
-def _triton_minimise_weights(
+def _triton_weights(
     X: Tensor,
-    geometry: object,
+    geometry: Sequence[int],
     Z: Tensor,
     T: Tensor,
     lam: Tensor,
@@ -187,15 +194,16 @@ def _triton_minimise_weights(
     trials: int,
     *_: object,
 ) -> Work:
-    moved = iterations * (2 * X.nbytes + 10 * Z.nbytes + 8 * P.nbytes)
-    flops = iterations * (4 * P.shape[1] + 6 * trials + 30) * Z.numel()
-    return Work(LAUNCHES["minimise_weights"](iterations), moved, flops, _cut(Z.shape)[1], 3 * Z.nbytes + 6 * P.nbytes)
+    product, programs = _triton_product(X, geometry, Z.shape)
+    flops = iterations * (2 * product + (6 * trials + 20) * Z.numel())
+    moved = iterations * (9 * Z.nbytes + 2 * X.nbytes) + 3 * Z.nbytes
+    return Work(LAUNCHES["minimise_weights"](iterations), moved, flops, programs, 3 * Z.nbytes)
 
 
 @declare("sibp::solve_linear_weights")
 def _triton_linear_weights(
-    X: Tensor, geometry: object, joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
+    X: Tensor, geometry: Sequence[int], joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
 ) -> Work:
-    moved = iterations * (2 * X.nbytes + 4 * R.nbytes + 8 * D.nbytes)
-    flops = iterations * (4 * D.shape[1] + 12) * R.numel()
-    return Work(LAUNCHES["solve_linear_weights"](iterations), moved, flops, _cut(R.shape)[1], R.nbytes + 6 * D.nbytes)
+    product, programs = _triton_product(X, geometry, R.shape, joint)
+    moved = iterations * 2 * (R.nbytes + X.nbytes)
+    return Work(LAUNCHES["solve_linear_weights"](iterations), moved, (2 * iterations + 1) * product, programs, R.nbytes)

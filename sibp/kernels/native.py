@@ -38,7 +38,7 @@ SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
 
 def _sources() -> dict[str, bytes]:
     files = sorted((resources.files("sibp.kernels") / "csrc").iterdir(), key=lambda file: file.name)
-    return {file.name: file.read_bytes() for file in files if file.name.endswith((".cpp", ".hpp"))}
+    return {file.name: file.read_bytes() for file in files if file.name.endswith((".cpp", ".hpp")) and file.name[0] != "."}
 
 
 def _fingerprint(sources: dict[str, bytes], compiler: str) -> str:

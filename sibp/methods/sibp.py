@@ -138,7 +138,7 @@ class SIBPSolver:
         # an entry that was thresholded to zero is V + (0 - V): exactly zero again
         W += D.mT
         if b is not None:
-            smooth, _ = self.descend(layer, BiasSpace(), plan.rules, Z, T, offset=Z - b, inputs=1)
+            smooth = self.solve_smooth_bias(layer, plan, Z, T, b)
             b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps, smooth)[0]
 
     def solve_smooth(self, layer: Layer, plan: Plan, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
@@ -151,6 +151,14 @@ class SIBPSolver:
         moved = W.new_zeros(W.shape)
         plan.space.move(moved, None, P)
         return moved.mT
+
+    def solve_smooth_bias(self, layer: Layer, plan: Plan, Z: Tensor, T: Tensor, b: Tensor) -> Tensor:
+        """Return the displacement `[E, 1, O]` that solves the bias problem without the l1 term."""
+        space = BiasSpace()
+        if dispatch.applies(space, layer.activation, plan.rules, self.variant.per_neuron, Z):
+            steps = self.shared["cg_steps"]
+            return dispatch.minimise(space, layer.activation, Z, T, self.column["lam"], steps, plan.rules)
+        return self.descend(layer, space, plan.rules, Z, T, offset=Z - b, inputs=1)[0]
 
     def descend(
         self, layer: Layer, space: Space, rules: Rules, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int

@@ -11,7 +11,7 @@ __all__ = ["HEIGHT", "LETTERS", "best", "text"]
 
 HEIGHT, NARROWEST = 16, 40  # rows of a chart, least columns
 LETTERS = ascii_lowercase[:9]  # more curves than these cannot be told apart
-SMALL = 100.0  # from this ratio of the largest to the smallest value on, losses are shown on a logarithmic axis
+SPREAD = 100.0  # from this ratio of the largest to the smallest value on, losses are shown on a logarithmic axis
 
 
 def text(runs: Runs, measure: str, axis: str = "epoch", width: int = 80) -> str:
@@ -25,11 +25,16 @@ def text(runs: Runs, measure: str, axis: str = "epoch", width: int = 80) -> str:
     """
     width = max(width, NARROWEST)
     drawn = dict(zip(LETTERS, best(runs.curves, measure), strict=False))
-    lines = [f"{runs.name}: {measure.replace('_', ' ')} per {axis}, mean over the seeds", *_chart(drawn, measure, axis, width), ""]
+    lines = [
+        f"{runs.name}: {measure.replace('_', ' ')} against {axis}, mean over the seeds",
+        *_chart(drawn, measure, axis, width),
+        "",
+    ]
     letters = {id(curve): letter for letter, curve in drawn.items()}
     longest = min(max(len(curve.name) for curve in runs.curves), width - 30)
     for curve in runs.curves:
-        seeds = f"{curve.seeds - curve.diverged} of {curve.seeds} seeds" if curve.diverged else f"{curve.seeds} seeds"
+        seeds = f"{curve.seeds} seed{'s' * (curve.seeds > 1)}"
+        seeds = f"{curve.seeds - curve.diverged} of {seeds}" if curve.diverged else seeds
         last = "diverged" if curve.diverged == curve.seeds else f"{curve.last(measure):.4g}"
         lines.append(f"  {letters.get(id(curve), ' ')}  {curve.name[:longest]:{longest}}  {last:>9}  {seeds}")
     return "\n".join(line[:width].rstrip() for line in lines)
@@ -46,7 +51,7 @@ def best(curves: list[Curve], measure: str) -> list[Curve]:
 
 def is_logarithmic(values: np.ndarray, measure: str) -> bool:
     """Tell whether values are spread so wide that only a logarithmic axis shows them."""
-    return not measure.endswith("accuracy") and values.min() > 0 and values.max() / values.min() >= SMALL
+    return not measure.endswith("accuracy") and values.min() > 0 and values.max() / values.min() >= SPREAD
 
 
 def _chart(drawn: dict[str, Curve], measure: str, axis: str, width: int) -> list[str]:

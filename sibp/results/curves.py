@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sibp.results.records import RecordError, read_run
@@ -31,10 +32,15 @@ class Curve:
     seeds: int
     diverged: int
 
+    def values(self, measure: str) -> np.ndarray:
+        """Return a measure's finite values, in order; none if it was not measured."""
+        values = self.table[measure].to_numpy(float) if measure in self.table else np.empty(0)
+        return values[np.isfinite(values)]
+
     def last(self, measure: str) -> float:
-        """Return a measure at the last evaluation, or NaN."""
-        values = self.table[measure].dropna() if measure in self.table else ()
-        return float(values.iloc[-1]) if len(values) else float("nan")
+        """Return a measure's last finite value, or NaN."""
+        values = self.values(measure)
+        return float(values[-1]) if len(values) else float("nan")
 
 
 @dataclass(frozen=True)

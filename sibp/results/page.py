@@ -7,13 +7,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sibp.results import chart, records
 from sibp.results.curves import Runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write_page", "write_picture"]
+__all__ = ["PICTURES", "write_page", "write_picture"]
+
+PICTURES = (".png", ".svg", ".pdf")
 
 COLUMNS = 2
 STYLE = """
@@ -41,19 +45,12 @@ def figure(runs: Runs, axis: str) -> "Figure":
         curves = chart.best(runs.curves, measure)
         for curve in curves:
             panel.plot(curve.table[axis], curve.table[measure], label=curve.name, marker="." if len(curve.table) == 1 else None)
-        if curves and chart.is_logarithmic(drawn := _values(curves, measure), measure) and len(drawn):
+        if curves and chart.is_logarithmic(np.concatenate([curve.values(measure) for curve in curves]), measure):
             panel.set_yscale("log")
         panel.grid(alpha=0.3)
         if curves:
             panel.legend(fontsize="small")
     return drawing
-
-
-def _values(curves, measure):
-    import numpy as np
-
-    values = np.concatenate([curve.table[measure].to_numpy(float) for curve in curves])
-    return values[np.isfinite(values)]
 
 
 def write_picture(runs: Runs, path: Path, axis: str = "epoch") -> None:
@@ -64,8 +61,7 @@ def write_picture(runs: Runs, path: Path, axis: str = "epoch") -> None:
         OSError: if the file cannot be written.
     """
     drawing = figure(runs, axis)
-    form = path.suffix.removeprefix(".") or "png"
-    records.written(path, lambda file: drawing.savefig(file, format=form, dpi=150))
+    records.written(path, lambda file: drawing.savefig(file, format=path.suffix.removeprefix("."), dpi=150))
 
 
 def write_page(runs: Runs, path: Path, axis: str = "epoch") -> None:
@@ -75,21 +71,6 @@ def write_page(runs: Runs, path: Path, axis: str = "epoch") -> None:
         ImportError: if matplotlib is not installed.
         OSError: if the file cannot be written.
     """
-    buffer = io.StringIO()
-    figure(runs, axis).savefig(buffer, format="svg")
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]  # what comes before names a file on the network
-    head = "".join(f"<th>{html.escape(measure.replace('_', ' '))}</th>" for measure in runs.measures)
-    body = "".join(
-        f"<tr><td>{html.escape(curve.name)}</td><td>{curve.seeds - curve.diverged} / {curve.seeds}</td>"
-        + "".join(f"<td>{curve.last(measure):.4g}</td>" for measure in runs.measures)
-        + "</tr>\n"
-        for curve in runs.curves
-    )
-    settings = "".join(
-        f"<details><summary>{html.escape(label)}</summary><pre>{html.escape(json.dumps(record, indent=2))}</pre></details>\n"
-        for label, record in runs.records.items()
-    )
     title = html.escape(str(next(iter(runs.records.values())).get("settings", {}).get("title") or runs.name))
     text = f"""<!doctype html>
 <html lang="en">
@@ -97,12 +78,38 @@ def write_page(runs: Runs, path: Path, axis: str = "epoch") -> None:
 <body>
 <h1>{title}</h1>
 <p>Mean over the seeds that did not diverge.</p>
-{svg}
+{_svg(runs, axis)}
 <h2>At the end</h2>
-<div><table><tr><th>curve</th><th>seeds</th>{head}</tr>
-{body}</table></div>
+{_table(runs)}
 <h2>Records</h2>
-{settings}</body>
+{_records(runs)}</body>
 </html>
 """
     records.written(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def _svg(runs: Runs, axis: str) -> str:
+    buffer = io.StringIO()
+    figure(runs, axis).savefig(buffer, format="svg")
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :]  # what comes before names a file on the network
+
+
+def _table(runs: Runs) -> str:
+    rows = [["curve", "seeds", *(measure.replace("_", " ") for measure in runs.measures)]]
+    for curve in runs.curves:
+        seeds = f"{curve.seeds - curve.diverged} / {curve.seeds}"
+        rows.append([curve.name, seeds, *(f"{curve.last(measure):.4g}" for measure in runs.measures)])
+    lines = []
+    for number, row in enumerate(rows):
+        tag = "td" if number else "th"
+        lines.append("<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>")
+    return "<div><table>" + "\n".join(lines) + "</table></div>"
+
+
+def _records(runs: Runs) -> str:
+    blocks = []
+    for label, record in runs.records.items():
+        text = html.escape(json.dumps(record, indent=2))
+        blocks.append(f"<details><summary>{html.escape(label)}</summary><pre>{text}</pre></details>\n")
+    return "".join(blocks)

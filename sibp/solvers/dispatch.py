@@ -72,7 +72,7 @@ def minimise(
     """Minimise f from displacement 0 as `conjugate_gradient.minimise` does, then the bias problem at the pre-activation found.
 
     Args:
-        space: the batch space of the layer's rows, or the weight space of a convolution's.
+        space: the batch space of the layer's rows, or the weight space of a convolution's; on a CUDA device any, without a b the bias' too.
         activation: identity, relu or leaky_relu.
         Z: pre-activation at displacement 0, `[E, R, O]`, contiguous; in batch space it holds the one at the returned displacement
             afterwards.

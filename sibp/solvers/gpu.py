@@ -21,7 +21,7 @@ __all__ = ["applies", "minimise", "solve_linear", "targets"]
 
 def applies(space: Space, activation: str, Z: Tensor) -> bool:
     """Return whether there are kernels for this space, activation and these tensors."""
-    return isinstance(space, BatchSpace | WeightSpace) and triton.supports(activation, Z)
+    return isinstance(space, BatchSpace | WeightSpace | BiasSpace) and triton.supports(activation, Z)
 
 
 def _search(rules: Rules) -> tuple[bool, float, float, int]:
@@ -62,7 +62,7 @@ def minimise(
 ) -> Tensor:
     """Return the coordinates and move b as `dispatch.minimise` does; Z is used up.
 
-    Cost: K and 4 n + 2 launches in batch space, 6 n + 3 in weight space, the bias included.
+    Cost: K and 4 n + 2 launches in batch space, 6 n + 3 in weight space, the bias included; 2 n + 1 in bias space.
     """
     how = (iterations, *_search(rules), LEAKS[activation])
     Z, T = Z.contiguous(), T.contiguous()
@@ -70,6 +70,9 @@ def minimise(
     if isinstance(space, BatchSpace):
         P = torch.empty_like(Z)
         solved = triton.call("minimise_batch", _gram(space), Z, T, lam, P, *how)
+    elif isinstance(space, BiasSpace):
+        P = Z.new_zeros(Z.shape[0], 1, Z.shape[2])
+        solved = triton.call("minimise_bias", Z, T, lam, P, *how)
     else:
         P = Z.new_empty(Z.shape[0], space.X.shape[2], Z.shape[2])
         solved = triton.call("minimise_weights", *_rows(space), Z, T, lam, P, *how)

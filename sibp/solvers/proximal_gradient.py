@@ -98,7 +98,7 @@ def _line_search(
 
 
 def line_search_unread(
-    problem: Subproblem, here: Point, g: Tensor, t: Tensor, start: Tensor, gamma: Tensor, stuck: Tensor, numbers: int = 2**24
+    problem: Subproblem, here: Point, g: Tensor, t: Tensor, start: Tensor, gamma: Tensor, stuck: Tensor, numbers: int = 2**26
 ) -> tuple[Point, Tensor]:
     """Do what `_line_search` does without a look at the device: all trials, as many side by side as make `numbers` of Z(t)."""
     waiting = ~stuck

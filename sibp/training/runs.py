@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sibp import methods
+from sibp import kernels, methods
 from sibp.core import precision
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
@@ -80,6 +80,7 @@ def _train(
         ensembles = Ensembles(job, problem, clock, progress, kept, about)
         rows, outcome = ensembles.train()
     about |= {"peak_memory_bytes": ensembles.peak_memory(), "seconds": clock.seconds}
+    about["kernels"] = kernels.status(device)  # which ran is known at the end: they compile when they are needed
     return rows, _settings(job, problem) | outcome | about
 
 

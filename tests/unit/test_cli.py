@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -159,3 +160,111 @@ def test_help_and_version_do_not_wait_for_torch():
     for option in ("--help", "--version"):
         done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "0 False"
+
+
+OWN = mapping(id="mine", methods={"sgd": {"eta": 0.1}})
+
+
+def test_an_experiment_of_one_s_own_runs_anywhere_as_its_file_says(sibp, tmp_path, monkeypatch):
+    write(tmp_path, OWN, "own/mine.yaml")
+    (tmp_path / "scales").mkdir()  # somebody's folder of that name, which has nothing to do with it
+    for name, words in (("a", ()), ("b", ("--scale", "full"))):
+        assert sibp("run", "own/mine.yaml", "--out", name, *words)[0] == 0
+        about = records.read_run(tmp_path / name / "mine/sgd.parquet")[1]
+        assert (about["scale"], about["seeds"]) == ("full", [0, 1])  # the checkout's `laptop` has one seed
+    monkeypatch.chdir(tmp_path / "own")
+    assert sibp("run", "mine.yaml", "--out", "c")[0] == 0
+    write(tmp_path, {"name": "small", "limits": {"epochs": 1}}, "own/small.yaml")
+    assert sibp("run", "mine.yaml", "--out", "d", "--scale", "small.yaml")[0] == 0
+    assert records.read_run(tmp_path / "own/d/mine/sgd.parquet")[1]["scale"] == "small"
+    code, _, errors = sibp("run", "mine.yaml", "--out", "e", "--scale", "laptop")
+    assert (code, len(errors)) == (2, 1)
+    assert errors[0].startswith("sibp: error: scale: got 'laptop', need auto, full or the path of a scale file (.yaml)")
+    code, _, errors = sibp("run", "mine", "--out", "e")
+    assert (code, len(errors)) == (2, 1) and errors[0].endswith("; did you mean 'mine.yaml'?")
+
+
+def test_choices_that_are_not_there_name_the_file_and_what_to_write(sibp, tmp_path):
+    write(tmp_path, mapping(id="mine", methods={"sgd": {"selected": "lenet"}}), "own/mine.yaml")
+    code, _, errors = sibp("run", "own/mine.yaml", "--out", "r")
+    assert (code, len(errors)) == (2, 1)
+    assert errors[0].startswith("sibp: error: own/mine.yaml: methods.sgd.selected: there is no ")
+    assert errors[0].endswith("write the method's options here instead")
+
+
+NAMES = ["a/b", "../../x", "/tmp/evil", "x" * 101, "", "a\nb", ".", "..", ".a", "-a", "a b", "ä", "a\0b", "a*"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["methods", "id", "runs", "bench", "scale"])
+def test_a_name_that_would_lead_elsewhere_is_refused_before_anything_is_written(sibp, tmp_path, place, name):
+    eta = {"method": "sgd", "eta": 0.1}
+    changes = {"methods": {"methods": {name: eta}}, "id": {"id": name}, "bench": {"bench": {name: {}}}, "scale": {}}
+    content = {"id": "mine", "title": "x", "runs": name} if place == "runs" else mapping(**{"id": "mine", **changes[place]})
+    write(tmp_path, content, "own/mine.yaml")
+    write(tmp_path, {"name": "renames", "experiments": {"mine": {"methods": {name: eta}}}}, "own/renames.yaml")
+    before = sorted(tmp_path.rglob("*"))
+    code, out, errors = sibp("run", "own/mine.yaml", "--out", "r/s", *(["--scale", "own/renames.yaml"] if place == "scale" else []))
+    assert (code, out, len(errors)) == (2, "", 1)
+    assert (
+        f"{place if place != 'scale' else 'methods'}: got " in errors[0] and "need a name for files: 1 to 100 letters" in errors[0]
+    )
+    assert len(errors[0]) < 400
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["a", "A.b-c_1", "x" * 100, "1", "_", "a.parquet", "a.json", "a.pt"])
+def test_every_name_that_is_allowed_keeps_its_results(sibp, tmp_path, name):
+    write(tmp_path, mapping(id="mine", seeds=1, methods={name: {"method": "sgd", "eta": 0.1}}), "own/mine.yaml")
+    assert sibp("run", "own/mine.yaml", "--out", "r", "--checkpoint-seconds", "0")[0] == 0
+    assert records.read_run(tmp_path / f"r/mine/{name}.parquet")[1]["method"] == name
+    assert len(list((tmp_path / "r/mine").iterdir())) == 2
+
+
+def test_labels_that_only_differ_in_capitals_are_refused(sibp, tmp_path):
+    write(tmp_path, mapping(id="mine", methods={"SGD": {"method": "sgd", "eta": 0.1}, "sgd": {"eta": 0.1}}), "own/mine.yaml")
+    code, _, errors = sibp("run", "own/mine.yaml", "--out", "r")
+    assert code == 2 and "methods: got 'SGD' and 'sgd', which are one file where capitals do not count" in errors[0]
+
+
+def test_a_run_ends_with_where_its_results_are_and_how_to_draw_them(sibp):
+    _, _, errors = sibp("run", "tiny", "--method", "sgd", "--out", "my results")
+    assert errors[-1] == "sibp: the results are in my results/tiny; to draw them: sibp show 'my results/tiny'"
+    assert sibp("show", "my results/tiny")[0] == 0
+
+
+def test_slower_code_is_told_once_and_recorded(sibp, tmp_path, monkeypatch):
+    from sibp.kernels import native
+
+    monkeypatch.setattr(native, "fallback", lambda: "slower code runs: no C++ compiler found")
+    _, _, errors = sibp("run", "tiny", "--out", "r")
+    assert errors.count("slower code runs: no C++ compiler found") == 1
+    for label in ("sgd", "sibp"):
+        assert "slower code runs: no C++ compiler found" in records.read_run(tmp_path / f"r/tiny/{label}.parquet")[1]["notes"]
+
+
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_a_reader_that_wants_no_more_ends_the_command_without_a_word(command, tmp_path):
+    write(tmp_path, mapping(), "workflow/experiments/tiny.yaml")
+    write(tmp_path, {"name": "laptop"}, "workflow/scales/laptop.yaml")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sibp", command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    with process.stderr:
+        said = process.stderr.read()
+    assert (process.wait(), said) == (128 + signal.SIGPIPE, "")
+
+
+def test_an_environment_whose_package_is_another_checkout_s_says_so(tmp_path):
+    (tmp_path / "copy/sibp").mkdir(parents=True)
+    (tmp_path / "copy/sibp/cli.py").touch()
+    code = "import sys; sys.prefix = 'copy/.venv'; from sibp import cli; sys.path.remove(sys.argv[1]); cli.main(['--version'])"
+    checkout = str(Path(cli.__file__).parents[1])
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, sys.argv[1]); {code}", checkout]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (
+        done.stderr == f"sibp: running the package in {checkout}/sibp, not the one beside copy/.venv: make setup there mends that\n"
+    )
+    quiet = subprocess.run([sys.executable, "-m", "sibp", "--version"], capture_output=True, text=True, check=True)
+    assert quiet.stderr == ""

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from sibp import cli, doctor
+from sibp import cli, data, doctor
 from sibp.bench import cost
 from sibp.nets import papers
 from tests.unit.tiny import experiment, mapping, write
@@ -70,3 +70,27 @@ def test_the_command_prints_lines_or_json(folder, capsys):
     assert any(line.split() == ["threads", str(torch.get_num_threads())] for line in lines)
     assert cli.main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scale"] == "laptop"
+
+
+def test_a_cache_that_is_closed_or_missing_is_a_state_not_a_failure(folder, monkeypatch):
+    def closed(name, root):
+        raise data.UnreadableError(
+            "data set 'mnist' in the cache (/c) cannot be read: no permission for /c, which belongs to ann; ask"
+        )
+
+    monkeypatch.setattr(data, "load", closed)
+    assert doctor.examine(folder)["data"]["mnist"] == "no permission for /c, which belongs to ann; ask"
+
+    def nowhere(root):
+        raise FileNotFoundError(2, "this user has no home folder for the cache; set SIBP_CACHE")
+
+    monkeypatch.setattr(doctor.paths, "cache_folder", nowhere)
+    report = doctor.examine(folder)
+    assert (report["cache"], report["data"]) == ("this user has no home folder for the cache; set SIBP_CACHE", None)
+
+
+def test_the_doctor_says_why_there_is_no_cuda(folder, monkeypatch):
+    monkeypatch.setattr(doctor.cuda, "fault", lambda: "for CUDA 13.0 finds no usable device or driver")
+    report = doctor.examine(folder)
+    assert report["cuda_fault"] == f"torch {torch.__version__} for CUDA 13.0 finds no usable device or driver"
+    assert (report["cuda_usable"], report["scale"]) == (False, "laptop")

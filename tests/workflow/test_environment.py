@@ -62,5 +62,6 @@ def test_the_lock_names_no_address():
     ],
 )
 def test_what_is_imported_is_asked_for(folder, extras):
-    optional = {"torchvision"}  # data sets' own servers, and bridges to its classes: asked for by the workflow
+    # data sets' own servers and bridges to its classes, and the pictures of `sibp show`: asked for by the workflow
+    optional = {"torchvision", "matplotlib"}
     assert imported(folder) - modules([*PROJECT["dependencies"], *extras]) - optional == set()

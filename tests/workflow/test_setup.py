@@ -50,13 +50,13 @@ def run(folder, *words, settings="", **variables):
     return done.stdout, dict(line.split("=", 1) for line in said.read_text().splitlines() if "=" in line)
 
 
-@pytest.mark.parametrize("variable", ["CDPATH", "PYTHONPATH", "PYTHONHOME"])
+@pytest.mark.parametrize("variable", ["CDPATH", "PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "UV_SYSTEM_PYTHON"])
 def test_folders_of_the_user_s_shell_lead_nowhere(checkout, variable):
     other = checkout.parent / "other"
     environment(other)
     said, seen = run(checkout, **{variable: f".:{other}"})
     assert said.endswith("setup: done\n")
-    assert variable not in seen
+    assert variable not in seen and seen["PIP_USER"] == "0"
     assert (checkout / ".venv/.ready").read_text() == f"{checkout}\n"
 
 
@@ -155,3 +155,16 @@ def test_lines_end_in_lf_whatever_git_is_told(tmp_path):
     git("commit", "-q", "-m", "all")
     git("clone", "-q", "-c", "core.autocrlf=true", "-c", "core.eol=crlf", str(plain), "clone", folder=tmp_path)
     assert b"\r" not in (tmp_path / "clone/Makefile").read_bytes() + (tmp_path / "clone/envs/setup.sh").read_bytes()
+
+
+def test_an_environment_that_cannot_be_written_is_used_as_it_is(checkout):
+    run(checkout)
+    (checkout / ".venv/.ready").write_text("/somewhere/else\n")
+    folder = checkout / ".venv"
+    script = (checkout / "envs/setup.sh").read_text()
+    assert '[ ! -w "$folder" ]' in script
+    (checkout / "envs/setup.sh").write_text(script.replace('[ ! -w "$folder" ]', "true"))  # root may write everywhere
+    done = subprocess.run(["sh", "envs/setup.sh"], cwd=checkout, env=os.environ | {"SETTINGS": ""}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"setup: .venv in {checkout} cannot be written, so it is taken as it is\n"
+    assert folder.is_dir()

@@ -107,11 +107,8 @@ def test_a_snakemake_whose_python_has_moved_is_run_by_this_one(tmp_path):
     script = tmp_path / "snakemake"
     script.write_text("#!/nowhere/python\n")
     script.chmod(0o755)
-    command, environment = (
-        [sys.executable, "-m", "tools.single_instance", script, "--version"],
-        os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tools.single_instance", script, "--version"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,4 +1,4 @@
-"""Exhibits that their experiment file describes whole, under `figure` or `table` (see `sibp.drawing`)."""
+"""Exhibits that their experiment file describes whole, under `figure` or `table` (see `sibp.experiments.drawing`)."""
 
 from collections import defaultdict
 from collections.abc import Mapping

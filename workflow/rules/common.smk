@@ -15,18 +15,25 @@ os.environ.update(PYTHONPATH=str(workflow.basedir))
 os.environ.pop("PYTHONSAFEPATH", None)  # the workflow's scripts import their neighbours
 
 
+def driver_lists_a_gpu():
+    """Tell whether there is a GPU to ask torch about."""
+    if not shutil.which("nvidia-smi"):  # as in some containers, which have the devices alone
+        return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return listing.returncode == 0 and "GPU" in listing.stdout
+
+
 def has_cuda():
     """Tell whether torch can use a GPU, as `sibp doctor` does; torch, which takes seconds, is only asked where the driver lists one."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not driver_lists_a_gpu():
         return False
-    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    if listing.returncode or "GPU" not in listing.stdout:
-        return False
-    asked = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
-    fault = asked.stdout or (asked.stderr.strip().splitlines() or ["cannot be imported"])[-1] * bool(asked.returncode)
+    answer = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
+    fault = answer.stdout
+    if answer.returncode:
+        fault = (answer.stderr.splitlines() or ["torch cannot be imported"])[-1]
     if fault:
         way_out = "going on with the CPU, as --config device=cpu does without asking"
-        print(f"sibp: nvidia-smi lists a GPU, but {fault}: {way_out}", file=sys.stderr)
+        print(f"sibp: the driver lists a GPU, but {fault}: {way_out}", file=sys.stderr)
     return not fault
 
 
@@ -70,7 +77,7 @@ config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands
 EXHIBITS = [name for name, content in EXPERIMENTS.items() if content.shows]
 FIGURES = [name for name in EXHIBITS if EXPERIMENTS[name].shows == "figure"]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
-DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("*.py")))]
+DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("[!.]*.py")))]
 
 
 def labels(exhibit):

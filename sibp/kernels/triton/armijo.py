@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import column, leak_of, sum_of_parts, trial_terms
+from sibp.kernels.triton.lines import column, kernel, leak_of, sum_of_parts, trial_terms
 from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
 
 __all__ = ["exponents"]
@@ -16,7 +16,7 @@ def _steps(first, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr,
     return tl.where(m < LIMIT, tl.exp2(m * tl.full((), LOG2, tl.float64)), 0.0).to(dtype)
 
 
-@triton.jit
+@kernel
 def try_steps(
     Z, along, T, first, sums, rows, columns, steps, by_row, millionths, LOG2: tl.constexpr, LIMIT: tl.constexpr,
     TRIALS: tl.constexpr, BLOCK: tl.constexpr
@@ -42,7 +42,7 @@ def try_steps(
     tl.store(sums + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def first_that_passes(
     sums, parts, first, DD, Dd, dd, slope, lam, found, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
     TRIALS: tl.constexpr

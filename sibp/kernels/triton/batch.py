@@ -8,27 +8,29 @@ curvature ||sigma'(Z) image_d||^2 come by recurrence from products with image_g,
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import chosen_step, column, gradient, leak_of, slope_of, sum_of_parts, trial_steps, trial_terms
+from sibp.kernels.triton.lines import (
+    D2,
+    D_D,
+    DD,
+    FIRST_STEP,
+    GG,
+    SLOPE,
+    WIDTH,
+    column,
+    first_step,
+    gradient,
+    kernel,
+    leak_of,
+    slope_of,
+    step_of,
+    sum_of_parts,
+    times,
+    trial_steps,
+    trial_terms,
+)
 from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
 
 __all__ = ["minimise", "tiles"]
-
-# of a line's numbers: a member's row of eight
-GG, SLOPE, DD, D_D, D2, FIRST_STEP = (tl.constexpr(n) for n in range(6))
-# of the sums that `look` leaves: <g, Kg>, <d, Kg>, <D, Kg>, and with s = sigma'(Z): ||s image_d||^2, <s image_d, s Kg>, ||s Kg||^2
-WIDTH = tl.constexpr(8)
-
-
-@triton.jit
-def step_of(
-    line, trials, parts, lam, dtype: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
-    TRIALS: tl.constexpr
-):  # fmt: skip
-    """The step that a member's search takes: a float64 that is exact in dtype."""
-    data = sum_of_parts(trials, parts, TRIALS, 0, TRIALS, TRIALS, 16)
-    t = trial_steps(tl.load(line + FIRST_STEP), LOG2, LIMIT, TRIALS, dtype)
-    dD, d2 = tl.load(line + D_D), tl.load(line + D2)
-    return chosen_step(data, t, tl.load(line + SLOPE), tl.load(line + DD), dD, d2, lam, SIGMA, TRIALS)
 
 
 @triton.jit
@@ -44,7 +46,7 @@ def load_moved(Z, P, image_d, d, t, at, here, BEGIN: tl.constexpr):
     return z, p
 
 
-@triton.jit
+@kernel
 def look(
     K, k_stride, Z, P, T, lam, d, image_d, line, trials, trial_parts, state, Z_new, P_new, g, image_g, sums, R, O,
     millionths, BEGIN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr, SIGMA: tl.constexpr,
@@ -106,24 +108,7 @@ def look(
         tl.store(sums + 4, tl.sum(along * seen).to(tl.float64))
 
 
-@triton.jit
-def times(beta, value):
-    """beta * value, and 0 where beta is, whatever the value."""
-    return tl.where(beta == 0, 0.0, beta * value)
-
-
-@triton.jit
-def first_step(slope, bend, dd, lam, ARMIJO: tl.constexpr):
-    """1, or the curvature step -slope / (2 bend + dd / lam); 0 where that is not above 0."""
-    if ARMIJO:
-        return tl.full((), 1.0, tl.float64)
-    else:
-        total = 2 * bend + dd / lam
-        t = tl.where(total > 0, -slope / total, 0.0)
-        return tl.where(t > 0, t, 0.0)
-
-
-@triton.jit
+@kernel
 def turn(
     Z, T, lam, g, image_g, d, image_d, sums, sum_parts, state, line, trials, numel, steps, millionths, BEGIN: tl.constexpr,
     BLOCK: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
@@ -175,7 +160,7 @@ def turn(
     tl.store(trials + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def settle(
     Z, P, d, image_d, lam, line, trials, trial_parts, Z_end, P_end, numel, BLOCK: tl.constexpr, SIGMA: tl.constexpr,
     LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr

@@ -7,11 +7,30 @@ each neuron; `turn` adds them up, makes the next direction, and leaves the trial
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.batch import D2, D_D, DD, FIRST_STEP, GG, SLOPE, WIDTH, first_step, step_of, times
-from sibp.kernels.triton.lines import activate, gradient, leak_of, slope_of, sum_of_parts, trial_steps
+from sibp.kernels.triton.lines import (
+    D2,
+    D_D,
+    DD,
+    FIRST_STEP,
+    GG,
+    SLOPE,
+    WIDTH,
+    activate,
+    first_step,
+    gradient,
+    kernel,
+    leak_of,
+    slope_of,
+    step_of,
+    sum_of_parts,
+    times,
+    trial_steps,
+)
 from sibp.kernels.triton.plan import HELD, Launch, Search, blocks, millionths, scratch
 
 __all__ = ["minimise"]
+
+COLUMNS = 16  # neurons of a program: one code for wide layers and for the last, which has ten
 
 
 @triton.jit
@@ -24,7 +43,7 @@ def load_shift(p, d, t, o, O, BEGIN: tl.constexpr):
         return tl.where(t != 0, old + t * tl.load(d + o, mask=o < O, other=0.0), old)
 
 
-@triton.jit
+@kernel
 def lean(
     Z, T, lam, p, d, line, trials, trial_parts, p_new, shares, R, O, steps, millionths, BEGIN: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
@@ -67,7 +86,7 @@ def load_neurons(p, d_old, shares, blocks, first, O, inverse_lam, BEGIN: tl.cons
     return at, old, g, sum_of_parts(shares + O, blocks, 2 * O, first, O, COLUMNS, 8)
 
 
-@triton.jit
+@kernel
 def turn(
     Z, T, lam, p, d_old, d_new, shares, blocks, line_old, line, trials, R, O, steps, millionths, BEGIN: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ARMIJO: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr,
@@ -123,7 +142,7 @@ def turn(
     tl.store(trials + part * TRIALS + m, tl.sum(tl.sum(sums, 0), 0).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def settle(
     p, d, lam, line, trials, trial_parts, b, O, BLOCK: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr,
     LIMIT: tl.constexpr, TRIALS: tl.constexpr
@@ -138,9 +157,9 @@ def settle(
     tl.store(b + e * O + o, tl.load(b + e * O + o, mask=o < O) + shift, mask=o < O)
 
 
-def _row_blocks(R: int, panels: int, columns: int, rows: int) -> tuple[int, int]:
+def _row_blocks(R: int, panels: int, rows: int) -> tuple[int, int]:
     """Return how many blocks of rows there are, and how many tiles of `rows` each visits."""
-    _, steps = blocks(R * panels * columns, rows * columns)
+    _, steps = blocks(R * panels * COLUMNS, rows * COLUMNS)
     return -(-R // (rows * steps)), steps
 
 
@@ -150,10 +169,9 @@ def minimise(Z, T, lam, b, iterations, search: Search, leak) -> list[Launch]:
     Args are those of `batch.minimise`.
     """
     E, R, O = Z.shape
-    columns = 16 if O <= 16 else 32
-    panels = -(-O // columns)
-    rows, tried = 1024 // columns, max(1, HELD // (columns * search.width))  # of a tile, when leaning and when trying
-    (lean_blocks, lean_steps), (turn_blocks, turn_steps) = (_row_blocks(R, panels, columns, n) for n in (rows, tried))
+    panels = -(-O // COLUMNS)
+    rows, tried = 1024 // COLUMNS, max(1, HELD // (COLUMNS * search.width))  # of a tile, when leaning and when trying
+    (lean_blocks, lean_steps), (turn_blocks, turn_steps) = (_row_blocks(R, panels, n) for n in (rows, tried))
     parts = panels * turn_blocks
     ps, ds = ([Z.new_empty(E, 1, O) for _ in range(2)] for _ in range(2))  # read and written in turns
     lines = [scratch(Z, E, 8) for _ in range(2)]
@@ -161,7 +179,7 @@ def minimise(Z, T, lam, b, iterations, search: Search, leak) -> list[Launch]:
     numbers, launches, code = search.constants(), [], millionths(leak)
     chosen = {name: value for name, value in numbers.items() if name != "ARMIJO"}
     for k in range(iterations):
-        now, before, tile = k % 2, (k + 1) % 2, {"BEGIN": k == 0, "COLUMNS": columns}
+        now, before, tile = k % 2, (k + 1) % 2, {"BEGIN": k == 0, "COLUMNS": COLUMNS}
         given = (Z, T, lam, ps[before], ds[before], lines[before], trials, parts, ps[now], shares, R, O, lean_steps, code)
         launches.append(Launch(lean, (panels, lean_blocks, E), given, {**tile, "ROWS": rows, **chosen}))
         old, new = (ds[before], ds[now]), (lines[before], lines[now])

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from sibp.kernels.triton.batch import tiles
-from sibp.kernels.triton.lines import sum_of_parts
+from sibp.kernels.triton.lines import kernel, sum_of_parts
 from sibp.kernels.triton.plan import Launch, scratch
 
 __all__ = ["solve"]
@@ -55,7 +55,7 @@ def load_residual(r, image_r, d, image_d, at, here, beta, t, mu, BEGIN: tl.const
         return direction, along, rest - t * (along + mu * direction)
 
 
-@triton.jit
+@kernel
 def advance(
     K, k_stride, r, image_r, d, image_d, lam, tolerance, sums, sum_parts, state, D, r_new, image_r_new, d_new, image_d_new,
     sums_new, state_new, R, O, BEGIN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr
@@ -107,7 +107,7 @@ def advance(
     tl.store(part + 5 * O, tl.sum(direction * along, 0).to(tl.float64), mask=o < O)
 
 
-@triton.jit
+@kernel
 def settle(r, d, lam, tolerance, sums, sum_parts, state, D, R, O, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """The last step: D += t (r + beta d)."""
     panel, block, e = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)

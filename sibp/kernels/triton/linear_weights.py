@@ -4,18 +4,16 @@
 of ||X d||^2; `update` adds the shares up and makes the step. The slow twin is `conjugate_gradient.solve_linear` in its `WeightSpace`.
 """
 
-import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import sum_of_parts
+from sibp.kernels.triton.lines import kernel, sum_of_parts
 from sibp.kernels.triton.plan import Launch, scratch
-from sibp.kernels.triton.rows import Rows, empty_like_weights, load_rows
-from sibp.kernels.triton.weights import cuts
+from sibp.kernels.triton.rows import Rows, cuts, empty_like_weights, load_rows
 
 __all__ = ["solve"]
 
 
-@triton.jit
+@kernel
 def fold(
     X, x_stride, image, shares, bends, O, panels, steps,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
@@ -44,7 +42,7 @@ def fold(
     tl.store(bends + place * O + o, tl.sum(squares, 0).to(tl.float64), mask=(o < O) & (first == 0))
 
 
-@triton.jit
+@kernel
 def along(
     X, x_stride, r, d, d_new, image, sums, sum_parts, tolerance, state, state_new, O,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
@@ -89,7 +87,7 @@ def along(
         tl.store(state_new + 2 * O + o, tl.sum(squares, 0), mask=o < O)
 
 
-@triton.jit
+@kernel
 def update(
     shares, bends, chunks, lam, d, state, r, D, sums, inputs, O,
     BEGIN: tl.constexpr, INPUTS: tl.constexpr, COLUMNS: tl.constexpr

@@ -7,10 +7,52 @@ same to the bit from run to run, and for a member alone or in an ensemble. Numbe
 sigma(z) = z for z > 0 and leak z otherwise: identity has leak 1, ReLU 0, leaky ReLU 0.01; at 0 the left derivative.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import triton
 import triton.language as tl
 
-__all__ = ["activate", "chosen_step", "column", "gradient", "leak_of", "slope_of", "sum_of_parts", "trial_steps", "trial_terms"]
+__all__ = [
+    "D2",
+    "DD",
+    "D_D",
+    "FIRST_STEP",
+    "GG",
+    "SLOPE",
+    "WIDTH",
+    "activate",
+    "chosen_step",
+    "column",
+    "first_step",
+    "gradient",
+    "kernel",
+    "leak_of",
+    "slope_of",
+    "step_of",
+    "sum_of_parts",
+    "times",
+    "trial_steps",
+    "trial_terms",
+]
+
+
+# of a line's numbers: a member's row of eight
+GG, SLOPE, DD, D_D, D2, FIRST_STEP = (tl.constexpr(n) for n in range(6))
+# of the sums that `look` leaves: <g, Kg>, <d, Kg>, <D, Kg>, and with s = sigma'(Z): ||s image_d||^2, <s image_d, s Kg>, ||s Kg||^2
+WIDTH = tl.constexpr(8)
+# what is neither a tensor nor a constant in a kernel's signature
+INTEGERS = {
+    *("R", "I", "O", "numel", "steps", "parts", "chunks", "blocks", "panels", "inputs", "rows", "columns", "by_row", "millionths"),
+    *("k_stride", "x_stride", "sum_parts", "trial_parts", "bend_parts"),
+    *("channels", "height", "width", "out_height", "out_width", "per_sample", "per_channel", "per_row", "per_column"),
+}
+
+
+def kernel(function: Callable[..., None]) -> Any:
+    """Make a kernel that is compiled once for layers of all sizes; Triton would do it anew for integers that 16 divides, and for 1."""
+    return triton.jit(do_not_specialize=[name for name in inspect.signature(function).parameters if name in INTEGERS])(function)
 
 
 @triton.jit
@@ -82,3 +124,32 @@ def chosen_step(data, t, slope, DD, Dd, dd, lam, SIGMA: tl.constexpr, TRIALS: tl
     passed = (t > 0) & (value < start + tl.full((), SIGMA, tl.float64) * t * slope)
     best = tl.min(tl.where(passed, m, TRIALS), 0)
     return tl.sum(tl.where(m == best, t, 0.0), 0)
+
+
+@triton.jit
+def step_of(
+    line, trials, parts, lam, dtype: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    TRIALS: tl.constexpr
+):  # fmt: skip
+    """The step that a member's search takes: a float64 that is exact in dtype."""
+    data = sum_of_parts(trials, parts, TRIALS, 0, TRIALS, TRIALS, 16)
+    t = trial_steps(tl.load(line + FIRST_STEP), LOG2, LIMIT, TRIALS, dtype)
+    dD, d2 = tl.load(line + D_D), tl.load(line + D2)
+    return chosen_step(data, t, tl.load(line + SLOPE), tl.load(line + DD), dD, d2, lam, SIGMA, TRIALS)
+
+
+@triton.jit
+def times(beta, value):
+    """beta * value, and 0 where beta is, whatever the value."""
+    return tl.where(beta == 0, 0.0, beta * value)
+
+
+@triton.jit
+def first_step(slope, bend, dd, lam, ARMIJO: tl.constexpr):
+    """1, or the curvature step -slope / (2 bend + dd / lam); 0 where that is not above 0."""
+    if ARMIJO:
+        return tl.full((), 1.0, tl.float64)
+    else:
+        total = 2 * bend + dd / lam
+        t = tl.where(total > 0, -slope / total, 0.0)
+        return tl.where(t > 0, t, 0.0)

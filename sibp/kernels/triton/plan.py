@@ -32,11 +32,8 @@ class Launch(NamedTuple):
     @property
     def variant(self) -> tuple[object, ...]:
         """What decides whether this launch needs code that another one does not."""
-        return (
-            self.kernel,
-            *(argument.dtype if isinstance(argument, Tensor) else argument for argument in self.arguments),
-            *self.constants.items(),
-        )
+        types = (argument.dtype for argument in self.arguments if isinstance(argument, Tensor))
+        return (self.kernel, self.warps, *types, *self.constants.items())
 
 
 @dataclass(frozen=True)

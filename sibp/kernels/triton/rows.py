@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["Rows", "load_rows"]
+__all__ = ["Rows", "cuts", "empty_like_weights", "load_rows"]
 
 
 @triton.jit
@@ -98,3 +98,18 @@ class Rows(NamedTuple):
 def empty_like_weights(rows: Rows, members: int, neurons: int) -> Tensor:
     """Return an array of a weight displacement's shape `[E, I, O]`, the bias' row included."""
     return torch.empty(members, rows.shape[1] + rows.joint, neurons, dtype=rows.tensor.dtype, device=rows.tensor.device)
+
+
+def cuts(rows: Rows, neurons: int) -> tuple[dict[str, int], tuple[int, int, int], int, int]:
+    """Return how the products X^T G and X D are cut, by the layer's sizes alone.
+
+    Returns:
+        Tile sizes; number of panels of neurons, tiles of inputs times panels, and chunks of rows; steps of a chunk; blocks of rows.
+    """
+    R, I = rows.shape[0], rows.shape[1] + rows.joint
+    tile = {"INPUTS": 64, "COLUMNS": 16 if neurons <= 16 else 32, "INNER": 16}
+    panels = -(-neurons // tile["COLUMNS"])
+    tiles = -(-I // tile["INPUTS"]) * panels
+    most = max(1, min(-(-R // 128), 512 // tiles))  # few shares to add up where there are many tiles
+    steps = -(-R // (tile["INNER"] * most))
+    return tile, (panels, tiles, -(-R // (tile["INNER"] * steps))), steps, -(-R // 64)

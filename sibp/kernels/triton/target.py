@@ -1,15 +1,14 @@
 """A layer's target and the error before its activation, in one pass."""
 
-import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import activate, leak_of, slope_of
+from sibp.kernels.triton.lines import activate, kernel, leak_of, slope_of
 from sibp.kernels.triton.plan import Launch, millionths
 
 __all__ = ["targets"]
 
 
-@triton.jit
+@kernel
 def target_and_error(Z, delta, eta, D, numel, millionths, WITH_ERROR: tl.constexpr, BLOCK: tl.constexpr):
     """D = sigma'(Z) delta, then delta = sigma(Z) - eta delta."""
     e = tl.program_id(1).to(tl.int64)

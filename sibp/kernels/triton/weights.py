@@ -8,12 +8,30 @@ trials' partial sums. Rows are read as `rows` says. The slow twin is `conjugate_
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.batch import D2, D_D, DD, FIRST_STEP, GG, SLOPE, WIDTH, first_step, step_of, times
-from sibp.kernels.triton.lines import column, gradient, leak_of, slope_of, sum_of_parts, trial_steps, trial_terms
+from sibp.kernels.triton.lines import (
+    D2,
+    D_D,
+    DD,
+    FIRST_STEP,
+    GG,
+    SLOPE,
+    WIDTH,
+    column,
+    first_step,
+    gradient,
+    kernel,
+    leak_of,
+    slope_of,
+    step_of,
+    sum_of_parts,
+    times,
+    trial_steps,
+    trial_terms,
+)
 from sibp.kernels.triton.plan import Launch, Search, blocks, millionths, scratch
-from sibp.kernels.triton.rows import Rows, empty_like_weights, load_rows
+from sibp.kernels.triton.rows import Rows, cuts, empty_like_weights, load_rows
 
-__all__ = ["cuts", "minimise"]
+__all__ = ["minimise"]
 
 
 @triton.jit
@@ -25,7 +43,7 @@ def load_moved(Z, image_d, t, at, here, BEGIN: tl.constexpr):
     return z
 
 
-@triton.jit
+@kernel
 def back(
     X, x_stride, Z, T, lam, image_d, line, trials, trial_parts, Z_new, shares, O, panels, steps, millionths,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
@@ -62,7 +80,7 @@ def back(
     tl.store(shares + at, product, mask=(i[:, None] < inputs) & (o[None, :] < O))
 
 
-@triton.jit
+@kernel
 def gather(
     shares, chunks, lam, d, line, trials, trial_parts, P, g, sums, numel,
     BEGIN: tl.constexpr, BLOCK: tl.constexpr,
@@ -96,7 +114,7 @@ def gather(
     tl.store(sums + 5, tl.sum(old * old))
 
 
-@triton.jit
+@kernel
 def along(
     X, x_stride, Z, g, d, d_new, image_d, sums, sum_parts, line_old, line, bends, O, millionths,
     R, I, channels, height, width, out_height, out_width, per_sample, per_channel, per_row, per_column,
@@ -143,7 +161,7 @@ def along(
     tl.store(bends + (e * tl.num_programs(1) + block) * tl.num_programs(0) + panel, tl.sum(seen * seen).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def attempt(
     Z, T, lam, image_d, bends, bend_parts, line, trials, numel, steps, millionths,
     BLOCK: tl.constexpr, ARMIJO: tl.constexpr,
@@ -171,7 +189,7 @@ def attempt(
     tl.store(trials + (e * tl.num_programs(0) + part) * TRIALS + m, tl.sum(total, 0).to(tl.float64))
 
 
-@triton.jit
+@kernel
 def settle(
     A, B, lam, line, trials, trial_parts, end, numel,
     BLOCK: tl.constexpr, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr, TRIALS: tl.constexpr
@@ -183,21 +201,6 @@ def settle(
     t = step_of(line + e * WIDTH, sums, trial_parts, tl.load(lam + e), dtype, SIGMA, LOG2, LIMIT, TRIALS).to(dtype)
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(end + e * numel + i, load_moved(A, B, t, e * numel + i, i < numel, False), mask=i < numel)
-
-
-def cuts(rows: Rows, neurons: int) -> tuple[dict[str, int], tuple[int, int, int], int, int]:
-    """Return how the products X^T G and X D are cut, by the layer's sizes alone.
-
-    Returns:
-        Tile sizes; number of panels of neurons, tiles of inputs times panels, and chunks of rows; steps of a chunk; blocks of rows.
-    """
-    R, I = rows.shape[0], rows.shape[1] + rows.joint
-    tile = {"INPUTS": 64, "COLUMNS": 16 if neurons <= 16 else 32, "INNER": 16}
-    panels = -(-neurons // tile["COLUMNS"])
-    tiles = -(-I // tile["INPUTS"]) * panels
-    most = max(1, min(-(-R // 128), 512 // tiles))  # few shares to add up where there are many tiles
-    steps = -(-R // (tile["INNER"] * most))
-    return tile, (panels, tiles, -(-R // (tile["INNER"] * steps))), steps, -(-R // 64)
 
 
 def minimise(rows: Rows, Z, T, lam, P, iterations, search: Search, leak) -> list[Launch]:

@@ -74,6 +74,6 @@ BUDGETS = {
     ("sibp space=batch", "cnn"): 225,
     ("sibp space=weight", "784-500-10"): 93,
     ("sibp space=weight", "cnn"): 252,
-    ("sibp l1=0.001", "784-500-10"): 2839,
-    ("sibp l1=0.001", "cnn"): 4450,
+    ("sibp l1=0.001", "784-500-10"): 1621,
+    ("sibp l1=0.001", "cnn"): 2593,
 }
