@@ -64,4 +64,5 @@ def test_the_lock_names_no_address():
 def test_what_is_imported_is_asked_for(folder, extras):
     # data sets' own servers and bridges to its classes, and the pictures of `sibp show`: asked for by the workflow
     optional = {"torchvision", "matplotlib"}
+    optional |= {"triton", "annotated_types"}  # torch and pydantic bring them
     assert imported(folder) - modules([*PROJECT["dependencies"], *extras]) - optional == set()
