@@ -9,7 +9,6 @@ from functools import cache
 from itertools import combinations, product
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -43,7 +42,7 @@ def _values(own: type[Options], name: str, field: FieldInfo) -> tuple[Any, ...]:
         return ()  # a count: more of the same
     if field.annotation is not float:
         raise TypeError(f"{own.__name__}.{name}: got {field.annotation}, whose variants are not known")
-    on = field.default or (PART if any(isinstance(rule, Lt) for rule in field.metadata) else LITTLE)
+    on = field.default or (PART if any(hasattr(rule, "lt") for rule in field.metadata) else LITTLE)
     with_, without = (_key(own, **{name: value}) for value in (on, 0.0))
     return () if with_ == without else (0.0,) if field.default else (on,)
 

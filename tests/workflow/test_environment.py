@@ -33,7 +33,7 @@ def imported(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
-    own = {"sibp", "workflow", "tools", "tests", "run"}  # run.py lies beside check.py in a bundle
+    own = {"sibp", "workflow", "tools", "tests", "run"}  # run: a bundle's program, beside the one that imports it
     return found - set(sys.stdlib_module_names) - own
 
 
@@ -62,7 +62,6 @@ def test_the_lock_names_no_address():
     ],
 )
 def test_what_is_imported_is_asked_for(folder, extras):
-    # data sets' own servers and bridges to its classes, and the pictures of `sibp show`: asked for by the workflow
-    optional = {"torchvision", "matplotlib"}
-    optional |= {"triton", "annotated_types"}  # torch and pydantic bring them
+    # data sets' own servers and bridges to its classes, and the pictures of `sibp show`: asked for by the workflow; torch brings Triton
+    optional = {"torchvision", "matplotlib", "triton"}
     assert imported(folder) - modules([*PROJECT["dependencies"], *extras]) - optional == set()
