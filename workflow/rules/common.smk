@@ -1,10 +1,10 @@
 # What the rules share: the experiments at the chosen scale, read once. No torch, no maths, no network.
 import os
-import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
+from sibp.core import gpu_driver
 from sibp.experiments import code, specs, yaml_file
 from sibp.experiments.jobs import Job, jobs
 
@@ -15,17 +15,9 @@ os.environ.update(PYTHONPATH=str(workflow.basedir))
 os.environ.pop("PYTHONSAFEPATH", None)  # the workflow's scripts import their neighbours
 
 
-def driver_lists_a_gpu():
-    """Tell whether there is a GPU to ask torch about."""
-    if not shutil.which("nvidia-smi"):  # as in some containers, which have the devices alone
-        return any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
-    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    return listing.returncode == 0 and "GPU" in listing.stdout
-
-
 def has_cuda():
     """Tell whether torch can use a GPU, as `sibp doctor` does; torch, which takes seconds, is only asked where the driver lists one."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not driver_lists_a_gpu():
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not gpu_driver.lists_a_gpu():
         return False
     answer = subprocess.run([sys.executable, "-m", "sibp.core.cuda"], capture_output=True, text=True)
     fault = answer.stdout
@@ -92,8 +84,9 @@ def experiment_file(exhibit):
 
 
 def is_timed(exhibit):
-    """Tell whether any of an experiment's labels counts its seconds."""
-    return any(job.training.is_timed for job in jobs(EXPERIMENTS[exhibit]))
+    """Tell whether any of an experiment's labels counts its seconds; on generated data they mean nothing."""
+    experiment = EXPERIMENTS[exhibit]
+    return any(job.training.is_timed and not experiment.data.generated for job in jobs(experiment))
 
 
 # What one process trains. Where training takes longer than starting Python, one label: an edit then reruns no more than it changes, and a

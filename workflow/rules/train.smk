@@ -41,7 +41,7 @@ rule cost:
         "<logs>/costs/{exhibit}/{label}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: lambda wildcards: workflow.cores
+    threads: lambda wildcards: 1 if EXPERIMENTS[wildcards.exhibit].bench[wildcards.label].quick else workflow.cores
     resources:
         gpu=int(DEVICE == "cuda"),
         device=DEVICE,
