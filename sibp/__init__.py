@@ -2,9 +2,9 @@
 
 import sibp
 model = sibp.mlp([784, 500, 10], std=0.01, seed=0)
-opt = sibp.SIBP(model, eta=0.1, lam=0.5)
+opt = sibp.SIBP(model.parameters(), eta=0.1, lam=0.5)
 for x, y in batches:
-    loss = opt.step(x, y)
+    loss = opt.step(lambda: torch.nn.functional.cross_entropy(model(x), y))
 """
 
 from typing import TYPE_CHECKING
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from sibp.core.version import VERSION
 
 if TYPE_CHECKING:
-    from sibp.optim import BCD, SIBP, ProxBP, ProxProp, lenet, mlp
+    from sibp.optim import BCD, SIBP, Oracle, ProxBP, lenet, mlp
 
-__all__ = ["BCD", "SIBP", "ProxBP", "ProxProp", "lenet", "mlp"]
+__all__ = ["BCD", "SIBP", "Oracle", "ProxBP", "lenet", "mlp"]
 __version__ = VERSION
 
 

@@ -20,6 +20,7 @@ COMMON = (
     "SIBP armijo, 5 CG steps",
     "SIBP armijo, 20 CG steps",
     "SIBP released, 5 CG steps",
+    f"{SIBP}, engine",
     f"{SIBP}{EAGER}",
     f"{SIBP}, weight space",
     f"{SIBP}, graph",

@@ -87,38 +87,44 @@ class Torch:
 
 
 @dataclass(frozen=True)
-class Front:
-    """A step of `sibp.SIBP` or `sibp.ProxBP`; `eager` without the kernels."""
+class Closure:
+    """A step of `sibp.SIBP` or `sibp.ProxBP` on a module; `eager` without the kernels."""
 
-    front: type[optim.Optimizer]
+    optimizer: type[optim.SIBP] | type[optim.ProxBP]
     options: Mapping[str, object]
     eager: bool = False
 
     def __call__(self, case: Case, device: torch.device) -> Call:
-        optimizer, batches = self.front(case.module(device), **self.options), case.endless(device)
-        if not self.eager:
-            return lambda: optimizer.step(*next(batches))
+        model, batches = case.module(device), case.endless(device)
+        optimizer = self.optimizer(model.parameters(), **self.options)
 
         def step() -> None:
-            with native.off():
-                optimizer.step(*next(batches))
+            x, y = next(batches)
+            optimizer.step(lambda: nn.functional.cross_entropy(model(x), y))
 
-        return step
+        def eager_step() -> None:
+            with native.off():
+                step()
+
+        return eager_step if self.eager else step
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A step of a method as a CUDA graph; see `sibp.training.cuda_graph`."""
+class Engine:
+    """A step of a method as the exhibits run it, on one network; `recorded` as a CUDA graph, see `sibp.training.cuda_graph`."""
 
     method: str
     options: Mapping[str, object]
+    recorded: bool = False
 
     def __call__(self, case: Case, device: torch.device) -> Call:
         given = [registry.options(self.method)(**self.options)]
         method = registry.build(self.method, case.network, losses.get("cross-entropy"), given, device=device)
         parameters = initialisation.initialise(case.network, [0], std=case.std, device=str(device))
-        batches = ((x[None], y[None]) for x, y in case.endless(device))
-        step = cuda_graph.captured(method, parameters, method.start(parameters), *next(batches))
+        state, batches = method.start(parameters), ((x[None], y[None]) for x, y in case.endless(device))
+        if not self.recorded:
+            return lambda: method.step(parameters, state, *next(batches))
+        step = cuda_graph.captured(method, parameters, state, *next(batches))
         if step.reason is not None:
             raise RuntimeError(step.reason)
         return lambda: step(*next(batches))
@@ -126,11 +132,14 @@ class Recorded:
 
 def _proxprop(case: Case, device: torch.device) -> Call:
     model, batches = case.module(device), case.endless(device)
-    oracle = optim.ProxProp(model, tau_prox=0.05, cg_steps=5)
+    oracle = optim.Oracle(model.parameters(), "proxprop", tau_prox=0.05, cg_steps=5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
     def step() -> None:
-        oracle.backward(*next(batches))
+        x, y = next(batches)
+        optimizer.zero_grad()
+        with oracle:
+            nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
 
     return step
@@ -149,7 +158,7 @@ def _program(case: Case, device: torch.device) -> Call:
 
 def _sibp(steps: int, **options: object) -> Step:
     eager = bool(options.pop("eager", False))
-    return Step(Front(optim.SIBP, {"eta": 0.1, "lam": 0.5, "cg_steps": steps, **options}, eager))
+    return Step(Closure(optim.SIBP, {"eta": 0.1, "lam": 0.5, "cg_steps": steps, **options}, eager))
 
 
 STEPS: dict[str, Step] = {
@@ -160,12 +169,13 @@ STEPS: dict[str, Step] = {
     "SIBP, 20 CG steps": _sibp(20),
     "SIBP armijo, 5 CG steps": _sibp(5, variant="armijo"),
     "SIBP armijo, 20 CG steps": _sibp(20, variant="armijo"),
-    "SIBP released, 5 CG steps": _sibp(5, variant="released"),
+    "SIBP released, 5 CG steps": Step(Engine("sibp", {"eta": 0.1, "lam": 0.5, "variant": "released"})),
+    "SIBP, 5 CG steps, engine": Step(Engine("sibp", {"eta": 0.1, "lam": 0.5})),
     "SIBP as the authors' program computes it": Step(_program, counted=False),
     f"SIBP, 5 CG steps{EAGER}": _sibp(5, eager=True),
     "SIBP, 5 CG steps, weight space": _sibp(5, space="weight"),
-    "SIBP, 5 CG steps, graph": Step(Recorded("sibp", {"eta": 0.1, "lam": 0.5}), counted=False),
-    "ProxBP, 5 CG steps": Step(Front(optim.ProxBP, {"eta": 0.1, "lam": 1.0})),
+    "SIBP, 5 CG steps, graph": Step(Engine("sibp", {"eta": 0.1, "lam": 0.5}, recorded=True), counted=False),
+    "ProxBP, 5 CG steps": Step(Closure(optim.ProxBP, {"eta": 0.1, "lam": 1.0})),
     "ProxProp, 5 CG steps": Step(_proxprop),
     "BCD": Step(_bcd, per=BATCHES),
 }

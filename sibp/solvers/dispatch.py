@@ -5,6 +5,8 @@ or Armijo search with joint numbers and a piecewise linear activation. `applies`
 A layer's whole solve is one call, the products with K included.
 """
 
+import threading
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,11 @@ from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BatchSpace, Space, WeightSpace
 
-__all__ = ["applies", "minimise", "solve_linear", "targets"]
+__all__ = ["applies", "has_targets", "minimise", "solve_linear", "targets"]
+
+
+MOST_KEPT = 2**24  # bytes of work memory that a thread keeps
+_thread = threading.local()
 
 
 def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Tensor) -> bool:
@@ -25,6 +31,11 @@ def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Te
     plain = rules.restart and rules.period is None and not rules.tolerance and not per_neuron
     searched = plain and isinstance(rules.search, Armijo | Curvature)
     return searched and (gpu.applies(space, activation, Z) or (_knows(space) and native.supports(activation, Z)))
+
+
+def has_targets(activation: str, Z: Tensor) -> bool:
+    """Return whether `targets` can take the place of the eager code."""
+    return calls.supports(activation, Z) or native.supports(activation, Z)
 
 
 def _knows(space: Space) -> bool:
@@ -92,7 +103,7 @@ def minimise(
         return gpu.minimise(space, activation, Z, T, lam, iterations, rules, b)
     if isinstance(space, WeightSpace):
         return _minimise_weights(space.X, activation, Z, T, lam, iterations, rules, b)
-    memory = torch.empty(native.call("memory", Z.shape, Z.dtype), dtype=Z.dtype)
+    memory = _memory(native.call("memory", Z.shape, Z.dtype), Z.dtype)
     S = torch.empty_like(Z)
     moved = None if b is None else b.contiguous()
     leak = native.LEAKS[activation]
@@ -100,6 +111,17 @@ def minimise(
     if moved is not b:
         b.copy_(moved)
     return S
+
+
+def _memory(count: int, dtype: torch.dtype) -> Tensor:
+    """Return memory for a kernel's work, the same again for the next call: fresh memory would cost a third of a small layer's solve."""
+    if count * dtype.itemsize > MOST_KEPT:
+        return torch.empty(count, dtype=dtype, device="cpu")
+    kept = getattr(_thread, str(dtype), None)
+    if kept is None or kept.numel() < count:
+        kept = torch.empty(count, dtype=dtype, device="cpu")
+        setattr(_thread, str(dtype), kept)
+    return kept
 
 
 def _minimise_weights(

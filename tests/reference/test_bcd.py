@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch):
 def test_the_deep_net_of_the_papers_needs_the_memory_that_the_docstring_says():
     model = sibp.mlp([784, *[600] * 10, 10])
     optimizer = sibp.BCD(model, torch.zeros(8, 784), torch.zeros(8, dtype=torch.int64))
-    assert optimizer._engine.bytes_needed(60000) == 2 * 60000 * (10 * 600 + 10) * 4
+    assert optimizer._engine(*optimizer.data).bytes_needed(60000) == 2 * 60000 * (10 * 600 + 10) * 4
 
 
 def test_other_networks_are_refused():

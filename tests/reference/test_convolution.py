@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import sibp
+from sibp import methods
 from tests.reference import proximal_twin, sibp_twin
 
 
@@ -63,9 +63,8 @@ SOLVERS = sibp_twin.SOLVERS | {
 def test_sibp_equals_the_twin_on_unfolded_rows(variant, space):
     (mine, x, y), (theirs, _, _), (start, _, _) = convolutional(), convolutional(), convolutional()
     steps = 5 if variant.startswith("released") else 3
-    optimizer = sibp.SIBP(mine, eta=0.1, lam=0.5, cg_steps=steps, variant=variant, space=space)
     for _ in range(3):
-        optimizer.step(x, y)
+        methods.step(mine, "sibp", x, y, eta=0.1, lam=0.5, cg_steps=steps, variant=variant, space=space)
         twin_step(theirs, x, y, 0.1, 0.5, *SOLVERS[variant])
     equal(mine, theirs, start)
 
@@ -73,16 +72,15 @@ def test_sibp_equals_the_twin_on_unfolded_rows(variant, space):
 @pytest.mark.parametrize("options", [{"solver": "exact"}, *({"cg_steps": 200, "space": space} for space in ("batch", "weight"))])
 def test_proxbp_equals_the_exact_solution_with_torchs_convolution(options):
     (mine, x, y), (theirs, _, _), (start, _, _) = convolutional(), convolutional(), convolutional()
-    optimizer = sibp.ProxBP(mine, eta=0.1, lam=0.5, **options)
     for _ in range(3):
-        optimizer.step(x, y)
+        methods.step(mine, "proxbp", x, y, eta=0.1, lam=0.5, **options)
         proximal_twin.proxbp(theirs, x, y, 0.1, 0.5, None)
     equal(mine, theirs, start, 1e-8)
 
 
 @pytest.mark.parametrize("options", [{"variant": "newton"}, {"variant": "armijo"}, {"solver": "cg"}, {"solver": "exact"}])
 def test_a_convolution_with_one_position_is_a_dense_layer(options):
-    make = sibp.SIBP if "variant" in options else sibp.ProxBP
+    method = "sibp" if "variant" in options else "proxbp"
     torch.manual_seed(0)
     convolution = nn.Sequential(nn.Conv2d(2, 6, (4, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(6, 3)).double()
     dense = nn.Sequential(nn.Flatten(), nn.Linear(24, 6), nn.ReLU(), nn.Linear(6, 3)).double()
@@ -90,8 +88,8 @@ def test_a_convolution_with_one_position_is_a_dense_layer(options):
         for p, q in zip(dense.parameters(), convolution.parameters(), strict=True):
             p.copy_(q.reshape(p.shape))
     x, y = torch.randn(7, 2, 4, 3).double(), torch.randint(3, (7,))
-    one, other = make(convolution, **options), make(dense, **options)
     for _ in range(5):
-        assert one.step(x, y).item() == pytest.approx(other.step(x, y).item(), rel=1e-12)
+        losses = [methods.step(model, method, x, y, **options).item() for model in (convolution, dense)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     for p, q in zip(dense.parameters(), convolution.parameters(), strict=True):
         assert torch.allclose(p, q.reshape(p.shape), rtol=1e-9, atol=1e-12)

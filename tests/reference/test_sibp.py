@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import sibp
+from sibp import methods
 from sibp.nets.convert import parameters_of
 from tests.reference import sibp_twin
 
@@ -35,9 +36,8 @@ def test_ten_steps_equal_the_twin_to_1e_9_of_the_largest_change(variant, space, 
     model, batches = problem(seed)
     start = [*columns(model)[0], *columns(model)[1]]
     Ws, bs = columns(model)
-    optimizer = sibp.SIBP(model, eta=0.1, lam=0.5, variant=variant, space=space)
     for x, y in batches:
-        optimizer.step(torch.from_numpy(x), torch.from_numpy(y))
+        methods.step(model, "sibp", torch.from_numpy(x), torch.from_numpy(y), eta=0.1, lam=0.5, variant=variant, space=space)
         Ws, bs = sibp_twin.step(Ws, bs, x.T, np.eye(5)[y].T, 0.1, 0.5, *sibp_twin.SOLVERS[variant])
     change, error = largest_change_and_error(model, Ws, bs, start)
     assert change > 1e-3
@@ -51,9 +51,8 @@ def test_a_dead_layer_stays_finite_and_equal(variant):
         model[0].weight.zero_()
         model[0].bias.fill_(-1.0)  # no neuron of the first layer fires
     Ws, bs = columns(model)
-    optimizer = sibp.SIBP(model, eta=0.1, lam=0.5, variant=variant)
     for x, y in batches[:3]:
-        optimizer.step(torch.from_numpy(x), torch.from_numpy(y))
+        methods.step(model, "sibp", torch.from_numpy(x), torch.from_numpy(y), eta=0.1, lam=0.5, variant=variant)
         Ws, bs = sibp_twin.step(Ws, bs, x.T, np.eye(5)[y].T, 0.1, 0.5, *sibp_twin.SOLVERS[variant])
     _, error = largest_change_and_error(model, Ws, bs, Ws + bs)
     assert error < 1e-12
@@ -63,6 +62,6 @@ def test_the_released_last_layer_is_not_the_papers():
     model, batches = problem(0)
     other, _ = problem(0)
     x, y = (torch.from_numpy(a) for a in batches[0])
-    sibp.SIBP(model, eta=0.1, lam=0.5, variant="released").step(x, y)
-    sibp.SIBP(other, eta=0.1, lam=0.5, variant="armijo").step(x, y)
+    methods.step(model, "sibp", x, y, eta=0.1, lam=0.5, variant="released")
+    methods.step(other, "sibp", x, y, eta=0.1, lam=0.5, variant="armijo")
     assert (model[-1].weight - other[-1].weight).abs().max() > 1e-6

@@ -142,7 +142,8 @@ def test_a_member_that_is_nan_touches_nobody(search):
 def test_without_kernels_the_eager_code_runs_and_says_why():
     code = (
         "import torch, sibp; from sibp.kernels import native; m = sibp.mlp([4, 3, 2], std=.5);"
-        "l = sibp.SIBP(m).step(torch.ones(5, 4), torch.zeros(5, dtype=torch.int64)); print(native.status(), bool(l.isfinite()))"
+        "x, y = torch.ones(5, 4), torch.zeros(5, dtype=torch.int64); "
+        "l = sibp.SIBP(m.parameters()).step(lambda: torch.nn.functional.cross_entropy(m(x), y)); print(native.status(), bool(l.isfinite()))"
     )
     environment = {**os.environ, "SIBP_NATIVE": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sibp
-from sibp.methods import registry
+from sibp.methods import registry, sequential
 from sibp.nets import activations
 from sibp.solvers import proximal_gradient
 from sibp.solvers.proximal_gradient import minimise_l1, soft_threshold
@@ -64,8 +64,8 @@ def trained(l1, variant="newton", steps=30):
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(40, 20, generator=g), torch.randint(0, 3, (40,), generator=g)
     model = sibp.mlp([20, 30, 3], std=0.1, seed=0)
-    optimizer = sibp.SIBP(model, eta=0.1, lam=0.5, l1=l1, variant=variant)
-    return model, [optimizer.step(x, y).item() for _ in range(steps)]
+    options = {"eta": 0.1, "lam": 0.5, "l1": l1, "variant": variant}
+    return model, [sequential.step(model, "sibp", x, y, **options).item() for _ in range(steps)]
 
 
 def test_a_larger_gamma_gives_more_exact_zeros_and_the_loss_still_falls():
@@ -83,9 +83,8 @@ def test_gamma_zero_is_bit_equal_to_no_regularisation(variant):
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(40, 20, generator=g), torch.randint(0, 3, (40,), generator=g)
     without = sibp.mlp([20, 30, 3], std=0.1, seed=0)
-    optimizer = sibp.SIBP(without, eta=0.1, lam=0.5, variant=variant)
     for _ in range(30):
-        optimizer.step(x, y)
+        sequential.step(without, "sibp", x, y, eta=0.1, lam=0.5, variant=variant)
     assert all(torch.equal(a, b) for a, b in zip(with_term.parameters(), without.parameters(), strict=True))
 
 

@@ -1,0 +1,73 @@
+"""Deciding, before anything moves, what becomes of every parameter in a backward pass."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import NamedTuple
+
+from sibp.modules.graph import Graph
+from sibp.modules.uses import Use
+
+__all__ = ["Fate", "check_unmoved", "decide"]
+
+NOT_IMPLICIT = "in a group with implicit: False"
+
+
+class Fate(NamedTuple):
+    """What becomes of a weight: how many uses its subproblem joins, 0 for an ordinary gradient, and whether the bias is in it."""
+
+    uses: int
+    with_bias: bool = False
+
+
+def decide(graph: Graph, names: Mapping[int, str], weights: Set[int]) -> tuple[dict[int, Fate], dict[int, str]]:
+    """Return what becomes of every weight of a graph, and why the other parameters in it get ordinary gradients.
+
+    Args:
+        graph: of the loss.
+        names: of all parameters, by id.
+        weights: the ids of those that may be solved for.
+
+    Returns:
+        Fates and reasons, both by the parameter's id.
+    """
+    left = {
+        key: f"used by {operation}" if key in weights else NOT_IMPLICIT
+        for key, (_, operation) in graph.ordinary.items()
+        if key in names
+    }
+    users: dict[int, set[int]] = {}  # of a bias: the weights that it is used with
+    for key, uses in graph.uses.items():
+        for use in uses:
+            users.setdefault(id(use.b), set()).add(key)
+    fates = {}
+    for key, uses in graph.uses.items():
+        if key in left:
+            left[key] = f"also {left[key]}"
+        elif any(use.map.layout != uses[0].map.layout or use.b is not uses[0].b for use in uses):
+            left[key] = "used in different ways"
+        fates[key] = Fate(0 if key in left else len(uses), key not in left and _is_solved_for(uses[0], users, weights, left))
+        for bias in _other_biases(uses, fates[key], names):
+            left.setdefault(bias, left.get(key) or ("shared by layers" if bias in weights else NOT_IMPLICIT))
+    return fates, left
+
+
+def _is_solved_for(use: Use, users: Mapping[int, set[int]], weights: Set[int], left: Mapping[int, str]) -> bool:
+    """Return whether a use's bias is solved for with its weight."""
+    b = use.b
+    return b is not None and b.requires_grad and id(b) in weights and id(b) not in left and len(users[id(b)]) == 1
+
+
+def _other_biases(uses: Sequence[Use], fate: Fate, names: Mapping[int, str]) -> set[int]:
+    """Return the parameters among some uses' biases that get ordinary gradients."""
+    biases = {id(use.b) for use in uses if use.b is not None and use.b.requires_grad}
+    return set() if fate.with_bias else biases & names.keys()
+
+
+def check_unmoved(graph: Graph, names: Mapping[int, str]) -> None:
+    """Refuse a graph that was made with weights that have moved since.
+
+    Raises:
+        RuntimeError: naming the first of them.
+    """
+    for key, uses in graph.uses.items():
+        if any(use.W._version != use.version for use in uses):
+            raise RuntimeError(f"{names[key]}: has moved since it was used, need one backward over the sum of the losses")

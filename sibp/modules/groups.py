@@ -1,0 +1,113 @@
+"""Parameter groups: a method's options under torch's roof, checked, and the layer solvers made from them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from sibp.core import messages
+from sibp.methods.base import Options, columns
+from sibp.methods.proxbp import ProxBPOptions, ProxBPSolver
+from sibp.methods.proxprop import OracleOptions, ProxPropSolver
+from sibp.methods.sibp import SIBPOptions, SIBPSolver
+
+__all__ = ["METHODS", "Group", "Solver", "check_dtype", "check_rate", "option_keys"]
+
+Solver = SIBPSolver | ProxBPSolver | ProxPropSolver
+
+METHODS: dict[str, tuple[type[Options], type[Solver]]] = {
+    "sibp": (SIBPOptions, SIBPSolver),
+    "proxbp": (ProxBPOptions, ProxBPSolver),
+    "proxprop": (OracleOptions, ProxPropSolver),
+}
+MOST_SOLVERS = 64  # kept for one group; a schedule makes a new one every step
+
+
+def option_keys(method: str) -> dict[str, Any]:
+    """Return the names under which a group keeps a method's options, with their defaults; eta is where schedulers look for it."""
+    fields = METHODS[method][0].model_fields
+    return {"lr" if name == "eta" else name: field.default for name, field in fields.items()} | {"max_change": None}
+
+
+class Group:
+    """The options of one parameter group, and its solvers.
+
+    Args:
+        method: ``sibp``, ``proxbp`` or ``proxprop``.
+        values: the group as torch keeps it: eta under ``lr``, the other options and ``max_change`` under their names.
+
+    Raises:
+        ValueError: naming the option, its value and what is allowed.
+    """
+
+    def __init__(self, method: str, values: Mapping[str, Any]) -> None:
+        self.method = method
+        self.kind, self.solver_class = METHODS[method]
+        self.options = self._options(values)
+        self.max_change = _bound(values["max_change"])
+        self._snapshot = self.snapshot(values)
+        self._solvers: dict[tuple[object, ...], Solver] = {}
+
+    def snapshot(self, values: Mapping[str, Any]) -> tuple[object, ...]:
+        """Return what must not change for this object to stay right; the step size is read anew each time."""
+        return (*(values[name] for name in self.kind.model_fields if name != "eta"), values["max_change"])
+
+    def is_current(self, values: Mapping[str, Any]) -> bool:
+        """Return whether a group still has the options that this was made from."""
+        return self.snapshot(values) == self._snapshot
+
+    def _options(self, values: Mapping[str, Any]) -> Options:
+        given = {name: values[name] for name in self.kind.model_fields if name != "eta"}
+        if self.method == "sibp" and str(given["variant"]).startswith("released"):
+            raise ValueError(f"variant: got {given['variant']!r}, which sibp.methods.step has, need newton or armijo")
+        if "eta" in self.kind.model_fields:
+            given["eta"] = check_rate(values["lr"]) or 1.0  # a schedule may end at 0, where nothing moves
+        try:
+            return self.kind(**given)
+        except ValidationError as error:
+            raise ValueError(messages.explain(error, self.kind)) from None
+
+    def solver(self, like: Tensor, rate: float) -> Solver:
+        """Return the solver for weights `[E, O, I]` of that number of members, dtype and device, with this eta."""
+        key = (like.shape[0], like.dtype, like.device, rate)
+        if key not in self._solvers:
+            if len(self._solvers) >= MOST_SOLVERS:
+                self._solvers.clear()
+            column, shared = columns([self.options] * like.shape[0], like.dtype, like.device)
+            if "eta" in column:
+                column["eta"].fill_(rate)
+            self._solvers[key] = self.solver_class(column, shared)
+        return self._solvers[key]
+
+
+def check_rate(rate: object) -> float:
+    """Return a step size as a number, if it is one >= 0.
+
+    Raises:
+        ValueError: if not.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < float("inf"):
+        raise ValueError(f"eta: got {rate!r}, need a number >= 0")
+    return float(rate)
+
+
+def check_dtype(name: str, parameter: Tensor) -> None:
+    """Refuse what the solvers cannot work on.
+
+    Raises:
+        ValueError: for a weight that is not a plain tensor in float32 or float64, by its name.
+    """
+    if parameter.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{name}: is {parameter.dtype}, need torch.float32 or torch.float64; torch.autocast is fine")
+    if any(base.__name__ == "DTensor" for base in type(parameter).__mro__):
+        raise ValueError(f"{name}: is a DTensor, whose rows lie on other devices, need a plain tensor")
+
+
+def _bound(change: object) -> float | None:
+    if change is None:
+        return None
+    if isinstance(change, bool) or not isinstance(change, int | float) or not 0 < change < float("inf"):
+        raise ValueError(f"max_change: got {change!r}, need a number > 0, or None for no bound")
+    return float(change)

@@ -1,0 +1,247 @@
+"""What happens to one layer in a backward pass: its subproblem is put together and solved, and the solution goes into the parameters
+or, as W_k - W_{k+1}, to autograd as if it were their gradient.
+
+Displacements are formed as such: W - W_new would lose the digits of a small step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from sibp.kernels import native
+from sibp.methods.proxbp import ProxBPSolver
+from sibp.methods.proxprop import ProxPropSolver
+from sibp.methods.sibp import SIBPSolver
+from sibp.modules.affine import AffineMap, pointwise
+from sibp.modules.groups import Group, Solver
+from sibp.nets import activations, layers
+from sibp.nets.layers import Patches
+from sibp.nets.network import Layer
+from sibp.solvers import dispatch
+from sibp.solvers.subproblem import MINI_BATCH, WeightSpace, choose_space
+
+__all__ = ["Moved", "Problem", "Target", "Update", "join", "quiet", "through"]
+
+
+class Target(NamedTuple):
+    """What an activation's backward leaves for its layer's: pre-activation Z and target T as rows `[E, R, O]`, whether Z may be
+    overwritten, and the error that it has sent on."""
+
+    activation: str
+    Z: Tensor
+    T: Tensor
+    is_own: bool
+    error: Tensor
+
+
+class Problem(NamedTuple):
+    """One layer's subproblem.
+
+    Attributes:
+        map, W, b: the layer; b is None where the bias is not solved for.
+        rows: X `[E, R, I]`.
+        D: error at Z `[E, R, O]`, in the loss's own scale.
+        target: with the activation inside; None for the identity.
+        is_output: whether it is the layer next to the loss.
+    """
+
+    map: AffineMap
+    W: Tensor
+    b: Tensor | None
+    rows: Tensor | Patches
+    D: Tensor
+    target: Target | None
+    is_output: bool = False
+
+
+class Moved(NamedTuple):
+    """The new weight, and what autograd is told: W_k - W_{k+1} and b_k - b_{k+1} as gradients, or None where the parameters have moved."""
+
+    W: Tensor
+    grad_of_weight: Tensor | None = None
+    grad_of_bias: Tensor | None = None
+
+
+def join(problems: Sequence[Problem]) -> Problem:
+    """Return the joint subproblem of several uses of one weight: all their rows.
+
+    An activation stays inside if it is the same everywhere.
+    """
+    first = problems[0]
+    targets = [problem.target for problem in problems]
+    target = None
+    if all(t is not None and t.activation == targets[0].activation for t in targets):
+        Z, T = (torch.cat([getattr(t, name) for t in targets], 1) for name in ("Z", "T"))
+        target = Target(targets[0].activation, Z, T, True, first.D)
+    rows = torch.cat([layers.matrix(problem.rows) for problem in problems], 1)
+    D = torch.cat([problem.D for problem in problems], 1)
+    return Problem(first.map, first.W, first.b, rows, D, target, any(problem.is_output for problem in problems))
+
+
+class Update:
+    """How layers are solved by one method.
+
+    Args:
+        method: ``sibp``, ``proxbp`` or ``proxprop``.
+        groups: the options of every weight, and its group as torch keeps it, by the weight's id.
+        in_place: whether the parameters move, or autograd is told by how much they would.
+    """
+
+    def __init__(self, method: str, groups: Mapping[int, tuple[Group, Mapping[str, Any]]], in_place: bool) -> None:
+        self.groups = groups
+        self.in_place = in_place
+        self.is_sibp = method == "sibp"
+        self.terms: float | None = None
+        self.to_mean = 1.0
+
+    def set_terms(self, given: float | str | None, terms: int | None) -> None:
+        """Set the loss's scale: `terms` times its error is that of a sum, `to_mean` times its error that of a mean.
+
+        Args:
+            given: over how many terms the loss is a mean, ``"sum"`` for a sum, None if unknown.
+            terms: what its graph says.
+        """
+        is_sum = given == "sum"
+        self.terms = 1.0 if is_sum else terms if given is None else float(given)
+        self.to_mean = 1 / terms if is_sum and terms else 1.0
+
+    def solver(self, W: Tensor, like: Tensor) -> Solver:
+        """Return the solver of a weight, whose `[E, O, I]` form is `like`."""
+        group, values = self.groups[id(W)]
+        return group.solver(like, float(values["lr"]) * self.terms if "lr" in values else 0.0)
+
+    def target(self, map_: AffineMap, W: Tensor, activation: str, Z: Tensor, delta: Tensor) -> Target:
+        """Return a layer's target from its pre-activation and the error at its activation's output (J 4.2)."""
+        z, d = map_.to_rows(Z.to(W.dtype)).contiguous(), map_.to_rows(delta.to(W.dtype))
+        solver = self.solver(W, map_.weight(W.detach()))
+        has_kernel = dispatch.has_targets(activation, z)
+        if has_kernel and d.data_ptr() == delta.data_ptr():
+            d = d.clone()  # the kernel writes T there
+        F = z if has_kernel else activations.get(activation).value(z)
+        layer = _layer(0, z.shape[2], activation, False)
+        T, D = solver.targets(layer, z, F, d, has_kernel)
+        return Target(activation, z, T, z.data_ptr() != Z.data_ptr(), map_.from_rows(D, Z.shape).to(delta.dtype))
+
+    def move(self, problem: Problem, needs_new: bool = True) -> Moved:
+        """Solve, and move the parameters or say by how much they would move; `needs_new`: whether the new weight is asked for."""
+        map_, W, b = problem.map, problem.W.detach(), None if problem.b is None else problem.b.detach()
+        group, _ = self.groups[id(problem.W)]
+        w, beta = map_.weight(W), None if b is None else b.view(map_.members, 1, -1)
+        solver = self.solver(problem.W, w)
+        if self.in_place and group.max_change is None:
+            self.solve(solver, problem, w, beta)
+            if w.data_ptr() != W.data_ptr():
+                W.copy_(map_.from_weight(w, W.shape))
+            self.mark(problem)
+            return Moved(W)
+        dw, db = self.displacement(solver, problem, w, beta)
+        if group.max_change is not None:
+            shorten(group.max_change, w, dw, db)
+        dW = map_.from_weight(dw, W.shape)
+        if self.in_place:
+            W += dW
+            if b is not None:
+                b += db.view(-1)
+            self.mark(problem)
+            return Moved(W)
+        new = W + dW if needs_new else W
+        return Moved(new, dW.neg(), None if b is None else db.neg().view(-1))
+
+    @staticmethod
+    def mark(problem: Problem) -> None:
+        """Tell autograd that the parameters have changed, which it does not see where a kernel has done it."""
+        increment_version(problem.W)
+        if problem.b is not None:
+            increment_version(problem.b)
+
+    def displacement(self, solver: Solver, problem: Problem, W: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return W+ - W `[E, O, I]` and b+ - b `[E, 1, O]`."""
+        if isinstance(solver, ProxPropSolver):
+            dW, db = self.direction(solver, problem)
+            return dW.neg(), None if db is None else db.neg()
+        if isinstance(solver, SIBPSolver) and solver.sparse:  # the only one that reads the parameters
+            new, beta = W.clone(), None if b is None else b.clone()
+            self.solve(solver, problem, new, beta)
+            return new - W, None if b is None else beta - b
+        dW, db = torch.zeros_like(W), None if b is None else torch.zeros_like(b)
+        self.solve(solver, problem, dW, db)
+        return dW, db
+
+    def solve(self, solver: Solver, problem: Problem, W: Tensor, b: Tensor | None) -> None:
+        """Add the solution to W and b."""
+        if isinstance(solver, ProxBPSolver):
+            solver.solve(self.fast_rows(solver, problem, W, b is not None), problem.D, W, b)
+            return
+        target = problem.target
+        if target is None:  # under the identity only T - Z matters
+            name, Z, T, is_own = "identity", torch.zeros_like(problem.D), solver.column["eta"] * -problem.D, True
+        else:
+            name, Z, T, is_own, _ = target
+        rows = self.fast_rows(solver, problem, W, joint=False, activation=name)
+        layer = _layer(W.shape[2], W.shape[1], name, b is not None)
+        plan = solver.plan(layer, rows, Z)
+        if plan.kernels and not is_own and not isinstance(plan.space, WeightSpace):
+            Z = Z.clone()  # which the kernel overwrites
+        solver.solve(layer, plan, rows, Z, T.contiguous(), W, b)
+
+    def direction(self, solver: ProxPropSolver, problem: Problem) -> tuple[Tensor, Tensor | None]:
+        """Return theta_k - theta+ of ProxProp."""
+        O, I = problem.D.shape[2], problem.rows.shape[2]
+        shape = tuple(problem.W.shape)
+        layer = Layer(I, O, bias=problem.b is not None, weight_shape=shape if len(shape) != 3 else (*shape[:2], 1, shape[2]))
+        rows = self.fast_rows(solver, problem, problem.map.weight(problem.W.detach()), layer.bias)
+        scale = self.terms if solver.shared["reduction"] == "sum" else self.to_mean
+        return solver.direction(layer, rows, problem.D if scale == 1 else problem.D * scale, problem.is_output)
+
+    @staticmethod
+    def fast_rows(solver: Solver, problem: Problem, W: Tensor, joint: bool, activation: str = "identity") -> Tensor | Patches:
+        """Return the rows in the form for which there is a kernel: in weight space, the patches of a convolution."""
+        rows, shared = problem.rows, solver.shared
+        if isinstance(rows, Patches) or rows.shape[1] <= MINI_BATCH:
+            return rows
+        if shared.get("solver", "cg") != "cg" or not native.supports(activation, rows):
+            return rows
+        space = choose_space(shared["space"], rows, W.shape[1], shared["cg_steps"], joint)
+        return pointwise(rows.contiguous()) if isinstance(space, WeightSpace) else rows
+
+
+def through(activation: str, Z: Tensor, delta: Tensor) -> Tensor:
+    """Return sigma'(Z) * delta, what autograd sends on."""
+    sigma = activations.get(activation)
+    return delta * sigma.slope(Z, sigma.value(Z))
+
+
+@cache
+def _layer(fan_in: int, fan_out: int, activation: str, bias: bool) -> Layer:
+    return Layer(fan_in, fan_out, activation, bias)
+
+
+def shorten(most: float, W: Tensor, dW: Tensor, db: Tensor | None) -> None:
+    """Shorten a layer's move in place so that ||W+ - W|| <= most ||W||; a weight that is zero moves freely.
+
+    Not in the papers; see docs/deviations.md.
+    """
+    size, step = torch.linalg.vector_norm(W), torch.linalg.vector_norm(dW)
+    factor = torch.where((size > 0) & (step > most * size), most * size / step, 1.0)
+    dW *= factor
+    if db is not None:
+        db *= factor
+
+
+@contextmanager
+def _without_autocast(device: str) -> Iterator[None]:
+    with torch._C.DisableTorchFunction(), torch.autocast(device, enabled=False):
+        yield
+
+
+def quiet(tensor: Tensor) -> Any:
+    """Return a context in which no mode sees torch's functions and nothing is cast: the solvers' dtype is the parameters'."""
+    device = tensor.device.type
+    return _without_autocast(device) if torch.is_autocast_enabled(device) else torch._C.DisableTorchFunction()

@@ -1,0 +1,251 @@
+"""Watching a module's forward pass, and solving its affine layers in the backward pass.
+
+A `Watch` is a mode in which torch hands it every function that is called, wherever that is. `linear`, `conv1d`, `conv2d` and `addmm`
+with one of its weights run as `AffineFunction`, an activation that follows one of them directly as `ActivationFunction`; all else
+runs as it is. Nothing is installed on the model. When a loss goes backward, its graph is read first (`graph`), then:
+
+- `ActivationFunction` turns the error delta at its output into the layer's target and the error D at its input;
+- `AffineFunction` solves the layer's subproblem and sends the error on. If what arrives is that very D, nothing else reads the
+  pre-activation, and the activation belongs to the subproblem; otherwise the layer is solved without it, from the error at Z.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import get_gradient_edge
+from torch.overrides import TorchFunctionMode
+
+from sibp.modules import calls
+from sibp.modules.fates import Fate, check_unmoved, decide
+from sibp.modules.graph import read_graph
+from sibp.modules.groups import check_dtype
+from sibp.modules.interceptions import INTERCEPTIONS
+from sibp.modules.update import Problem, Target, Update, join, quiet, through
+from sibp.modules.uses import Use
+
+__all__ = ["Watch"]
+
+
+class AffineFunction(torch.autograd.Function):
+    """An affine function whose backward is the layer's update."""
+
+    @staticmethod
+    def forward(ctx: Any, X: Tensor, W: Tensor, b: Tensor | None, use: Use) -> Tensor:
+        ctx.use = use
+        ctx.save_for_backward(X)
+        return use.map.forward(X, W, b)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
+        return *ctx.use.watch.affine_backward(ctx.use, ctx.saved_tensors[0], error, ctx.needs_input_grad[:3]), None
+
+
+class ActivationFunction(torch.autograd.Function):
+    """An activation right after a watched affine call."""
+
+    @staticmethod
+    def forward(ctx: Any, Z: Tensor, name: str, use: Use, function: Callable[[Tensor], Tensor], inplace: bool) -> Tensor:
+        ctx.name, ctx.use = name, use
+        ctx.save_for_backward(Z.clone() if inplace else Z)
+        value = function(Z)
+        if inplace:
+            ctx.mark_dirty(Z)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.use.watch.activation_backward(ctx.use, ctx.name, ctx.saved_tensors[0], delta), None, None, None, None
+
+
+class Watch(TorchFunctionMode):
+    """See the module's docstring.
+
+    Args:
+        names: of all parameters, by id.
+        weights: the ids of those that may be solved for.
+        update: how a layer is solved, and where the solution goes.
+        terms: over how many terms the loss is a mean; ``"sum"`` for a sum; None to take it from the graph.
+        allow: called before a graph runs backward with the parameters that get ordinary gradients, by id, and why; raises to refuse.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[int, str],
+        weights: Set[int],
+        update: Update,
+        terms: float | str | None,
+        allow: Callable[[Mapping[int, str]], None],
+    ) -> None:
+        super().__init__()
+        self.names, self.weights, self.update, self.terms, self.allow = names, weights, update, terms, allow
+        self.means: dict[object, int] = {}  # see `read_graph`
+        self.rows: dict[object, int] = {}
+        self.fates: dict[int, Fate] | None = None  # while a graph runs backward
+        self.output: Use | None = None
+        self.waiting: dict[int, list[Problem]] = {}  # uses that have come backward, of weights with more to come
+        self.solved: dict[int, str] = {}  # how, by the parameter's id
+        self.left: dict[int, str] = {}  # ordinary gradients: why, by the parameter's id
+        self.losses: list[Tensor] = []  # what has gone backward
+        self.has_gone_back = self.is_plain = False
+        update.terms = None
+
+    # forward
+
+    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        handler = HANDLERS.get(function)
+        return function(*args, **(kwargs or {})) if handler is None else handler(self, function, args, kwargs or {})
+
+    def affine(self, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
+        """Run an affine function, as `AffineFunction` if its weight is watched."""
+        call = calls.AFFINE[function](*args, **kwargs) if torch.is_grad_enabled() else None
+        if call is None:
+            return function(*args, **kwargs)
+        X, W, b, map_ = call
+        if id(W) not in self.weights or not W.requires_grad or X.numel() == 0 or (b is not None and b.ndim != 1):
+            Z = function(*args, **kwargs)
+            if Z.grad_fn is not None:
+                self.rows[Z.grad_fn] = Z.numel() // max(map_.outputs(W), 1)
+            return Z
+        check_dtype(self.names[id(W)], W)
+        use = Use(self, map_, W, b, 0, W._version)
+        Z = AffineFunction.apply(X, W, b, use)
+        use.rows = Z.numel() // map_.outputs(W)
+        Z._sibp_use = use, Z._version
+        return Z
+
+    def activation(self, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
+        """Run an activation, as `ActivationFunction` if it is applied to a watched affine call's output as it is."""
+        Z = args[0] if args else kwargs["input"]
+        use, version = getattr(Z, "_sibp_use", (None, 0))
+        known = calls.ACTIVATIONS[function](*args, **kwargs) if use is not None and self.update.is_sibp else None
+        if known is None or use.watch is not self or Z._version != version or not torch.is_grad_enabled():
+            return function(*args, **kwargs)
+        use.activations += 1
+        name, inplace = known
+        rest = {key: value for key, value in kwargs.items() if key != "input"}
+        return ActivationFunction.apply(Z, name, use, lambda z: function(z, *args[1:], **rest), inplace)
+
+    # backward
+
+    def go_back(self, tensors: Tensor | Sequence[Tensor], gradients: Any, retain_graph: bool | None) -> None:
+        """Read the graph of some tensors, decide what becomes of every weight, and run backward with the mode on.
+
+        The mode stays on so that what a checkpoint computes anew is seen as it was the first time.
+        """
+        tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+        edges = [get_gradient_edge(tensor) for tensor in tensors]
+        graph = read_graph([edge.node for edge in edges], self.means, self.rows)
+        is_outermost = self.fates is None  # else it is a checkpoint with use_reentrant=True that goes backward
+        if is_outermost:
+            check_unmoved(graph, self.names)
+        fates, left = decide(graph, self.names, self.weights)
+        self.allow(left)
+        self.has_gone_back = True
+        if is_outermost:
+            self.losses += [tensor.detach() for tensor in tensors]
+            if self.update.in_place and tensors[0].device.type == "cpu" and not self.is_finite():
+                return  # a loss without a value moves nothing
+        if is_outermost or self.update.terms is None:
+            self.update.set_terms(self.terms, graph.terms)
+        self.left |= left
+        outer, (self.fates, self.output) = (self.fates, self.output), (fates, graph.output)
+        try:
+            with self:
+                torch.autograd.backward(edges, gradients, retain_graph=retain_graph)
+        finally:
+            self.fates, self.output = outer
+        if self.waiting:
+            name = self.names[next(iter(self.waiting))]
+            raise RuntimeError(f"{name}: not all of its uses have received an error")
+
+    def forget(self) -> None:
+        """Let go of the graph, which would otherwise hold itself through the watch until Python looks for circles."""
+        self.means.clear()
+        self.rows.clear()
+
+    def is_finite(self) -> bool:
+        """Return whether every loss that went backward had a value; on a device that is a wait for it."""
+        return all(math.isfinite(loss.item() if loss.numel() == 1 else loss.sum().item()) for loss in self.losses)
+
+    def activation_backward(self, use: Use, name: str, Z: Tensor, delta: Tensor) -> Tensor:
+        """Return D = sigma'(Z) * delta, and leave the layer its target."""
+        with quiet(delta):
+            if self.is_plain or self.fates is None:
+                return through(name, Z, delta)
+            use.target = self.update.target(use.map, use.W, name, Z, delta)
+        return use.target.error
+
+    def affine_backward(self, use: Use, X: Tensor, error: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+        """Solve a layer, now or with the last of its weight's uses, and return the errors of X, W and b."""
+        target, use.target = use.target, None
+        with quiet(error):
+            if target is not None and (use.activations > 1 or error is not target.error):
+                target = None  # something else reads Z, too
+            x, error = X.to(use.W.dtype), error.to(use.W.dtype)
+            fate = self.fate(use)
+            if fate.uses == 0:
+                gX, gW, gb = use.map.gradients(error, x, use.W.detach(), needs)
+            else:
+                gX, gW, gb = self.implicit(use, fate, x, error, target, needs)
+            return None if gX is None else gX.to(X.dtype), gW, gb
+
+    def fate(self, use: Use) -> Fate:
+        """Return what becomes of a use.
+
+        Raises:
+            RuntimeError: if nothing has been decided about it, since it runs backward in a way that the watch does not see.
+        """
+        if self.is_plain:
+            return Fate(0)
+        if self.fates is None or id(use.W) not in self.fates:
+            raise RuntimeError(
+                f"{self.names[id(use.W)]}: runs backward where it is not watched, need backward() in the closure or `with`"
+            )
+        return self.fates[id(use.W)]
+
+    def implicit(
+        self, use: Use, fate: Fate, X: Tensor, error: Tensor, target: Target | None, needs: tuple[bool, ...]
+    ) -> tuple[Tensor | None, ...]:
+        """Do what `affine_backward` says for a weight that is solved for."""
+        map_, W, update = use.map, use.W, self.update
+        problem = Problem(
+            map_, W, use.b if fate.with_bias else None, map_.rows(X), map_.to_rows(error).contiguous(), target, use is self.output
+        )
+        gb = problem.D.sum(1).view(-1) if needs[2] and not fate.with_bias else None
+        through_new = update.is_sibp and fate.uses == 1
+        gX = map_.adjoint(error, X, W.detach()) if needs[0] and not through_new else None
+        if fate.uses > 1:
+            together = self.waiting.setdefault(id(W), [])
+            together.append(problem)
+            if len(together) < fate.uses:
+                return gX, None, gb
+            problem = join(self.waiting.pop(id(W)))
+        moved = update.move(problem, needs_new=needs[0] and through_new)
+        if needs[0] and through_new:
+            gX = map_.adjoint(error, X, moved.W)
+        self.note(problem, fate)
+        return gX, moved.grad_of_weight, moved.grad_of_bias if fate.with_bias else gb
+
+    def note(self, problem: Problem, fate: Fate) -> None:
+        """Keep how a weight was solved for, for the report."""
+        how = "implicit" if problem.target is None else f"implicit with {problem.target.activation}"
+        if fate.uses > 1:
+            how += f", joint over {fate.uses} uses"
+        self.solved[id(problem.W)] = how
+        if problem.b is not None:
+            self.solved[id(problem.b)] = how
+
+
+HANDLERS: dict[Callable, Callable[[Watch, Callable, tuple, Mapping[str, Any]], Any]] = {
+    **dict.fromkeys(calls.AFFINE, Watch.affine),
+    **dict.fromkeys(calls.ACTIVATIONS, Watch.activation),
+    **INTERCEPTIONS,
+}
