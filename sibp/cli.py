@@ -183,7 +183,7 @@ def _seconds(text: str) -> float:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    from sibp import data
+    import sibp.data as data
     from sibp.core import messages
 
     for name in arguments.names:
@@ -288,7 +288,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from sibp import doctor
+    import sibp.doctor as doctor
 
     if arguments.scale or arguments.device:
         return _counted(arguments)
@@ -301,7 +301,7 @@ def _counted(arguments: argparse.Namespace) -> int:
     """Print what the experiments take at a scale, by rates from a table or of this machine."""
     import torch
 
-    from sibp import doctor
+    import sibp.doctor as doctor
     from sibp.bench import rates
     from sibp.core import messages
 
@@ -330,7 +330,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     device = _device(arguments.device)
-    from sibp import bench
+    import sibp.bench as bench
     from sibp.core import messages
 
     for name in arguments.cases or ():
@@ -393,7 +393,7 @@ def _resolved(path: Path, scale: str, device: str) -> "Experiment":
 
 
 def _check_data(experiment: "Experiment", root: str | None) -> None:
-    from sibp import data
+    import sibp.data as data
 
     if not experiment.data.is_real:
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sibp import data
+import sibp.data as data
 from sibp.bench import cost, rates
 from sibp.bench.rates import Device
 from sibp.core import cuda, paths

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sibp import optim
+import sibp.optim as optim
 from sibp.bench.released import released_step
 from sibp.core import seeding
 from sibp.kernels import native

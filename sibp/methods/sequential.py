@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sibp.core import messages
 from sibp.methods.base import Method, Options
-from sibp.methods.registry import build, options
+from sibp.methods.registry import build
+from sibp.methods.registry import options as options_of
 from sibp.nets import losses
 from sibp.nets.convert import check_parameters, network_of, parameters_of
 from sibp.nets.losses import Loss
@@ -46,7 +47,7 @@ def read_options(method: str, given: Mapping[str, Any]) -> Options:
     Raises:
         ValueError: naming the option, its value and what is allowed.
     """
-    kind = options(method)
+    kind = options_of(method)
     try:
         return kind(**given)
     except ValidationError as error:

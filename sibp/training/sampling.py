@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sibp import data
+import sibp.data as data
 from sibp.core import seeding
 from sibp.experiments.schema import Data
 

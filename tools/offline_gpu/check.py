@@ -11,7 +11,7 @@ from run import make_importable
 
 def main() -> int:
     make_importable()
-    from sibp import cli
+    import sibp.cli as cli
 
     return cli.main(["check", *sys.argv[1:]])
 
