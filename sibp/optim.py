@@ -16,8 +16,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from sibp import methods
 from sibp.core import messages
+from sibp.methods import State, build, get
 from sibp.methods.base import Method, Options
 from sibp.methods.proxprop import OracleOptions
 from sibp.nets import losses
@@ -44,7 +44,7 @@ class Front:
 
     def _accepts(self) -> type[Options]:
         """Return the class of the options that this front takes."""
-        return methods.options(self.method)
+        return get(self.method).options
 
     def _options(self, given: Mapping[str, object]) -> Options:
         try:
@@ -76,8 +76,8 @@ class Front:
 
     def _build(self, input_shape: tuple[int, ...], weight: Tensor) -> Method:
         network = network_of(self.model, input_shape)
-        members = [methods.options(self.method)(**self.options.model_dump())]
-        return methods.build(self.method, network, self.loss, members, dtype=weight.dtype, device=weight.device)
+        members = [get(self.method).options(**self.options.model_dump())]
+        return build(self.method, network, self.loss, members, dtype=weight.dtype, device=weight.device)
 
     def _check_target(self, x: Tensor, y: Tensor, classes: int) -> None:
         B = x.shape[0]
@@ -103,7 +103,7 @@ class Stateful(Front):
 
     def __init__(self, model: nn.Sequential, loss: str = "cross-entropy", **options: object) -> None:
         super().__init__(model, loss, **options)
-        self.state: methods.State | None = None
+        self.state: State | None = None
 
     def state_dict(self) -> dict[str, object]:
         """Return the options and the state, in plain types and tensors, for `torch.save`; the weights are the model's."""

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sibp import methods
 from sibp.core import seeding
-from sibp.methods import Method
+from sibp.methods import Method, build, get
 from sibp.nets import initialisation, losses, papers, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
@@ -55,8 +54,8 @@ class Problem:
 
     def method(self, name: str, members: int, **options: Any) -> Method:
         """Return a method for so many equal members."""
-        loss, member = losses.get(self.loss), methods.options(name)(**options)
-        return methods.build(name, self.network, loss, [member] * members, torch.float64)
+        loss, member = losses.get(self.loss), get(name).options(**options)
+        return build(name, self.network, loss, [member] * members, torch.float64)
 
     def run(self, parameters: Sequence[Affine], rows: Tensor | None = None) -> tuple[Trace, Tensor]:
         """Return a forward pass and dJ/dF_N of all samples, or of each member's `rows` `[E, B]`."""

@@ -2,7 +2,8 @@ rule summary:
     """Mean, spread and 95 % interval over the seeds, and how many members diverged."""
     input:
         runs=lambda wildcards: runs(wildcards.exhibit, "parquet"),
-        script=local("workflow/scripts/summarise.py"),
+        measuring=[local(path) for path in MEASURING],
+        script("workflow/scripts/summarise.py"),
     output:
         "<results>/summary/{exhibit}.csv",
     log:
