@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from workflow.figures import curve_table, quantities
+from sibp.results.quantities import Quantity
+from workflow.figures import curve_table
+from workflow.figures.columns import column
 from workflow.figures.curves import Curves
 from workflow.figures.layout import MISSING
+from workflow.figures.papers import Value
 
 
 def runs(label: str, *seeds: list[float | None], algorithm: str = "sgd", **columns: float) -> pd.DataFrame:
@@ -41,41 +44,35 @@ def line(ax, label):
     return next(one for one in ax.lines if one.get_label() == label)
 
 
-# --- numbers of one seed ----------------------------------------------------------------------------------------------------------
+# --- numbers in words -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("quantity", "expected"),
-    [
-        (quantities.last("test_accuracy"), [0.6, 0.8, np.nan]),
-        (quantities.best("test_accuracy"), [0.7, 0.8, np.nan]),
-        (quantities.after("test_accuracy", 1), [0.7, 0.2, 0.9]),
-        (quantities.after("test_accuracy", 7), [np.nan] * 3),
-        (quantities.within("test_accuracy", 15), [0.7, 0.2, 0.9]),
-        (quantities.until("test_accuracy", 0.65), [1, 2, 1]),
-        (quantities.until("test_accuracy", 0.75, "seconds"), [np.inf, 20, 10]),
-    ],
-)
-def test_a_quantity_is_read_off_each_seed(quantity, expected):
-    rows = runs("sgd", [0.1, 0.7, 0.6], [0.1, 0.2, 0.8], [0.1, 0.9, None])
-    np.testing.assert_array_equal(quantities.readings(rows, quantity), expected)
+def words(shown, *values):
+    return shown.in_words(shown.statistics(pd.Series(values)))
 
 
 def test_a_duration_is_the_median_of_the_seeds_and_may_be_never():
-    assert quantities.in_words(quantities.statistics(pd.Series([1, 2, np.inf]), True), "x", True) == "2 (1 to never)"
-    assert quantities.in_words(quantities.statistics(pd.Series([np.inf] * 3), True), "x", True) == "never"
+    duration = column("test_accuracy", "epochs_to", 0.5)
+    assert words(duration, 1, 2, np.inf) == "2 (1 to never)"
+    assert words(duration, *[np.inf] * 3) == "never"
 
 
 def test_a_value_is_the_mean_of_the_seeds_that_have_one():
-    facts = quantities.statistics(pd.Series([0.2, 0.4, np.nan]))
+    facts = column("test_accuracy").statistics(pd.Series([0.2, 0.4, np.nan]))
     assert (facts["n"], facts["least"], facts["most"]) == (2, 0.2, 0.4)
-    assert quantities.in_words(facts, "test_accuracy") == "0.3000 ± 0.1414"
-    assert quantities.in_words(quantities.statistics(pd.Series([1234.5])), "train_loss") == "1.23e+03"
+    assert column("test_accuracy").in_words(facts) == "0.3000 ± 0.1414"
+    assert words(column("train_loss"), 1234.5) == "1.23e+03"
+    assert words(column("test_accuracy"), np.nan) == MISSING
+
+
+def test_a_head_says_what_is_taken():
+    assert column("test_accuracy", "within", 12.345).head == "test accuracy, 12 s"
+    assert column("train_loss").better == "lower" and column("test_accuracy").better == "higher"
 
 
 # --- the table ----------------------------------------------------------------------------------------------------------------------
 
-ASKED = [quantities.last("test_accuracy"), quantities.after("test_accuracy", 9), quantities.until("test_accuracy", 0.5)]
+COLUMNS = [column("test_accuracy"), column("test_accuracy", "epoch", 9), column("test_accuracy", "epochs_to", 0.5)]
 
 
 def lines(**labels):
@@ -86,13 +83,13 @@ def shown(table):
     return [["".join(f"**{p.text}**" if p.bold else p.text for p in one) for one in row] for group in table.groups for row in group]
 
 
-def test_the_best_is_bold_the_papers_number_stands_below_and_what_was_not_run_is_no_failure():
-    said = [{"label": "b", "metric": "test_accuracy", "when": "last", "value": 0.967}]
+def test_the_best_is_bold_the_papers_number_stands_below_and_a_short_run_shows_its_last_evaluation():
+    stated = [Value("b", Quantity("test_accuracy"), 0.967)]
     both = lines(a=runs("a", [0.1, 0.4], [0.1, None]), b=runs("b", [0.1, 0.6], [0.1, 0.8]), c=runs("c", [None], [None]))
-    table = curve_table.table(curve_table.numbers(both, ASKED, said), ASKED, ["B is best"])
+    table = curve_table.table(curve_table.numbers(both, COLUMNS, stated), COLUMNS, ["B is best"])
     assert shown(table) == [
-        ["A", "", "0.4000", "not run", "never", "1 of 2"],
-        ["B", "", "**0.7000 ± 0.1414**", "not run", "**1**", "2"],
+        ["A", "", "0.4000", "0.4000", "never", "1 of 2"],
+        ["B", "", "**0.7000 ± 0.1414**", "**0.7000 ± 0.1414**", "**1**", "2"],
         ["", "paper", "0.967", "", "", ""],
         ["C", "", MISSING, MISSING, "never", "0 of 2"],
     ]
@@ -101,8 +98,15 @@ def test_the_best_is_bold_the_papers_number_stands_below_and_what_was_not_run_is
 
 def test_differences_are_taken_seed_by_seed_and_are_never_bold():
     both = lines(a=runs("a", [0.1, 0.5], [0.1, 0.7]), b=runs("b", [0.1, 0.4], [0.1, 0.6]))
-    data = pd.concat([curve_table.numbers(both, ASKED), curve_table.differences(both, {"a": "b"}, ASKED)], ignore_index=True)
-    assert shown(curve_table.table(data, ASKED))[-1] == ["A \N{MINUS SIGN} B", "difference", "0.1000 ± 0.0000", "", "", "2"]
+    data = pd.concat([curve_table.numbers(both, COLUMNS), curve_table.differences(both, {"a": "b"}, COLUMNS)], ignore_index=True)
+    assert shown(curve_table.table(data, COLUMNS))[-1] == [
+        "A \N{MINUS SIGN} B",
+        "difference",
+        "0.1000 ± 0.0000",
+        "0.1000 ± 0.0000",
+        "",
+        "2",
+    ]
 
 
 # --- the figure ---------------------------------------------------------------------------------------------------------------------
@@ -118,13 +122,13 @@ def test_a_line_is_the_mean_of_the_living_seeds_and_a_cross_marks_the_lost_one(d
 
 
 def test_the_papers_number_is_drawn_and_counted_levels_join_the_table(draw):
-    paper = {"values": [{"label": "sgd", "metric": "test_accuracy", "when": 1, "value": 0.967}]}
+    paper = {"values": [{"label": "sgd", "metric": "test_accuracy", "epoch": 1, "value": 0.967}]}
     curves = draw(runs("sgd", [0.1, 0.9]), paper=paper, levels={"test_accuracy": [0.8]})
     (ax,) = curves.draw("test_accuracy").axes
     assert set(line(ax, "paper, SGD: 0.967 at epoch 1").get_ydata()) == {0.967}
     assert set(line(ax, "mark of the table: 0.8").get_ydata()) == {0.8}
     heads = ["test accuracy", "best test accuracy", "test accuracy, epoch 1", "epochs to 0.8 test accuracy"]
-    assert [one.head for one in curves.quantities("test_accuracy")] == heads
+    assert [shown.head for shown in curves.columns("test_accuracy")] == heads
 
 
 def test_a_logarithmic_axis_leaves_the_start_out_unless_the_run_is_short(draw):

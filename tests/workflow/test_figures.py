@@ -109,9 +109,10 @@ def test_a_seed_that_diverges_leaves_the_band_against_seconds_without_ending_it(
 def test_what_is_smaller_in_one_of_several_experiments_carries_its_name():
     exhibit = Exhibit("x-fair")
     for source, train in zip(exhibit.sources, (100, 200, 45000, 45000), strict=True):
-        network, label = source.settings["network"], next(iter(source.settings["methods"]))
-        settings = {"data": source.settings["data"] | {"train": train, "validation": 0}, "network": network, "seeds": 1}
-        record = {"scale": "tiny", "settings": settings, "training": source.settings["training"], "seeds": [0]}
+        settings = source.experiment.model_dump(mode="json", exclude_none=True)
+        settings |= {"data": settings["data"] | {"train": train}, "seeds": 1}
+        label = next(iter(settings["methods"]))
+        record = {"scale": "tiny", "settings": settings, "seeds": [0]}
         source.__dict__["records"] = {label: record}  # in place of the files
     mnist, deep = "x-fair-mnist 100 of 55000 training samples", "x-fair-deep 200 of 55000 training samples"
     assert exhibit.reductions == f"tiny scale: 1 of 3 seeds; {mnist}; {deep}"

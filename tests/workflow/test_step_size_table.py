@@ -9,14 +9,18 @@ import pandas as pd
 import pytest
 import yaml
 
+from sibp.experiments import specs
+from sibp.results import summary
 from workflow.figures import step_size_table
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING
-from workflow.scripts import summarise
 
 ROOT = Path(__file__).parents[2]
 
 FILE = yaml.safe_load((ROOT / "workflow/experiments/a-table1.yaml").read_text(encoding="utf-8"))
+EXPERIMENT = specs.load_experiment(ROOT / "workflow/experiments/a-table1.yaml", shallow=True).model_dump(
+    mode="json", exclude_none=True
+)
 DIVERGED = (math.nan, math.nan)
 
 
@@ -41,12 +45,12 @@ def made(tmp_path, monkeypatch):
                 rows.append(head | {"validation_accuracy": validation, "status": "diverged" if math.isnan(train) else "done"})
             run = pd.DataFrame(rows)
             run.to_parquet(folder / f"{label}.parquet")
-            settings = {"data": FILE["data"] | {"train": 500}, "network": FILE["network"], "seeds": seeds}
-            record = {"scale": "laptop", "settings": settings, "training": FILE["training"], "seeds": list(range(seeds))}
+            settings = EXPERIMENT | {"data": EXPERIMENT["data"] | {"train": 500}, "seeds": seeds}
+            record = {"scale": "laptop", "settings": settings, "seeds": list(range(seeds))}
             (folder / f"{label}.json").write_text(json.dumps(record | {"device": "a machine", "threads": 1}))
-            summaries.append(summarise.summarise(run))
+            summaries.append(summary.curve(run))
         (tmp_path / "results/summary").mkdir()
-        summarise.union(summaries).to_csv(tmp_path / "results/summary/a-table1.csv", index=False)
+        summary.union(summaries).to_csv(tmp_path / "results/summary/a-table1.csv", index=False)
         return Exhibit("a-table1")
 
     return make

@@ -1,13 +1,15 @@
 """The table behind a figure of curves: a line for each label, the paper's numbers below it, differences of labels at the end."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from sibp.results.quantities import diverged
+from workflow.figures.columns import Column
 from workflow.figures.layout import MISSING, Cell, Table, cell, number
-from workflow.figures.quantities import Quantity, in_words, is_lost, readings, statistics
+from workflow.figures.papers import Value
 
 
 class Line(Protocol):
@@ -18,83 +20,88 @@ class Line(Protocol):
     rows: pd.DataFrame
 
 
-def numbers(lines: Mapping[str, Line], asked: Sequence[Quantity], said: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
-    """Return one row per label and quantity: ours over the seeds, and the paper's number where it states one.
+def numbers(lines: Mapping[str, Line], columns: Sequence[Column], stated: Sequence[Value] = ()) -> pd.DataFrame:
+    """Return one row per label and column: ours over the seeds, and the paper's number where it states one.
 
     Args:
         lines: by label.
-        asked: the quantities.
-        said: the paper's numbers, as workflow/papers.yaml lists them under `values`.
+        columns: of the table.
+        stated: the paper's numbers.
     """
-    paper = {(one["label"], one["metric"], one["when"]): one["value"] for one in said}
     rows = []
     for label, line in lines.items():
-        lost = sum(is_lost(member) for _, member in line.rows.groupby("member"))
+        lost = diverged(line.rows)
         head = {"method": label, "name": line.name, "setting": line.setting}
-        head |= {"members": line.rows["member"].nunique(), "diverged": lost}
-        for one in asked:
-            facts = statistics(readings(line.rows, one), one.duration)
-            rows.append(head | {"quantity": one.head} | facts | {"paper": paper.get((label, one.metric, one.when), np.nan)})
+        head |= {"members": len(lost), "diverged": int(lost.sum())}
+        for column in columns:
+            paper = next((v.value for v in stated if (v.label, v.quantity) == (label, column.quantity)), np.nan)
+            facts = column.statistics(column.per_seed(line.rows))
+            rows.append(head | {"quantity": column.head} | facts | {"paper": paper})
     return pd.DataFrame(rows)
 
 
-def differences(lines: Mapping[str, Line], pairs: Mapping[str, str], asked: Sequence[Quantity]) -> pd.DataFrame:
+def differences(lines: Mapping[str, Line], pairs: Mapping[str, str], columns: Sequence[Column]) -> pd.DataFrame:
     """Return the same for differences seed by seed, the first label of each pair minus the second; durations have none."""
     rows = []
     for first, second in pairs.items():
         head = {"method": f"{first} - {second}", "name": f"{lines[first].name} − {lines[second].name}", "setting": "difference"}
-        for one in asked:
-            facts = statistics(readings(lines[first].rows, one) - readings(lines[second].rows, one))
-            facts = facts if not one.duration else dict.fromkeys(facts, np.nan) | {"n": 0}
-            rows.append(head | {"members": facts["n"], "diverged": 0, "quantity": one.head} | facts | {"paper": np.nan})
+        for column in columns:
+            gaps = column.per_seed(lines[first].rows) - column.per_seed(lines[second].rows)
+            facts = column.statistics(gaps if not column.quantity.is_duration else gaps[:0])
+            rows.append(head | {"members": facts["n"], "diverged": 0, "quantity": column.head} | facts | {"paper": np.nan})
     return pd.DataFrame(rows)
 
 
-def table(data: pd.DataFrame, asked: Sequence[Quantity], claims: Sequence[str] = ()) -> Table:
+def table(data: pd.DataFrame, columns: Sequence[Column], claims: Sequence[str] = ()) -> Table:
     """Return the numbers as a table; a column's best is bold.
 
     Args:
         data: from `numbers`, and perhaps `differences` below it.
-        asked: the columns.
+        columns: of the table.
         claims: what the paper says of the figure.
     """
     own = data["setting"] != "difference"
-    best = {one.head: _best(data[own & (data["quantity"] == one.head)], one) for one in asked}
+    best = {column.head: _best(data[own & (data["quantity"] == column.head)], column) for column in columns}
     groups = [
-        [line for _, rows in part.groupby("method", sort=False) for line in _lines(rows, asked, best)]
+        [line for _, rows in part.groupby("method", sort=False) for line in _lines(rows, columns, best)]
         for part in (data[own], data[~own])
     ]
-    durations = "; how long: median (range), up to the evaluation that finds it" if any(one.duration for one in asked) else ""
+    notes = {
+        "; how long: median (range), up to the evaluation that finds it": any(c.quantity.is_duration for c in columns),
+        "; at an epoch: the evaluation there, or the last before it": any(c.quantity.take == "epoch" for c in columns),
+    }
     seeds = "mean ± standard deviation over the seeds that did not diverge" if data["members"].max() > 1 else "one seed"
-    text = f"After training unless said otherwise; {seeds}{durations}."
+    text = f"After training unless said otherwise; {seeds}{''.join(note for note, holds in notes.items() if holds)}."
     caption = f"{text} The paper: {'; '.join(claims)}." if claims else text
-    return Table(["method", "setting", *(one.head for one in asked), "seeds"], caption, [group for group in groups if group])
+    return Table(
+        ["method", "setting", *(column.head for column in columns), "seeds"], caption, [group for group in groups if group]
+    )
 
 
-def _lines(rows: pd.DataFrame, asked: Sequence[Quantity], best: Mapping[str, str]) -> list[list[Cell]]:
+def _lines(rows: pd.DataFrame, columns: Sequence[Column], best: Mapping[str, str]) -> list[list[Cell]]:
     rows, first = rows.set_index("quantity"), rows.iloc[0]
     is_difference = first["setting"] == "difference"
-    texts = [_words(rows.loc[one.head], one) for one in asked]
-    cells = [cell(text, bold=not is_difference and text == best[one.head]) for text, one in zip(texts, asked, strict=True)]
+    texts = [_words(rows.loc[column.head], column) for column in columns]
+    bold = [not is_difference and text == best[column.head] for text, column in zip(texts, columns, strict=True)]
     alive = first["members"] - first["diverged"]
     seeds = f"{alive} of {first['members']}" if first["diverged"] else f"{alive}"
-    lines = [[cell(first["name"]), cell(first["setting"]), *cells, cell(seeds)]]
+    lines = [[cell(first["name"]), cell(first["setting"]), *map(cell, texts, bold), cell(seeds)]]
     if rows["paper"].notna().any():
-        paper = rows["paper"][[one.head for one in asked]]
+        paper = rows["paper"][[column.head for column in columns]]
         lines.append([cell(""), cell("paper"), *(cell("" if pd.isna(value) else number(value)) for value in paper), cell("")])
     return lines
 
 
-def _best(rows: pd.DataFrame, quantity: Quantity) -> str:
+def _best(rows: pd.DataFrame, column: Column) -> str:
     """Return the best cell's text; nothing if there is no contest."""
     values = rows["value"].replace(np.inf, np.nan).dropna()
-    if len(rows) < 2 or values.empty or not quantity.better:
+    if len(rows) < 2 or values.empty or not column.better:
         return ""
-    return _words(rows.loc[values.idxmin() if quantity.better == "lower" else values.idxmax()], quantity)
+    return _words(rows.loc[values.idxmin() if column.better == "lower" else values.idxmax()], column)
 
 
-def _words(row: pd.Series, quantity: Quantity) -> str:
-    """Return a cell's text; a number that no living seed has was not run."""
+def _words(row: pd.Series, column: Column) -> str:
+    """Return a cell's text; where seeds did not diverge and yet have no number, the column says what that is."""
     if row["n"]:
-        return in_words(row, quantity.metric, quantity.duration)
-    return "" if row["setting"] == "difference" else quantity.missing if row["diverged"] < row["members"] else MISSING
+        return column.in_words(row)
+    return "" if row["setting"] == "difference" else column.missing if row["diverged"] < row["members"] else MISSING

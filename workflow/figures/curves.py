@@ -15,11 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from workflow.figures import curve_table, quantities, style
+from sibp.results.quantities import Quantity, diverged
+from sibp.results.statistics import over_seeds
+from workflow.figures import curve_table, papers, style
+from workflow.figures.columns import TITLES, Column, column
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.hyperparameters import SYMBOLS, band, in_words
 from workflow.figures.layout import Table, number
-from workflow.figures.quantities import TITLES, Quantity
 
 AXES = {"epoch": "epoch", "seconds": "training time [s]"}
 UNITS = {"loss": "mean cross-entropy", "accuracy": "accuracy", "norm": "norm of the gradient"}
@@ -115,9 +117,10 @@ class Curves:
 
     def _crosses(self, ax: Axes, line: Line, metric: str) -> None:
         """Mark where each lost seed was last seen, inside the panel."""
-        for _, seed in line.rows.groupby("member"):
+        lost = diverged(line.rows)
+        for member, seed in line.rows.groupby("member"):
             alive = seed[seed["status"] != "diverged"]
-            if quantities.is_lost(seed) and len(alive):
+            if lost[member] and len(alive):
                 x, y = alive[self.axis].iloc[-1], min(alive[metric].iloc[-1], ax.get_ylim()[1])
                 ax.plot(max(x, ax.get_xlim()[0]), y, "x", color=line.look["color"], markersize=5, clip_on=False, zorder=5)
 
@@ -128,7 +131,7 @@ class Curves:
             entries |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         own = {name: entries[name] for name in self.names.values() if name in entries}
         entries = own | {name: handle for name, handle in entries.items() if name not in own}
-        if any(quantities.is_lost(line.rows) for line in self.lines.values()):
+        if any(diverged(line.rows).any() for line in self.lines.values()):
             entries["a seed lost"] = Line2D([], [], color="0.3", marker="x", linestyle="none", markersize=5)
         ncols = 3 if max(map(len, entries)) < 34 else 2
         figure.legend(entries.values(), entries, loc="outside lower center", ncols=ncols, fontsize="small")
@@ -136,27 +139,28 @@ class Curves:
     def _paper_values(self, metric: str, lines: Sequence[Line]) -> list[tuple[str, float]]:
         """Return what the paper states for this metric, with a name for the legend."""
         names = {line.label: line.name for line in lines}
-        said = [one for one in self.exhibit.paper.get("values", []) if one["metric"] == metric and one["label"] in names]
-        return [(f"paper, {names[one['label']]}: {number(one['value'])}{_when(one['when'])}", one["value"]) for one in said]
+        stated = [value for value in papers.values(self.exhibit.paper) if value.quantity.metric == metric and value.label in names]
+        return [(f"paper, {names[s.label]}: {number(s.value)}{_when(s.quantity)}", s.value) for s in stated]
 
-    def quantities(self, *metrics: str) -> list[Quantity]:
-        """Return the last value of each metric, the best of a test or validation accuracy, and what paper and `levels` ask for."""
-        asked = [(one["metric"], one["when"]) for one in self.exhibit.paper.get("values", []) if not isinstance(one["when"], str)]
-        found = []
+    def columns(self, *metrics: str) -> list[Column]:
+        """Return the last value of each metric, the best of a test or validation accuracy, and what paper and `levels` need."""
+        stated = [value.quantity for value in papers.values(self.exhibit.paper) if value.quantity.take == "epoch"]
+        columns = []
         for metric in metrics:
-            found.append(quantities.last(metric))
+            columns.append(column(metric))
             if metric in ("validation_accuracy", "test_accuracy"):
-                found.append(quantities.best(metric))
-            found += [quantities.after(metric, epoch) for name, epoch in dict.fromkeys(asked) if name == metric]
-            found += [quantities.until(metric, level, self.axis) for level in self.levels.get(metric, ())]
-        return found
+                columns.append(column(metric, "best"))
+            columns += [column(metric, "epoch", at) for at in dict.fromkeys(q.at for q in stated if q.metric == metric)]
+            duration = {"epoch": "epochs_to", "seconds": "seconds_to"}[self.axis]
+            columns += [column(metric, duration, level) for level in self.levels.get(metric, ())]
+        return columns
 
     def alt(self, metric: str) -> str:
         """Return what the figure shows in words: its panels, its lines, and which of them ends highest and lowest in a metric."""
         titles = ", ".join(TITLES[name] for name in self.drawn)
         names = ", ".join(line.name for line in self.lines.values())
         text = f"Line chart of {titles} against {AXES[self.axis].split(' [')[0]} for {names}."
-        ends = {line.name: quantities.readings(line.rows, quantities.last(metric)).mean() for line in self.lines.values()}
+        ends = {line.name: over_seeds(Quantity(metric).per_seed(line.rows)).mean for line in self.lines.values()}
         alive = pd.Series(ends).dropna()
         if len(alive):
             text += f" The highest {TITLES[metric]} at the end is {alive.max():.3g} ({alive.idxmax()})"
@@ -164,27 +168,28 @@ class Curves:
         lost = [name for name, value in ends.items() if np.isnan(value)]
         return f"{text} All seeds of {' and '.join(lost)} diverged." if lost else text
 
-    def save(self, caption: str, figure: Figure, asked: Sequence[Quantity], pairs: Mapping[str, str] | None = None) -> Table:
+    def save(self, caption: str, figure: Figure, columns: Sequence[Column], pairs: Mapping[str, str] | None = None) -> Table:
         """Write the exhibit; the caption goes on to say what bands, crosses and grey lines are.
 
         Args:
             caption: what the figure shows.
             figure: from `draw`, or made of `panel` and `legend`.
-            asked: the columns of the table.
+            columns: of the table.
             pairs: labels whose difference, seed by seed, the table shows as well: the first minus the second.
         """
         exhibit, lines = self.exhibit, self.lines
-        own = curve_table.numbers(lines, asked, exhibit.paper.get("values", []))
-        data = pd.concat([own, curve_table.differences(lines, pairs or {}, asked)], ignore_index=True)
-        table = curve_table.table(data, asked, exhibit.paper.get("claims", []))
-        metric = next((one.metric for one in reversed(asked) if one.metric in self.drawn), self.drawn[-1])
+        own = curve_table.numbers(lines, columns, papers.values(exhibit.paper))
+        data = pd.concat([own, curve_table.differences(lines, pairs or {}, columns)], ignore_index=True)
+        table = curve_table.table(data, columns, exhibit.paper.get("claims", []))
+        metrics = [shown.quantity.metric for shown in reversed(columns)]
+        metric = next((name for name in metrics if name in self.drawn), self.drawn[-1])
         long = data.assign(exhibit=exhibit.id, scale=exhibit.scale)
         exhibit.save(exhibit.caption(f"{caption} {self._key()}"), table, long, figure, self.alt(metric))
         return table
 
     def _key(self) -> str:
         parts = ["Lines: mean over the seeds that did not diverge; bands: their range."] if self.exhibit.seeds > 1 else []
-        if any(quantities.is_lost(line.rows) for line in self.lines.values()):
+        if any(diverged(line.rows).any() for line in self.lines.values()):
             parts.append("A cross is where a seed was last seen before it diverged.")
         if any(self._paper_values(metric, list(self.lines.values())) for metric in self.drawn):
             parts.append("Broken grey lines: the paper's numbers.")
@@ -200,5 +205,5 @@ def _after_take_off(bands: Sequence[pd.DataFrame]) -> float | None:
     return min(late) - 0.05 * (top - min(late)) if late else None
 
 
-def _when(when: str | float) -> str:
-    return {"last": "", "best": " (best)"}.get(when, "") if isinstance(when, str) else f" at epoch {number(when)}"
+def _when(quantity: Quantity) -> str:
+    return {"best": " (best)", "epoch": f" at epoch {number(quantity.at)}"}.get(quantity.take, "")

@@ -19,9 +19,11 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from sibp.experiments import specs, yaml_file
+from sibp.experiments import schema, size, specs, yaml_file
+from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
-from workflow.figures import style
+from sibp.results import quantities, summary
+from workflow.figures import papers, style
 from workflow.figures.layout import Table
 
 WORKFLOW = Path(__file__).resolve().parents[1]
@@ -59,7 +61,7 @@ class Exhibit:
     @cached_property
     def paper(self) -> dict[str, Any]:
         """The paper's values, from workflow/papers.yaml; empty beyond the papers."""
-        return _yaml(WORKFLOW / "papers.yaml").get(self.id, {})
+        return papers.entry(self.id)
 
     @property
     def place(self) -> str:
@@ -88,6 +90,10 @@ class Exhibit:
         """All rows of all labels: one per member and evaluation."""
         return pd.concat([pd.read_parquet(self._folder / f"{label}.parquet") for label in self.records], ignore_index=True)
 
+    def cuts(self, label: str) -> pd.DataFrame:
+        """Return what pruning left of a label's networks, see `sibp.results.quantities.cuts`."""
+        return quantities.cuts(self.records[label])
+
     @cached_property
     def summary(self) -> pd.DataFrame:
         """The rows of results/summary: one per setting and evaluation."""
@@ -100,8 +106,7 @@ class Exhibit:
     @cached_property
     def final(self) -> pd.DataFrame:
         """The summary's last evaluation of each setting."""
-        setting = ["method", *self.hyperparameters]
-        return self.summary.sort_values("step", kind="stable").groupby(setting, dropna=False, sort=False).tail(1)
+        return summary.last(self.summary)
 
     @cached_property
     def costs(self) -> dict[str, dict[str, Any]]:
@@ -144,21 +149,10 @@ class Exhibit:
         return [record for source in self.sources for record in source.records.values()]
 
     def _reductions(self, label: str) -> list[str]:
-        record, file = self.records[label], self.settings
-        ran, own = record["settings"], (file["methods"][label] or {}).get("training", {})
-        asked = file["training"] | own
-        pairs = [
-            *((ran["data"].get(key), file["data"].get(key), f"{split} samples") for key, split in SPLITS.items()),
-            *((record["training"].get(key), asked.get(key), word) for key, word in LENGTHS.items()),
-            (ran["seeds"], file.get("seeds", 1), "seeds"),
-        ]
-        parts = ["generated data"] * (ran["data"].get("generated", False) and file["data"]["name"] != "chain")  # which always is
-        parts += [f"{ours} of {theirs} {word}" for ours, theirs, word in pairs if ours and theirs and ours < theirs]
-        for key in ("widths", "channels"):
-            ours, theirs = ran["network"].get(key), file["network"].get(key)
-            if ours != theirs:
-                parts.append(f"{key} {'-'.join(map(str, ours))} for {'-'.join(map(str, theirs))}")
-        return parts
+        record, file = self.records[label], self.experiment
+        ran = schema.parse(Experiment, record["settings"], f"{self.id}/{label}.json", "settings")
+        fewer = [f"{ran.seeds} of {file.seeds} seeds"] * (ran.seeds < file.seeds)
+        return [*size.reductions(Job(ran, label), Job(file, label)), *fewer]
 
     def caption(self, text: str) -> str:
         """Return a caption that also says which paper, scale, number of seeds and hardware it is about."""
@@ -209,10 +203,6 @@ def exhibits() -> list[Exhibit]:
     """Return all exhibits: the experiments whose files say what they show."""
     every = [Exhibit(name) for name in yaml_file.names(WORKFLOW / "experiments")]
     return [exhibit for exhibit in every if exhibit.experiment.shows]
-
-
-SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-LENGTHS = {"epochs": "epochs", "steps": "steps", "max_seconds": "seconds"}
 
 
 def _fewer_networks(cost: dict[str, Any]) -> list[str]:

@@ -8,11 +8,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from sibp.experiments import drawing
-from workflow.figures import quantities, step_size_table, style
+from workflow.figures import step_size_table, style
+from workflow.figures.columns import Column, column
 from workflow.figures.curves import Curves
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import Table
-from workflow.figures.quantities import Quantity
 
 
 def draw(exhibit: Exhibit) -> Table:
@@ -32,7 +32,7 @@ def draw(exhibit: Exhibit) -> Table:
 def _figure(exhibit: Exhibit, settings: drawing.Figure) -> Table:
     curves = Curves(exhibit, _looks(exhibit, settings.lines), settings.axis, settings.levels, settings.symbols)
     figure = _rows(curves, settings) if settings.rows else curves.draw(*settings.panels, log_axis=settings.log_axis)
-    columns = [quantity for column in settings.table for quantity in _quantities(curves, column)]
+    columns = [shown for entry in settings.table for shown in _columns(curves, entry)]
     return curves.save(settings.caption, figure, columns, settings.differences)
 
 
@@ -71,10 +71,10 @@ def _rows(curves: Curves, settings: drawing.Figure) -> Figure:
     return figure
 
 
-def _quantities(curves: Curves, column: drawing.Column) -> list[Quantity]:
-    if column.best:
-        return [quantities.best(column.metric)]
-    if column.shares:
+def _columns(curves: Curves, entry: drawing.Column) -> list[Column]:
+    if entry.best:
+        return [column(entry.metric, "best")]
+    if entry.shares:
         shared = curves.exhibit.runs.groupby(["method", "member"])["seconds"].max().min()
-        return [quantities.within(column.metric, share * shared) for share in column.shares]
-    return curves.quantities(column.metric)
+        return [column(entry.metric, "within", share * shared) for share in entry.shares]
+    return curves.columns(entry.metric)

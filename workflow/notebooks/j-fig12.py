@@ -4,33 +4,29 @@
 # begins at the share that training alone has made zero. The accuracy axes are logarithmic in the share of wrong answers.
 
 # %%
-import numpy as np
-import pandas as pd
 from matplotlib import pyplot as plt
 
 from workflow.figures import curve_table, style
+from workflow.figures.columns import TITLES, column
 from workflow.figures.curves import Line
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import number
-from workflow.figures.quantities import TITLES, Quantity
 
 style.use()
 exhibit = Exhibit("j-fig12")
 aim, claimed = exhibit.paper["sparsity"], exhibit.paper["train_accuracy"]
 lines = {}
-for label, record in exhibit.records.items():
-    cuts = pd.DataFrame(record["pruned"]).merge(pd.DataFrame(record["members"])[["member", "seed", "l1"]], on="member")
-    lost = cuts["member"].isin([one["member"] for one in record["diverged"]])
-    cuts = cuts.assign(step=cuts["share"], status=np.where(lost, "diverged", "done"))
-    cuts.loc[lost, ["train_accuracy", "test_accuracy", "sparsity"]] = np.nan
+for label in exhibit.records:
+    cuts = exhibit.cuts(label)
+    cuts["accurate_sparsity"] = cuts["sparsity"].where(cuts["train_accuracy"] >= claimed)
     groups = cuts.groupby("l1")
     for (l1, rows), look in zip(groups, style.tints(label, groups.ngroups), strict=True):
         lines[label, l1] = Line(f"{label}, l1 {number(l1)}", style.name(label), f"γ = {number(l1)}", look, rows)
 
 # %% The figure: a column for each method, which has γ of its own
 figure, panels = plt.subplots(2, 2, figsize=(style.WIDTH, 5), sharex=True, sharey="row")
-for column, method, side in zip(panels.T, ("sibp", "sgd"), ("left", "right"), strict=True):
-    for ax, metric in zip(column, ("train_accuracy", "test_accuracy"), strict=True):
+for axes, method, side in zip(panels.T, ("sibp", "sgd"), ("left", "right"), strict=True):
+    for ax, metric in zip(axes, ("train_accuracy", "test_accuracy"), strict=True):
         for line in (line for (label, _), line in lines.items() if label == method):
             cuts = line.rows.groupby("share")
             curve = cuts[metric].agg(["mean", "min", "max"]).set_axis(cuts["sparsity"].mean())
@@ -41,37 +37,23 @@ for column, method, side in zip(panels.T, ("sibp", "sgd"), ("left", "right"), st
         ax.label_outer()
     if method == "sibp":
         look = {"color": "0.35", "markeredgecolor": "white", "markersize": 9, "zorder": 5}
-        column[0].plot(aim, claimed, "P", **look, label=f"paper: {claimed} at {aim}")
-    figure.legend(*column[0].get_legend_handles_labels(), loc=f"outside lower {side}", ncols=2, fontsize="small")
+        axes[0].plot(aim, claimed, "P", **look, label=f"paper: {claimed} at {aim}")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc=f"outside lower {side}", ncols=2, fontsize="small")
 style.letter(panels.ravel())
 
-
 # %% The numbers: what training alone makes zero, accuracies at the paper's share, and how far one can cut
-def uncut(metric):
-    return lambda rows: rows[metric].iloc[0]
-
-
-def cut(metric):
-    return lambda rows: rows[metric][np.isclose(rows["share"], aim)].iloc[0]
-
-
-def farthest(rows):
-    kept = rows["sparsity"][rows["train_accuracy"] >= claimed]
-    return kept.max() if len(kept) else np.nan
-
-
 at = f"with {number(aim)} zero"
-asked = [
-    Quantity("train_accuracy", "uncut", "training accuracy, uncut", uncut("train_accuracy")),
-    Quantity("test_accuracy", "uncut", "test accuracy, uncut", uncut("test_accuracy")),
-    Quantity("zeros_accuracy", "uncut", "zeros by training alone", uncut("sparsity"), better=""),
-    Quantity("train_accuracy", "cut", f"training accuracy {at}", cut("train_accuracy")),
-    Quantity("test_accuracy", "cut", f"test accuracy {at}", cut("test_accuracy")),
-    Quantity("zeros_accuracy", "farthest", f"most zeros at training accuracy {number(claimed)}", farthest, missing="none"),
+columns = [
+    column("train_accuracy", "first", head="training accuracy, uncut"),
+    column("test_accuracy", "first", head="test accuracy, uncut"),
+    column("sparsity", "first", head="zeros by training alone", better=""),
+    column("train_accuracy", "pruned", aim, head=f"training accuracy {at}"),
+    column("test_accuracy", "pruned", aim, head=f"test accuracy {at}"),
+    column("accurate_sparsity", "highest", head=f"most zeros at training accuracy {number(claimed)}", better="higher"),
 ]
-data = curve_table.numbers(lines, asked)
-table = curve_table.table(data, asked, exhibit.paper["claims"])
-reached = data[data["quantity"] == asked[3].head].set_index("name")["value"].groupby(level=0).max()
+data = curve_table.numbers(lines, columns)
+table = curve_table.table(data, columns, exhibit.paper["claims"])
+reached = data[data["quantity"] == columns[3].head].set_index("name")["value"].groupby(level=0).max()
 alt = f"Accuracy against the share of zero weights, a line for each γ. The highest training accuracy {at}: " + ", ".join(
     f"{value:.3f} ({name})" for name, value in reached.items()
 )

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from workflow.figures import style
+from workflow.figures.columns import column
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.hyperparameters import band, choose, members
 from workflow.figures.layout import Table, cell, decimal, number
@@ -47,18 +48,8 @@ for ax in panels[1]:
     ax.set_xlabel("step")
 style.letter(panels.ravel())
 
+
 # %% The numbers behind it: after how many steps the loss has halved
-
-
-def steps_to_half(rows):
-    """Return, seed by seed, the first evaluated step whose loss is at most half of the loss at the start; inf if there is none."""
-    steps = []
-    for _, seed in rows.sort_values("step").groupby("member"):
-        below = seed["step"][seed["train_loss"] <= seed["train_loss"].iloc[0] / 2]
-        steps.append(below.min() if len(below) else np.inf)
-    return np.array(steps)
-
-
 def counts(fact):
     """Return median and range in words."""
     median, least, most = ("never" if np.isinf(fact[name]) else f"{fact[name]:.0f}" for name in ("median", "least", "most"))
@@ -66,12 +57,13 @@ def counts(fact):
 
 
 claimed = exhibit.paper["steps_until_drop"]
+halved = column("train_loss", "falls_to", 0.5, head="steps until the loss has halved")
 facts = []
 for label, row in chosen.items():
-    steps = steps_to_half(curves[label])
+    steps = halved.statistics(halved.per_seed(curves[label]))
     paper = claimed.get(row["algorithm"]) if sampling[label] == "stochastic" else None
     names = {"method": style.name(row["algorithm"]), "sampling": sampling[label], "setting": setting(row)}
-    found = {"median": np.median(steps), "least": steps.min(), "most": steps.max(), "paper": paper}
+    found = {"median": steps["value"], "least": steps["least"], "most": steps["most"], "paper": paper}
     facts.append(names | found | {"final_loss": row["train_loss_mean"], "n": row["n"], "members": row["members"]})
 data = pd.DataFrame(facts).sort_values("sampling", ascending=False, kind="stable")
 groups = [
@@ -93,7 +85,7 @@ caption = exhibit.caption(
     "Mean loss over the ten points and change of the first weight per step. Lines: mean over the seeds; bands: their range. "
     "Step sizes: of each method's grid the one with the lowest mean loss after the last step."
 )
-head = ["method", "sampling", "setting", "steps until the loss has halved", "paper: drops after", "last loss", "seeds"]
+head = ["method", "sampling", "setting", halved.head, "paper: drops after", "last loss", "seeds"]
 table = Table(head, "Steps until the loss has halved: median and range of the seeds.", groups)
 exhibit.save(caption, table, data, figure)
 print(table.markdown())

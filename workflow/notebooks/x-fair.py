@@ -9,11 +9,11 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 
 from workflow.figures import curve_table, style
+from workflow.figures.columns import column
 from workflow.figures.curves import Line
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.hyperparameters import in_words
 from workflow.figures.layout import Table, cell
-from workflow.figures.quantities import Quantity, best, is_lost
 
 style.use()
 exhibit = Exhibit("x-fair")
@@ -26,11 +26,13 @@ nets = {
 methods = ["sibp", "sgd", "nesterov", "adam", "rmsprop"]
 laws = {"": "spread 0.01", "-he": "He"}
 METRIC = "test_accuracy"
+equal = column("equal_accuracy", "best", head="within SIBP's seconds")
 
 
-def highest(rows, seconds):
-    """Return the best accuracy within so many seconds; none if the seed was lost."""
-    return float("nan") if is_lost(rows) else rows[METRIC][rows["seconds"] <= seconds * (1 + 1e-9)].max()
+def limited(rows, other):
+    """Return rows with the accuracies that lie within the seconds of another label's run of the same seed, as `equal_accuracy`."""
+    seconds = rows["seed"].map(other.groupby("seed")["seconds"].max())
+    return rows.assign(equal_accuracy=rows[METRIC].where(rows["seconds"] <= seconds * (1 + 1e-9)))
 
 
 # %% Every label's rows, with what SIBP needed and reached from the same initial law
@@ -38,20 +40,18 @@ lines = {}
 for source in exhibit.sources:
     runs = {label: rows.sort_values(["member", "step"]) for label, rows in source.runs.groupby("method")}
     for method, suffix in ((method, suffix) for method in methods for suffix in laws):
-        rows, sibp = runs[method + suffix], dict(list(runs[f"sibp{suffix}"].groupby("seed")))
-        ends = rows.groupby("seed")["seconds"].max()
-        rival = {seed: highest(sibp[seed], seconds) for seed, seconds in ends.items()}
-        limit = {seed: part["seconds"].max() for seed, part in sibp.items()}
-        rows = rows.assign(rival=rows["seed"].map(rival), limit=rows["seed"].map(limit))
+        rows, sibp = runs[method + suffix], runs[f"sibp{suffix}"]
+        rival = equal.per_seed(limited(sibp, rows))
+        rows = limited(rows, sibp).assign(rival_accuracy=rows["seed"].map(rival))
         setting = f"{laws[suffix]}; {in_words(rows.iloc[0])}"
         lines[source.id, method + suffix] = Line(method + suffix, style.name(method), setting, style.line(method), rows)
-asked = [
-    best(METRIC),
-    Quantity("seconds", "last", "seconds", lambda rows: rows["seconds"].max(), better=""),
-    Quantity(METRIC, "limit", "within SIBP's seconds", lambda rows: highest(rows, rows["limit"].iloc[0])),
-    Quantity(METRIC, "rival", "SIBP within its seconds", lambda rows: rows["rival"].iloc[0], better=""),
+columns = [
+    column(METRIC, "best"),
+    column("seconds", head="seconds", better=""),
+    equal,
+    column("rival_accuracy", head="SIBP within its seconds", better=""),
 ]
-data = curve_table.numbers(lines, asked)
+data = curve_table.numbers(lines, columns)
 data[["net", "label"]] = data["method"].tolist()
 data["law"] = [laws["-he" if label.endswith("-he") else ""] for label in data["label"]]
 data
@@ -63,7 +63,7 @@ for ax, (net, title) in zip(panels.ravel(), nets.items(), strict=True):
         for suffix, face, shift in (("", None, -0.17), ("-he", "white", 0.17)):
             own = data[(data["net"] == net) & (data["label"] == method + suffix)].set_index("quantity")
             look = {"color": style.line(method)["color"], "markerfacecolor": face or style.line(method)["color"]}
-            whole, equal = own.loc[asked[0].head], own.loc[asked[2].head]
+            whole, equal = own.loc[columns[0].head], own.loc[columns[2].head]
             if whole["n"]:
                 ax.plot([whole["least"], whole["most"]], [height + shift] * 2, color=look["color"], lw=1)
                 ax.plot(whole["value"], height + shift, "o", **look, markersize=6)
@@ -86,9 +86,9 @@ figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="sm
 # %% The numbers
 groups, winners = [], []
 for net, title in nets.items():
-    part = curve_table.table(data[data["net"] == net], asked)
+    part = curve_table.table(data[data["net"] == net], columns)
     groups.append([[cell("" if i else title), *line] for i, line in enumerate(part.groups[0])])
-    first = data[(data["net"] == net) & (data["quantity"] == asked[0].head)].dropna(subset="value")
+    first = data[(data["net"] == net) & (data["quantity"] == columns[0].head)].dropna(subset="value")
     winner = first.loc[first["value"].idxmax()]
     winners.append(f"{title}: {winner['name']} from {winner['law']}, {winner['value']:.4f}")
 text = "Best test accuracy over all epochs: mean ± standard deviation over the seeds that did not diverge."

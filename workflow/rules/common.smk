@@ -69,7 +69,12 @@ config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands
 EXHIBITS = [name for name, content in EXPERIMENTS.items() if content.shows]
 FIGURES = [name for name in EXHIBITS if EXPERIMENTS[name].shows == "figure"]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
-DRAWING = ["workflow/papers.yaml", *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("[!.]*.py")))]
+MEASURING = ["sibp/experiments/size.py", *(f"sibp/results/{name}.py" for name in ("quantities", "statistics", "summary"))]
+DRAWING = [
+    *MEASURING,
+    "workflow/papers.yaml",
+    *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("[!.]*.py"))),
+]
 
 
 def labels(exhibit):

@@ -46,6 +46,7 @@ rule claims:
         records=all_runs("json"),
         exhibits=[f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].runs and not labels(exhibit)],
         claims=local("workflow/claims.yaml"),
+        measuring=[local(path) for path in ("workflow/papers.yaml", "workflow/figures/papers.py", *MEASURING)],
         script=local("workflow/scripts/claims.py"),
     output:
         page="<paper>/claims.md",

@@ -1,8 +1,9 @@
 rule summary:
     """Mean, spread and 95 % interval over the seeds, and how many members diverged."""
     input:
+        script("workflow/scripts/summarise.py"),
         runs=lambda wildcards: runs(wildcards.exhibit, "parquet"),
-        script=local("workflow/scripts/summarise.py"),
+        measuring=[local(path) for path in MEASURING],
     output:
         "<results>/summary/{exhibit}.csv",
     log:

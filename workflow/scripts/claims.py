@@ -3,16 +3,19 @@
     python -m workflow.scripts.claims RESULTS --tables paper/tables --claims workflow/claims.yaml --output paper/claims.md
         --json results/claims.json
 
-RESULTS is the folder with runs/. A claim has one or more tests. A test takes a quantity, one number for each seed, and asks whether it is
-at least, at most, or within a tolerance of a value, or above or below another quantity (seed by seed). It passes if the whole 95 %
-interval of the mean (Student's t) does, is open if only the mean does, and fails otherwise. All tests passed: reproduced; some passed
-or open: partly; none: not reproduced. With one seed there is no interval, the number itself decides, and the row says so. A test may
-also ask an exhibit's table instead: whether a column has a value, or another column's, in all rows that it names.
+RESULTS is the folder with runs/. A claim has one or more tests. A test takes a quantity, one number for each seed
+(`sibp.results.quantities`), and asks whether it is at least, at most, or within a tolerance of a value, or above or below another
+quantity (seed by seed). It passes if the whole 95 % interval of the mean does, is open if only the mean does, and fails otherwise. A
+seed that diverged fails every test but one that asks whether it `failed`. All tests passed: reproduced; some passed or open: partly;
+none: not reproduced. With one seed there is no interval, the number itself decides; with fewer than three at the papers' size the
+verdict is provisional. A test may also ask an exhibit's table instead: whether a column has a value, or another column's, in all rows
+that it names. The papers' numbers stand in workflow/papers.yaml, beside the claims' file; a claim names those that it needs.
 """
 
 import argparse
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +23,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from scipy import stats
 
-from sibp.experiments import specs
+from sibp.experiments import schema, size, specs
+from sibp.experiments.jobs import Job
+from sibp.results import quantities
+from sibp.results.quantities import Quantity
+from sibp.results.statistics import interval
+from workflow.figures import papers
 from workflow.scripts.files import write
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
-SIZE = ("epochs", "steps", "batch_size", "max_seconds")  # of a training, beside its data and network
+ENOUGH_SEEDS = 3  # with fewer, a verdict at the papers' size is provisional
+BOUNDS = ("at_least", "at_most", "near")
 SMALLER = "at a smaller size, where a verdict is a lead and the papers' numbers cannot be expected"
 
 
@@ -53,61 +61,69 @@ class Runs:
     def record(self, exhibit: str, label: str) -> dict[str, Any]:
         return json.loads((self.folder / exhibit / f"{label}.json").read_text(encoding="utf-8"))
 
-    def is_full(self, exhibit: str, label: str) -> bool:
-        """Return whether a run had the papers' data, network and length; fewer seeds only widen an interval."""
-        asked, record = specs.load_experiment(self.experiments / f"{exhibit}.yaml"), self.record(exhibit, label)
-        parts = (("data", asked.data), ("network", asked.network))
-        same = [record["settings"][name] == part.model_dump(mode="json", exclude_none=True) for name, part in parts]
-        training = asked.training_of(label).model_dump(mode="json", exclude_none=True)
-        return all(same) and all(record["training"].get(key) == training.get(key) for key in SIZE)
+    def rows(self, exhibit: str, label: str, quantity: Quantity) -> pd.DataFrame:
+        """Return the rows that a quantity of a label is read off."""
+        return quantities.cuts(self.record(exhibit, label)) if quantity.take == "pruned" else self.table(exhibit, label)
+
+    def has_papers_size(self, exhibit: str, label: str) -> bool:
+        """Return whether a run had the papers' size, see `sibp.experiments.size`."""
+        path = self.experiments / f"{exhibit}.yaml"
+        ran = schema.parse(schema.Experiment, self.record(exhibit, label)["settings"], f"{exhibit}/{label}.json", "settings")
+        return size.has_papers_size(Job(ran, label), Job(specs.load_experiment(path, shallow=True), label))
 
 
-def per_seed(runs: Runs, exhibit: str, quantity: dict[str, Any]) -> pd.Series:
+def load(path: Path) -> list[dict[str, Any]]:
+    """Return the claims of a file, with the papers' numbers, which stand in papers.yaml beside it, in place of their names.
+
+    Raises:
+        LookupError: in one line that names the claim, if it names a number that is not there.
+    """
+    claims = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [with_numbers(claim, path.with_name("papers.yaml")) for claim in claims]
+
+
+def with_numbers(claim: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return a claim with the papers' numbers in its texts and bounds.
+
+    Args:
+        claim: whose `numbers` say where in the papers' file each of its numbers stands.
+        file: the papers' numbers.
+
+    Raises:
+        LookupError: as `load`.
+    """
+    try:
+        numbers = {
+            name: papers.number(papers.entry(reference.get("exhibit", claim["exhibit"]), file), reference)
+            for name, reference in claim.get("numbers", {}).items()
+        }
+        texts = {key: claim[key].format_map(numbers) for key in ("says", "paper")}
+        tests = [test | {key: numbers[test[key]] for key in BOUNDS if isinstance(test.get(key), str)} for test in claim["tests"]]
+    except LookupError as fault:
+        raise LookupError(f"claims.yaml: {claim['id']}: numbers: {fault.args[0]}") from None
+    texts = {key: re.sub(r"(\d)%", r"\1 %", text) for key, text in texts.items()}
+    return claim | texts | {"tests": tests}
+
+
+def per_seed(runs: Runs, exhibit: str, mapping: dict[str, Any], lost: float = math.nan) -> pd.Series:
     """Return one number for each seed.
 
-    A quantity names a `label`, a `metric`, perhaps `where` (option: value or list), and what to take of each member's curve: `last`
-    (the default), `best`, `epoch: n` (the last evaluation up to it), `epochs_to: x` or `steps_to: x` (the first at which the metric is at
-    least x; inf if never), `falls_to: share` (the first step at which it is below that share of its start), or `failed` (1 if the member
-    diverged or ended below `chance`). Over several settings of one seed, `over` takes their min, max or range; mean otherwise.
-    `pruned: share` instead takes the networks whose smallest weights were cut, by that share, and the best of a seed.
+    Args:
+        runs: of the experiments.
+        exhibit: whose runs decide, unless the quantity names another.
+        mapping: the quantity as `Quantity.parse` takes it, and its `label` and perhaps `exhibit`.
+        lost: what a duration is for a seed that diverged, see `Quantity.per_seed`.
+
+    Raises:
+        LookupError: in one line, if no member is as `where` says.
+        ValueError: in one line, if the quantity is none.
     """
-    if "pruned" in quantity:
-        return _best_cut(runs.record(quantity.get("exhibit", exhibit), quantity["label"]), quantity)
-    rows = runs.table(quantity.get("exhibit", exhibit), quantity["label"])
-    for name, value in quantity.get("where", {}).items():
-        rows = rows[np.isclose(rows[name].to_numpy(float)[:, None], np.atleast_1d(value).astype(float)).any(axis=1)]
-    if rows.empty:
-        raise LookupError(f"no member of {quantity['label']} has {quantity['where']}")
-    members = rows.sort_values("step").groupby("member")
-    taken = pd.DataFrame([(part["seed"].iloc[0], _take(part, quantity)) for _, part in members], columns=["seed", "value"])
-    reduce = {"min": "min", "max": "max", "range": np.ptp}.get(quantity.get("over", ""), "mean")
-    return taken.groupby("seed")["value"].agg(reduce)
-
-
-def _best_cut(record: dict[str, Any], quantity: dict[str, Any]) -> pd.Series:
-    cuts = pd.DataFrame(record["pruned"]).merge(pd.DataFrame(record["members"])[["member", "seed"]], on="member")
-    return cuts[np.isclose(cuts["share"], quantity["pruned"])].groupby("seed")[quantity["metric"]].max()
-
-
-def _take(rows: pd.DataFrame, quantity: dict[str, Any]) -> float:
-    lost = (rows["status"] == "diverged").any()
-    values = rows[quantity["metric"]]
-    if quantity.get("failed"):
-        return float(lost or values.iloc[-1] < quantity["chance"])
-    for name, axis in (("epochs_to", "epoch"), ("steps_to", "step")):
-        if name in quantity:
-            return _first(rows[axis], values >= quantity[name])
-    if "falls_to" in quantity:
-        return _first(rows["step"], values < quantity["falls_to"] * values.iloc[0])
-    if "epoch" in quantity:
-        values = values[rows["epoch"] <= quantity["epoch"] + 1e-9]
-    if quantity.get("best"):
-        return float(values.max())
-    return math.nan if lost else float(values.iloc[-1])
-
-
-def _first(axis: pd.Series, reached: pd.Series) -> float:
-    return float(axis[reached].iloc[0]) if reached.any() else math.inf
+    exhibit, label = mapping.get("exhibit", exhibit), mapping["label"]
+    try:
+        quantity = Quantity.parse({key: value for key, value in mapping.items() if key not in ("exhibit", "label")})
+        return quantity.per_seed(runs.rows(exhibit, label, quantity), lost)
+    except (LookupError, ValueError) as fault:
+        raise type(fault)(f"{exhibit}/{label}: {fault.args[0]}") from None
 
 
 @dataclass(frozen=True)
@@ -122,29 +138,24 @@ def judge(values: np.ndarray, low: float, high: float) -> str:
     """Return whether numbers, one for each seed, lie in [low, high]: pass, open or fail."""
     if np.isnan(values).any():
         return "fail"
-    middle, (left, right) = float(np.mean(values)), interval(values)
+    middle, left, right = _ends(values)
     if low <= left and right <= high:
         return "pass"
     return "open" if low <= middle <= high else "fail"
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of the mean by Student's t; the number itself where there is one seed or no spread."""
-    middle = float(np.mean(values))
-    if len(values) < 2 or not math.isfinite(middle) or np.ptp(values) == 0:
-        return middle, middle
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return middle - half, middle + half
+def _ends(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean and the ends of its interval; the mean itself where there is no interval: one seed, or never."""
+    middle, (left, right) = float(np.mean(values)), interval(values)
+    return (middle, middle, middle) if math.isnan(left) else (middle, left, right)
 
 
 def describe(values: np.ndarray) -> str:
     """Return mean and interval in words."""
-    if np.isnan(values).all():
-        return "diverged"
-    if np.isinf(values).any():
-        return f"never in {int(np.isinf(values).sum())} of {len(values)} seeds"
-    left, right = interval(values)
-    middle = float(np.mean(values))
+    for name, those in (("diverged", np.isnan(values)), ("never", np.isinf(values))):
+        if those.any():
+            return name if those.all() and name == "diverged" else f"{name} in {those.sum()} of {len(values)} seeds"
+    middle, left, right = _ends(values)
     return f"{middle:.4g}" if left == right else f"{middle:.4g} [{left:.4g}, {right:.4g}]"
 
 
@@ -152,7 +163,7 @@ def run_test(runs: Runs, exhibit: str, test: dict[str, Any]) -> Outcome:
     """Return the outcome of one test of a claim."""
     ours = per_seed(runs, exhibit, test["quantity"])
     if "than" in test:
-        other = per_seed(runs, exhibit, test["than"])
+        other = per_seed(runs, exhibit, test["than"], lost=math.inf)
         both = ours.to_frame("ours").join(other.rename("other"), how="inner")
         margin = test.get("by", 0.0)
         with np.errstate(invalid="ignore"):
@@ -160,8 +171,9 @@ def run_test(runs: Runs, exhibit: str, test: dict[str, Any]) -> Outcome:
         # never against never is no difference; never against a number is one without end
         gap = np.where(np.isinf(both["ours"]) & np.isinf(both["other"]), 0.0, gap)
         bounds = (margin, math.inf) if test["is"] == "above" else (-math.inf, -margin)
+        words = describe(per_seed(runs, exhibit, test["than"]).to_numpy(float))
         strict = gap if margin else np.where(gap == 0, math.nan, gap)
-        return Outcome(judge(strict, *bounds), f"{describe(ours.to_numpy(float))} against {describe(other.to_numpy(float))}")
+        return Outcome(judge(strict, *bounds), f"{describe(ours.to_numpy(float))} against {words}")
     values = ours.to_numpy(float)
     bounds = {
         "at_least": lambda v: (v, math.inf),
@@ -206,17 +218,19 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     used = used_by(claim)
     files = {test["table"]: tables / f"{test['table']}.csv" for test in of_tables}
     if not all(runs.has(*pair) for pair in used) or not all(file.exists() for file in files.values()):
-        return head | {"verdict": "not run", "size": "", "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
+        return head | {"verdict": "not run", "size": "", "provisional": False, "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
     outcomes = [run_test(runs, claim["runs"], test) for test in of_runs]
     outcomes += [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
     records = [runs.record(*pair) for pair in sorted(used)]
+    is_full, seeds = all(runs.has_papers_size(*pair) for pair in used), min((len(r["seeds"]) for r in records), default=0)
     return head | {
         "verdict": verdict(outcomes),
-        "size": "papers'" if all(runs.is_full(*pair) for pair in used) else "smaller",
+        "size": "papers'" if is_full else "smaller",
+        "provisional": is_full and 0 < seeds < ENOUGH_SEEDS,
         "ours": "; ".join(outcome.text for outcome in outcomes),
         "results": [outcome.result for outcome in outcomes],
         "scale": records[0]["scale"] if records else "",
-        "seeds": len(records[0]["seeds"]) if records else 0,
+        "seeds": seeds,
         "seconds": round(sum(record["seconds"].get("train", 0.0) for record in records), 1),
     }
 
@@ -224,11 +238,18 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
 def counted(rows: list[dict[str, Any]]) -> str:
     """Return how many claims have which verdict, those judged at the papers' size apart."""
     parts = []
-    for size, words in (("papers'", "at the papers' own size"), ("smaller", SMALLER), ("", "without runs")):
-        verdicts = [row["verdict"] for row in rows if row["size"] == size]
+    for kind, words in (("papers'", "at the papers' own size"), ("smaller", SMALLER), ("", "without runs")):
+        verdicts = [row["verdict"] for row in rows if row["size"] == kind]
         named = ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts)
+        provisional = sum(row["size"] == kind and row.get("provisional", False) for row in rows)
+        named += f"; {provisional} of them provisional, with fewer than {ENOUGH_SEEDS} seeds" if provisional else ""
         parts += [f"{len(verdicts)} {words}: {named}"] if verdicts else []
     return f"{len(rows)} claims. {'. '.join(part[:1].upper() + part[1:] for part in parts)}."
+
+
+def in_words(row: dict[str, Any]) -> str:
+    """Return a claim's verdict as the page shows it."""
+    return f"**{row['verdict']}**{', provisional' if row['provisional'] else ''}"
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -240,15 +261,16 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         f"{counted(rows)} Scale of the runs: {scales}.",
         "",
         "Every criterion was written before the runs. Ours: mean over the seeds with its 95 % interval; where the interval straddles a "
-        "bound the test is open and the verdict at most *partly*. One seed has no interval. Size: whether data, network and length are "
-        "the papers'. Seconds: training on the machine that made "
-        "these runs, all labels that a claim needs.",
+        "bound the test is open and the verdict at most *partly*. One seed has no interval. Size: whether data, network, length and "
+        f"batch size are the papers'; a verdict at their size from fewer than {ENOUGH_SEEDS} seeds is provisional. What each number is, "
+        "and what a seed that diverged counts for, stands in docs/measurements.md. Seconds: training on the machine that made these runs, "
+        "all labels that a claim needs.",
         "",
         "| claim | the paper says | its value | criterion | ours | verdict | size | seeds | s | command |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        cells = [f"{row['id']} ({row['place']})", row["says"], row["paper"], row["criterion"], row["ours"], f"**{row['verdict']}**"]
+        cells = [f"{row['id']} ({row['place']})", row["says"], row["paper"], row["criterion"], row["ours"], in_words(row)]
         cells += [row["size"], row["seeds"] or "", f"{row['seconds']:.0f}" if row["seconds"] else "", f"`{row['command']}`"]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|").strip() for cell in cells) + " |")
     return "\n".join(lines) + "\n"
@@ -262,7 +284,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--json", required=True, type=Path)
     arguments = parser.parse_args()
-    claims = yaml.safe_load(arguments.claims.read_text(encoding="utf-8"))
+    claims = load(arguments.claims)
     runs = Runs(arguments.results / "runs", arguments.claims.parent / "experiments")
     rows = [evaluate(runs, arguments.tables, claim) for claim in claims]
     write(arguments.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")

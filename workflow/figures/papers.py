@@ -1,0 +1,94 @@
+"""The papers' numbers, which stand once, in workflow/papers.yaml: read, and looked up for exhibits and claims."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sibp.results.quantities import Quantity
+
+FILE = Path(__file__).resolve().parents[1] / "papers.yaml"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number that a paper's text states of a figure.
+
+    Args:
+        label: whose it is.
+        quantity: what it is of.
+        value: the number.
+    """
+
+    label: str
+    quantity: Quantity
+    value: float
+
+
+def entry(exhibit: str, file: Path = FILE) -> dict[str, Any]:
+    """Return what a paper says in an exhibit; empty beyond the papers."""
+    return yaml.safe_load(file.read_text(encoding="utf-8")).get(exhibit) or {}
+
+
+def values(paper: Mapping[str, Any]) -> list[Value]:
+    """Return the numbers that the text states of a figure: the entry's `values`."""
+    return [_value(stated) for stated in paper.get("values", [])]
+
+
+def number(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
+    """Return the number that a reference points to.
+
+    Args:
+        paper: an exhibit's entry.
+        reference: a cell of the table, ``{row, column, metric}``, where `row` and `column` may be lists, or `column` be left out for all,
+            if `over: min` or `over: max` says which of the cells; or a value of a figure, ``{label, metric, ...}`` with what is taken
+            as in `Quantity.parse`; or ``{entry: key}``, ``{entry: [key, key]}``.
+
+    Raises:
+        LookupError: in one line, if there is no such number, or there are several and no `over`.
+    """
+    if "entry" in reference:
+        return _descend(paper, reference["entry"])
+    found = _cells(paper, reference) if "row" in reference else _stated(paper, reference)
+    if not found or (len(found) > 1 and "over" not in reference):
+        raise LookupError(
+            f"papers.yaml: {dict(reference)}: got {len(found)} numbers, need 1{' or over: min or max' if found else ''}"
+        )
+    return {"min": min, "max": max}[reference.get("over", "min")](found)
+
+
+def _descend(paper: Mapping[str, Any], keys: str | list[str]) -> float:
+    place: Any = paper
+    for key in [keys] if isinstance(keys, str) else keys:
+        if key not in place:
+            raise LookupError(f"papers.yaml: entry: got {key!r}, need one of {', '.join(map(str, place))}")
+        place = place[key]
+    return place
+
+
+def _cells(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> list[float]:
+    rows, columns = (_listed(reference.get(key, every)) for key, every in (("row", []), ("column", paper["columns"])))
+    metric = paper["metrics"].index(reference["metric"])
+    cells = [
+        cell[metric]
+        for row in paper["rows"]
+        for column, cell in zip(paper["columns"], row["values"], strict=True)
+        if row["name"] in rows and column in columns
+    ]
+    return [cell for cell in cells if cell is not None]  # null is the papers' dash
+
+
+def _stated(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> list[float]:
+    sought = _value({**reference, "value": 0.0})
+    return [stated.value for stated in values(paper) if (stated.label, stated.quantity) == (sought.label, sought.quantity)]
+
+
+def _value(stated: Mapping[str, Any]) -> Value:
+    quantity = {key: content for key, content in stated.items() if key not in ("label", "value")}
+    return Value(stated["label"], Quantity.parse(quantity), stated["value"])
+
+
+def _listed(names: Any) -> list[Any]:
+    return names if isinstance(names, list) else [names]
