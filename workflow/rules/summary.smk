@@ -1,7 +1,7 @@
 rule summary:
     """Mean, spread and 95 % interval over the seeds, and how many members diverged."""
     input:
-        script("workflow/scripts/summarise.py"),
+        script=local("workflow/scripts/summarise.py"),
         runs=lambda wildcards: runs(wildcards.exhibit, "parquet"),
         measuring=[local(path) for path in MEASURING],
     output:
