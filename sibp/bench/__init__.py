@@ -1,12 +1,14 @@
 """`sibp bench`: what a step costs, side by side with torch's SGD and Adam, in one run.
 
-Ratios are between medians (and, beside them, between least times and between processor times) of steps that take turns. Operations
-are those of the matrix products, counted in the eager twins; the largest rate is that of a square product in the same run.
+Ratios are between medians (and, beside them, between least times and between processor times) of steps that take turns: to torch's SGD
+and Adam as they are by default, and in the form that was fastest in this run. Beside them stands the floor, see `sibp.bench.floor`.
+Operations are those of the matrix products, counted in the eager twins; the largest rate is that of a square product in the same run.
 """
 
 import json as json_format
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +16,10 @@ from typing import Any
 
 import torch
 
-from sibp.bench import ensembles, memory, report
-from sibp.bench.cases import BOUNDS, CASES, QUICK, SGD, SIBP
-from sibp.bench.steps import STEPS, Case, Step, count_operations
+from sibp.bench import baselines, ensembles, memory, report
+from sibp.bench.cases import ADAM, BOUNDS, CASES, QUICK, SGD, SIBP
+from sibp.bench.steps import STEPS
+from sibp.bench.timed import Call, Case, Step, count_operations
 from sibp.bench.timing import Timing, ceiling, exponent, interleaved
 from sibp.core import precision
 from sibp.kernels import native
@@ -29,7 +32,8 @@ SECONDS, QUICK_SECONDS = 20.0, 0.2  # of all rounds of a case
 MEMBERS, QUICK_MEMBERS = 25, 4
 BATCHES, QUICK_BATCHES = (25, 50, 100, 200, 400), (10, 20, 40)
 WIDTHS, QUICK_WIDTHS = (250, 500, 1000, 2000, 4000), (16, 32, 64)
-MEMORY_STEPS = (SGD, "torch Adam", SIBP)
+MEMORY_STEPS = (SGD, ADAM, SIBP)
+COMPILING = 120.0  # seconds that torch.compile may take on a case; what it has not begun by then is left out
 
 
 def main(
@@ -85,26 +89,48 @@ def measure(
 def _case(case: Case, device: torch.device, peak: float, quick: bool, seconds: float) -> dict[str, Any]:
     """Time all steps of a case; one that cannot run is told with its reason."""
     _tell(case.name)
-    rows, calls = {label: {"step": label} for label in case.steps}, {}
-    for label in case.steps:
-        try:
-            calls[label] = _set_up(STEPS[label], label, case, device)
-            if STEPS[label].counted:
-                rows[label]["operations"] = count_operations(calls[label]) // STEPS[label].per
-        except (ValueError, RuntimeError) as fault:
-            rows[label]["skipped"] = str(fault).splitlines()[0]
-            calls.pop(label, None)
+    rows, calls = _set_up(case, device)
     timings = interleaved(calls, device, seconds, 10 if device.type == "cuda" else 1)
+    best = {name: baselines.best(name, {k: t.seconds for k, t in timings.items()}) for name in (SGD, ADAM) if name in timings}
     for label, timing in timings.items():
-        rows[label] |= _figures(timing, STEPS[label].per, timings[SGD])
+        rows[label] |= _figures(timing, STEPS[label].per, timings[SGD]) | _beside(timing, STEPS[label].per, timings, best)
         if "operations" in rows[label]:
             rate = rows[label]["operations"] / rows[label]["median_seconds"]
             rows[label] |= {"operations_per_second": rate, "share_of_ceiling": rate / peak}
     if not quick:
         for label, held in _memory([label for label in MEMORY_STEPS if label in timings], case, device).items():
             rows[label]["peak_bytes"] = held
-    about = {"case": case.name, "parameters": case.network.parameter_count, "batch": case.batch}
+    about = {"case": case.name, "parameters": case.network.parameter_count, "batch": case.batch, "best": best}
     return about | {"steps": list(rows.values())}
+
+
+def _set_up(case: Case, device: torch.device) -> tuple[dict[str, dict[str, Any]], dict[str, Call]]:
+    """Return a row for each step, and each step that can run, warmed up."""
+    rows, calls, compiling = {label: {"step": label} for label in case.steps}, {}, 0.0
+    for label, row in rows.items():
+        step, begin = STEPS[label], time.perf_counter()
+        try:
+            calls[label] = _first_call(step, case, device, compiling)
+            row["set_up_seconds"] = time.perf_counter() - begin
+            if step.solves is not None:
+                row["floor"] = step.solves.floor(case.network, case.batch)
+            if step.counted:
+                row["operations"] = count_operations(calls[label]) // step.per
+        except (ValueError, RuntimeError) as fault:
+            row["skipped"] = str(fault).splitlines()[0]
+            calls.pop(label, None)
+        compiling += (time.perf_counter() - begin) * step.compiled
+    return rows, calls
+
+
+def _first_call(step: Step, case: Case, device: torch.device, compiling: float) -> Call:
+    if step.captured and device.type != "cuda":
+        raise ValueError("a graph needs a CUDA device")
+    if step.compiled and compiling > COMPILING:
+        raise ValueError(f"compiling took {compiling:.0f} s on this case already, at most {COMPILING:.0f} s")
+    call = step.build(case, device)
+    call()
+    return call
 
 
 def _memory(labels: Sequence[str], case: Case, device: torch.device) -> dict[str, int]:
@@ -114,20 +140,18 @@ def _memory(labels: Sequence[str], case: Case, device: torch.device) -> dict[str
         return dict(zip(labels, pool.map(lambda label: memory.peak_bytes(case.name, label, name, threads), labels), strict=True))
 
 
-def _set_up(step: Step, label: str, case: Case, device: torch.device) -> Any:
-    if label.endswith("graph") and device.type != "cuda":
-        raise ValueError("a graph needs a CUDA device")
-    call = step.build(case, device)
-    call()
-    return call
-
-
 def _figures(timing: Timing, per: int, reference: Timing) -> dict[str, Any]:
     """Return a timing's numbers for one mini-batch, and its ratios to the reference."""
     numbers, base = timing.summary(), reference.summary()
     each = {key: value / per if key.endswith("seconds") else value for key, value in numbers.items()}
     pairs = {"ratio": "median_seconds", "min_ratio": "min_seconds", "cpu_ratio": "median_cpu_seconds"}
     return each | {name: each[key] / base[key] for name, key in pairs.items()}
+
+
+def _beside(timing: Timing, per: int, timings: Mapping[str, Timing], best: Mapping[str, str]) -> dict[str, float]:
+    """Return a timing's ratios of medians to the best SGD, and to Adam by default and at its best where it was timed."""
+    references = {"best_ratio": best[SGD]} | ({"adam_ratio": ADAM, "best_adam_ratio": best[ADAM]} if ADAM in best else {})
+    return {name: timing.seconds / per / timings[label].seconds for name, label in references.items()}
 
 
 def _ensemble(device: torch.device, quick: bool, seconds: float) -> dict[str, Any]:

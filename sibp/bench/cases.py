@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 
-from sibp.bench.steps import EAGER, Case
+from sibp.bench import baselines
+from sibp.bench.baselines import ADAM, SGD
+from sibp.bench.steps import EAGER
+from sibp.bench.timed import Case
 from sibp.nets import papers
 
-__all__ = ["BOUNDS", "CASES", "ENSEMBLE", "QUICK", "Bound"]
+__all__ = ["ADAM", "BOUNDS", "CASES", "ENSEMBLE", "QUICK", "SGD", "Bound"]
 
-SGD, ADAM = "torch SGD", "torch Adam"
 SIBP, SIBP20 = "SIBP, 5 CG steps", "SIBP, 20 CG steps"
 ENSEMBLE, LOOP, PLAIN_LOOP = "SIBP, an ensemble", "SIBP, one at a time", f"SIBP, one at a time{EAGER}"
 
-COMMON = (
-    SGD,
-    f"{SGD}, compiled and fused",
-    ADAM,
+BASELINES = (*baselines.labels(SGD), *baselines.labels(ADAM))
+IMAGE_BASELINES = (*baselines.labels(SGD, images=True), *baselines.labels(ADAM, images=True))
+METHODS = (
     SIBP,
     SIBP20,
     "SIBP armijo, 5 CG steps",
@@ -27,7 +28,7 @@ COMMON = (
     "ProxBP, 5 CG steps",
     "ProxProp, 5 CG steps",
 )
-SHORT = tuple(label for label in COMMON if "weight space" not in label)  # which takes ten seconds a step on the widest net
+SHORT = tuple(label for label in METHODS if "weight space" not in label)  # which takes ten seconds a step on the widest net
 PROGRAM = "SIBP as the authors' program computes it"
 DEEP = papers.mlp([784, *[600] * 10, 10])
 WIDE = papers.mlp([3072, 4000, 1000, 4000, 10])
@@ -35,33 +36,43 @@ WIDE = papers.mlp([3072, 4000, 1000, 4000, 10])
 CASES = {
     case.name: case
     for case in (
-        Case("784-500-10", papers.mlp([784, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
-        Case("3072-2000-500-10", papers.mlp([3072, 2000, 500, 10]), steps=(*COMMON, "BCD", PROGRAM)),
-        Case("3072-4000-1000-4000-10", WIDE, steps=SHORT),
+        Case("784-500-10", papers.mlp([784, 500, 10]), steps=(*BASELINES, *METHODS, "BCD", PROGRAM)),
+        Case("3072-2000-500-10", papers.mlp([3072, 2000, 500, 10]), steps=(*BASELINES, *METHODS, "BCD", PROGRAM)),
+        Case("3072-4000-1000-4000-10", WIDE, steps=(*BASELINES, *SHORT)),
         Case(
             "3072-4000-1000-4000-10, batch 500",
             WIDE,
             batch=500,
-            steps=(SGD, ADAM, SIBP, "ProxBP, 5 CG steps", "ProxProp, 5 CG steps"),
+            steps=(*BASELINES, SIBP, "ProxBP, 5 CG steps", "ProxProp, 5 CG steps"),
         ),
-        Case("784-600x10-10", DEEP, steps=(*COMMON, "BCD")),
-        Case("cnn", papers.cnn(), steps=SHORT),
+        Case("784-600x10-10", DEEP, steps=(*BASELINES, *METHODS, "BCD")),
+        Case("cnn", papers.cnn(), steps=(*IMAGE_BASELINES, *SHORT)),
     )
 }
+SWIFT = (*baselines.labels(SGD, compiled=False), *baselines.labels(ADAM, compiled=False))  # compiling takes most of a minute
+SWIFT_IMAGES = tuple(label for name in (SGD, ADAM) for label in baselines.labels(name, images=True, compiled=False))
+SMALL_CNN = papers.cnn((1, 8, 8), channels=(2,), pools=1, classes=3)
 QUICK = {
     case.name: case
     for case in (
         Case(
-            "784-32-10", papers.mlp([784, 32, 10]), batch=20, steps=(SGD, ADAM, SIBP, f"{SIBP}{EAGER}", "ProxBP, 5 CG steps", "BCD")
+            "784-32-10",
+            papers.mlp([784, 32, 10]),
+            batch=20,
+            steps=(*SWIFT, SIBP, f"{SIBP}{EAGER}", "ProxBP, 5 CG steps", "BCD"),
         ),
         Case("784-16x3-10", papers.mlp([784, 16, 16, 16, 10]), batch=20, steps=(SGD, SIBP)),
+        Case("small-cnn", SMALL_CNN, batch=20, steps=(*SWIFT_IMAGES, SIBP)),
     )
 }
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A promise: the median of `step` takes at most `most[threads]` times that of `reference`, on a CPU."""
+    """A promise: the median of `step` takes at most `most[threads]` times that of `reference`, on a CPU.
+
+    A reference of torch is its default form.
+    """
 
     case: str
     step: str

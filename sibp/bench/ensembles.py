@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sibp.bench.cases import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
-from sibp.bench.steps import STEPS, Call, Case
+from sibp.bench.steps import STEPS
+from sibp.bench.timed import Call, Case
 from sibp.kernels import native
 from sibp.methods import registry
 from sibp.nets import initialisation, losses

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from sibp.bench.cases import CASES, QUICK
-from sibp.bench.steps import STEPS, Case
+from sibp.bench.steps import STEPS
+from sibp.bench.timed import Case
 from sibp.core import precision
 from sibp.nets import papers
 

@@ -7,6 +7,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from sibp.results import processor
+
 __all__ = ["show", "tables"]
 
 Rows = list[Sequence[str]]
@@ -32,12 +34,13 @@ def tables(result: dict[str, Any]) -> Iterator[tuple[str, Sequence[str], Rows]]:
     about = result["environment"]
     yield (
         f"{about['device']}, threads: {about['threads']}, torch {about['versions']['torch']}, kernels: {about['kernels']}, "
-        f"load {about['load_before']:.1f} to {about['load_after']:.1f}",
+        f"processor: {processor.in_words(about.get('processor'))}, load {about['load_before']:.1f} to {about['load_after']:.1f}",
         ("largest product rate, GFLOP/s",),
         [(f"{result['ceiling'] / 1e9:.0f}",)],
     )
     for case in result["cases"]:
-        title = f"{case['case']}: {case['parameters']:,} parameters, batch {case['batch']}"
+        best = "; ".join(f"{name} at its best: {label}" for name, label in case["best"].items())
+        title = f"{case['case']}: {case['parameters']:,} parameters, batch {case['batch']}; {best}"
         yield title, CASE_HEAD, [_step_row(row) for row in case["steps"]]
     group = result["ensemble"]
     title = f"{group['case']}: {group['members']} members, one step of one member"
@@ -52,18 +55,26 @@ def tables(result: dict[str, Any]) -> Iterator[tuple[str, Sequence[str], Rows]]:
         )
 
 
-CASE_HEAD = ("step", "median ms", "least ms", "x SGD", "x SGD, least", "x SGD, processor", "GFLOP/s", "of the largest", "peak MB")
+RATIOS = {
+    "x SGD": "ratio",
+    "x best SGD": "best_ratio",
+    "floor": "floor",
+    "x Adam": "adam_ratio",
+    "x best Adam": "best_adam_ratio",
+    "x SGD, least": "min_ratio",
+    "x SGD, processor": "cpu_ratio",
+}
+CASE_HEAD = ("step", "median ms", "least ms", *RATIOS, "GFLOP/s", "of the largest", "peak MB")
 
 
 def _step_row(row: dict[str, Any]) -> Sequence[str]:
     if "skipped" in row:
         return (row["step"], f"left out: {row['skipped']}", *[""] * (len(CASE_HEAD) - 2))
-    ratios = (_number(row[key]) for key in ("ratio", "min_ratio", "cpu_ratio"))
     rate, share, peak = (row.get(key) for key in ("operations_per_second", "share_of_ceiling", "peak_bytes"))
     return (
         row["step"],
         *_milliseconds(row),
-        *ratios,
+        *(_number(row.get(key)) for key in RATIOS.values()),
         "" if rate is None else f"{rate / 1e9:.0f}",
         "" if share is None else f"{share:.0%}",
         "" if peak is None else f"{peak / 2**20:.0f}",

@@ -26,6 +26,7 @@ import torch
 
 from sibp.core.version import VERSION
 from sibp.kernels.status import status
+from sibp.results import processor
 
 __all__ = [
     "CLOCK_COLUMNS",
@@ -122,7 +123,7 @@ def sweep(*paths: Path) -> None:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Return what a run depends on beside its settings: code version, packages, device, driver, time."""
-    cuda = device.type == "cuda"
+    cuda, about = device.type == "cuda", processor.describe()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": _git(),
@@ -133,8 +134,9 @@ def environment(device: torch.device) -> dict[str, Any]:
             "cuda": torch.version.cuda if cuda else None,
         },
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
+        "device": torch.cuda.get_device_name(device) if cuda else about["name"],
         "device_kind": device.type,
+        "processor": about,
         "driver": _driver() if cuda else None,
         "kernels": status(device),
     }
@@ -208,13 +210,3 @@ def _driver() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         return None
-
-
-@cache
-def _processor() -> str:
-    """Return the CPU's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Beyond the papers: what a step costs
-# One training step of each method on one mini-batch, against a step of torch's SGD on the same network. Then how the time grows with
-# the batch and with the parameters, and what it saves to train many networks at once.
+# One training step of each method on one mini-batch, against a step of torch's SGD and of its Adam on the same network: as they are by
+# default, and in the form that was fastest. The floor is the ratio of the multiply-adds alone. Then how the time grows with the batch
+# and with the parameters, and what it saves to train many networks at once.
 
 # %%
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
 
+from sibp.results import processor
 from workflow.figures import style
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, cell
@@ -16,7 +18,8 @@ from workflow.figures.layout import MISSING, Table, cell
 style.use()
 exhibit = Exhibit("x-cost")
 costs = exhibit.costs
-SGD, SIBP = "torch SGD", "SIBP, 5 CG steps"
+SGD, ADAM, SIBP = "torch SGD", "torch Adam", "SIBP, 5 CG steps"
+UNMEASURED = "not measured"  # in a record from before it was
 
 
 def algorithm(step):
@@ -40,22 +43,27 @@ data = pd.DataFrame(
 found = data.set_index(["set", "case", "step"])
 cases, steps = list(dict.fromkeys(data["case"])), list(dict.fromkeys(data["step"]))
 steps = [step for step in steps if found.xs(step, level="step")["ratio"].notna().any()]
+steps.sort(key=lambda step: next(place for place, name in enumerate((SGD, ADAM, "")) if step.startswith(name)))
+floors = found["floor"].dropna().groupby(["case", "step"]).first() if "floor" in found else None
 data
 
 # %% The figure: a panel for each network, then growth and ensembles
 columns = min(3, len(cases))
 rows = -(-len(cases) // columns)
-figure = plt.figure(figsize=(1.2 * style.WIDTH, 2.7 * rows + 2.5))
-upper, lower = figure.subfigures(2, height_ratios=[2.7 * rows, 2.5])
+height = max(2.7, 0.19 * len(steps))
+figure = plt.figure(figsize=(1.2 * style.WIDTH, height * rows + 2.5))
+upper, lower = figure.subfigures(2, height_ratios=[height * rows, 2.5])
 above = upper.subplots(rows, columns, sharey=True, squeeze=False).ravel()
 below = lower.subplots(1, 3)
 marks = [(label, mark, face) for label, mark, face in zip(costs, "os^", [None, "white", "white"], strict=False)]
 for ax, case in zip(above, cases, strict=False):
     for label, mark, face in marks:
-        for height, step in enumerate(steps):
+        for place, step in enumerate(steps):
             ratio = found["ratio"].get((label, case, step), float("nan"))
             colour = style.line(algorithm(step))["color"]
-            ax.plot(ratio, height, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
+            ax.plot(ratio, place, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
+    for place, step in enumerate(steps if floors is not None else []):
+        ax.plot(floors.get((case, step), float("nan")), place, "|", color="0.3", markersize=9)
     ax.axvline(1, **style.PAPER)
     style.logarithmic(ax, "x")
     ax.set(title=case, ylim=(len(steps) - 0.5, -0.5), xlabel="time / torch SGD's")
@@ -76,9 +84,9 @@ for ax, over, name in zip(below, ["batch", "parameters"], ["mini-batch size", "n
 ax, groups = below[2], {label: cost["ensemble"] for label, cost in costs.items()}
 kinds = [row["step"] for row in next(iter(groups.values()))["steps"]]
 for (_, mark, face), group in zip(marks, groups.values(), strict=True):
-    for height, row in enumerate(group["steps"]):
+    for place, row in enumerate(group["steps"]):
         colour = style.line(algorithm(row["step"]))["color"]
-        ax.plot(1e3 * row["median_seconds"], height, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
+        ax.plot(1e3 * row["median_seconds"], place, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
 members = next(iter(groups.values()))["members"]
 style.logarithmic(ax, "x")
 ax.set(title=f"{members} networks", xlabel="a member's step [ms]", ylim=(len(kinds) - 0.5, -0.5))
@@ -88,14 +96,40 @@ handles = [Line2D([], [], **style.line(key), label=style.name(key)) for key in (
 handles += [
     Line2D([], [], color="0.3", marker=m, markerfacecolor=f or "0.3", linestyle="none", label=threads(s)) for s, m, f in marks
 ]
+if floors is not None:
+    handles.append(Line2D([], [], color="0.3", marker="|", markersize=9, linestyle="none", label="floor"))
 lower.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
 
 
-# %% The table: ratios to torch's SGD, then what the ratios are made of
+# %% The table: ratios to torch's SGD, to Adam and to the best of each, then what the ratios are made of
 def entries(step, column, form):
     """Return a line's cells: for each network the numbers of all sets, `/` between them."""
+    if column not in found:
+        return [cell(UNMEASURED) for _ in cases]
     values = [[found[column].get((label, case, step), float("nan")) for label in costs] for case in cases]
     return [cell(" / ".join(MISSING if pd.isna(v) else form(v) for v in each)) for each in values]
+
+
+def with_floor(step):
+    """Return a line's cells: for each network the ratios to torch's SGD, and the floor in brackets."""
+    line = entries(step, "ratio", "{:.2f}".format)
+    if floors is None or step.startswith("torch"):
+        return line
+    own = [floors.get((case, step)) for case in cases]
+    return [each if floor is None else cell(f"{each[0].text} ({floor:.2f})") for each, floor in zip(line, own, strict=True)]
+
+
+def best(optimizer):
+    """Return a line's cells: for each network which form of an optimizer was the fastest, `/` between the sets that differ."""
+    timed = [[each for cost in costs.values() for each in cost["cases"] if each["case"] == case] for case in cases]
+    return [cell(" / ".join(dict.fromkeys(_best(each, optimizer) for each in same))) for same in timed]
+
+
+def _best(case, optimizer):
+    if "best" not in case:
+        return UNMEASURED
+    form = case["best"].get(optimizer, MISSING)
+    return "the default" if form == optimizer else form.removeprefix(f"{optimizer}, ")
 
 
 def memory(step):
@@ -104,14 +138,29 @@ def memory(step):
     return [cell(MISSING if not own or not other or pd.isna(own) else f"{own / other:.2f}") for own, other in pairs]
 
 
-ratios = [[cell(step), *entries(step, "ratio", "{:.2f}".format)] for step in steps]
+methods = [step for step in steps if not step.startswith("torch")] if "best_ratio" in found else [SIBP]
+ratios = [[cell(step), *with_floor(step)] for step in steps]
+if floors is None:
+    ratios.append([cell("floor"), *[cell(UNMEASURED)] * len(cases)])
+to_best = [[cell(f"{step}: / the best SGD"), *entries(step, "best_ratio", "{:.2f}".format)] for step in methods]
+to_best.append([cell("the best SGD"), *best(SGD)])
+to_adam = [
+    [cell(f"{SIBP}: / torch Adam"), *entries(SIBP, "adam_ratio", "{:.2f}".format)],
+    [cell(f"{SIBP}: / the best Adam"), *entries(SIBP, "best_adam_ratio", "{:.2f}".format)],
+    [cell("the best Adam"), *best(ADAM)],
+]
 rates = [
     [cell(f"{step}: share of the largest product rate"), *entries(step, "share_of_ceiling", "{:.0%}".format)]
     for step in (SGD, SIBP)
 ]
-peaks = [[cell(f"{step}: peak memory / torch SGD's"), *memory(step)] for step in ("torch Adam", SIBP)]
+peaks = [[cell(f"{step}: peak memory / torch SGD's"), *memory(step)] for step in (ADAM, SIBP)]
 sets = " / ".join(threads(label) for label in costs)
-table = Table(["step", *cases], f"Time of a step over torch SGD's, medians of one run ({sets}).", [ratios, rates, peaks])
+table = Table(
+    ["step", *cases],
+    f"Time of a step over torch SGD's, medians of one run ({sets}); in brackets the floor, the ratio of their multiply-adds. "
+    "Then the same over torch's SGD and Adam at their best.",
+    [ratios, to_best, to_adam, rates, peaks],
+)
 
 # %% What to say of it
 promises = [bound for cost in costs.values() for bound in cost["bounds"]]
@@ -124,11 +173,15 @@ exponents = [
     f"{threads(label)}: " + ", ".join(f"{line['step']} {line['exponent']:.2f} in {line['over']}" for line in cost["scaling"])
     for label, cost in costs.items()
 ]
+processors = "; ".join(dict.fromkeys(processor.in_words(cost["environment"].get("processor")) for cost in costs.values()))
+products = " and ".join(f"{cost['ceiling'] / 1e9:.0f}" for cost in costs.values())
 loads = ", ".join(f"{cost['environment']['load_before']:.1f}" for cost in costs.values())
 said = f"Of the package's {len(promises)} bounds that were measured here, {len(promises) - len(broken)} hold" if promises else ""
 caption = exhibit.caption(
     f"The time of one training step of each method over that of torch's SGD ({sets}; load of the machine before: {loads}), how it grows "
     f"(powers: {'; '.join(exponents)}), and one member's step in an ensemble and alone. "
+    f"Processor: {processors}; torch's largest product rate: {products} GFLOP/s. "
+    + ("Upright strokes: the floor, the ratio of the multiply-adds alone. " if floors is not None else "")
     + (f"{said}{': not ' if broken else ''}{'; not '.join(broken)}." if said else "")
 )
 alt = f"Dot plots of the time of a step relative to torch SGD on {len(cases)} networks, growth curves and bars for an ensemble."

@@ -11,9 +11,10 @@ from torch import nn
 
 import sibp
 from sibp import bench, cli, methods
-from sibp.bench import cases, ensembles, memory, report, steps, timing
+from sibp.bench import cases, ensembles, memory, report, timed, timing
 from sibp.bench.released import released_step
-from sibp.bench.steps import STEPS, Case
+from sibp.bench.steps import STEPS
+from sibp.bench.timed import Case
 from sibp.bench.timing import Timing
 from sibp.kernels import native
 from sibp.nets import papers
@@ -76,7 +77,7 @@ def products(case, *, first, gradient=True):
 
 def test_operations_of_sgd_are_two_products_a_layer_and_one_less_for_the_first():
     step = STEPS["torch SGD"].build(SMALL, CPU)
-    assert steps.count_operations(step) == 2 * products(SMALL, first=False)
+    assert timed.count_operations(step) == 2 * products(SMALL, first=False)
 
 
 @pytest.mark.parametrize("cg_steps", [5, 20])
@@ -84,13 +85,13 @@ def test_operations_of_sibp_are_those_of_sgd_and_the_small_products_of_the_batch
     B, shapes = SMALL.batch, [(layer.fan_in, layer.fan_out) for layer in SMALL.network.layers]
     extra = sum(B * B * i + cg_steps * B * B * o for i, o in shapes)
     step = STEPS[f"SIBP, {cg_steps} CG steps"].build(SMALL, CPU)
-    assert steps.count_operations(step) == 2 * (products(SMALL, first=False) + extra)
+    assert timed.count_operations(step) == 2 * (products(SMALL, first=False) + extra)
 
 
 def test_operations_in_weight_space_are_two_products_a_layer_and_iteration():
     step = STEPS["SIBP, 5 CG steps, weight space"].build(SMALL, CPU)
     solving = 10 * SMALL.batch * sum(layer.fan_in * layer.fan_out for layer in SMALL.network.layers)
-    assert steps.count_operations(step) == 2 * (products(SMALL, first=False, gradient=False) + solving)
+    assert timed.count_operations(step) == 2 * (products(SMALL, first=False, gradient=False) + solving)
 
 
 def test_the_authors_program_makes_the_steps_of_the_released_variant(randn):
@@ -142,6 +143,46 @@ def test_a_step_that_cannot_run_is_left_out_with_its_reason():
     assert bcd["skipped"].startswith("bcd") and graph["skipped"] == "a graph needs a CUDA device"
 
 
+@pytest.fixture
+def paced(monkeypatch):
+    """Timings that are given instead of measured: seconds by step, one second for all others."""
+    seconds = {}
+
+    def interleaved(calls, device, budget, repeats):
+        return {label: Timing((seconds.get(label, 1.0),) * 2, (1.0, 1.0)) for label in calls}
+
+    monkeypatch.setattr(bench, "interleaved", interleaved)
+    return seconds
+
+
+def test_ratios_are_to_the_default_and_to_the_form_with_the_least_median(paced):
+    paced.update({cases.SGD: 2.0, f"{cases.SGD}, fused": 1.6, cases.ADAM: 4.0, f"{cases.ADAM}, foreach": 3.2, cases.SIBP: 2.4})
+    labels = (cases.SGD, f"{cases.SGD}, fused", cases.ADAM, f"{cases.ADAM}, foreach", cases.SIBP)
+    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=labels)
+    made = bench._case(case, CPU, peak=1e9, quick=True, seconds=0.0)
+    assert made["best"] == {cases.SGD: f"{cases.SGD}, fused", cases.ADAM: f"{cases.ADAM}, foreach"}
+    sibp_row = made["steps"][-1]
+    ratios = [sibp_row[key] for key in ("ratio", "best_ratio", "adam_ratio", "best_adam_ratio")]
+    assert ratios == pytest.approx([1.2, 1.5, 0.6, 0.75])
+    assert sibp_row["floor"] == STEPS[cases.SIBP].solves.floor(case.network, 10) > 1
+
+
+def test_a_call_of_several_batches_counts_once_each_in_every_ratio(paced):
+    paced["BCD"] = 8.0
+    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=(cases.SGD, "BCD"))
+    bcd = bench._case(case, CPU, peak=1e9, quick=True, seconds=0.0)["steps"][-1]
+    assert bcd["ratio"] == bcd["best_ratio"] == 1 and not {"adam_ratio", "floor"} & bcd.keys()
+
+
+def test_what_takes_too_long_to_compile_is_the_last_that_is_compiled(paced, monkeypatch):
+    monkeypatch.setattr(bench, "COMPILING", -1.0)
+    label = f"{cases.SGD}, compiled and fused"
+    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=(cases.SGD, label))
+    made = bench._case(case, CPU, peak=1e9, quick=True, seconds=0.0)
+    assert made["steps"][-1]["skipped"].startswith("compiling took 0 s on this case already, at most")
+    assert made["best"] == {cases.SGD: cases.SGD}
+
+
 def row(step, seconds):
     return {"step": step, "median_seconds": seconds, "min_seconds": seconds / 2}
 
@@ -175,9 +216,12 @@ def test_the_command_prints_tables_and_writes_json(hasty, tmp_path, capsys):
     about = result["environment"]
     assert about["threads"] == 1 and about["kernels"] == native.status() and about["quick"] is True
     assert {"load_before", "load_after", "device", "versions"} <= about.keys()
-    for timed in result["cases"][0]["steps"]:
-        assert timed["rounds"] == 2 and timed["median_seconds"] > 0 and timed["operations"] > 0
-        assert f"{1e3 * timed['median_seconds']:.2f}" in shown
+    for row in result["cases"][0]["steps"]:
+        if "skipped" in row:
+            assert row["step"].startswith("torch") and row["skipped"] == "a graph needs a CUDA device"
+            continue
+        assert row["rounds"] == 2 and row["median_seconds"] > 0 and row["operations"] > 0
+        assert f"{1e3 * row['median_seconds']:.2f}" in shown
     assert {s["over"] for s in result["scaling"]} == {"batch", "parameters"}
     assert all(line == line.rstrip() for line in shown.splitlines())
 

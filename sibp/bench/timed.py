@@ -1,0 +1,78 @@
+"""What a timed step is: a network with its mini-batches, how to set a step up on it, and the products that are counted in one."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sibp.bench.floor import Solves
+from sibp.core import seeding
+from sibp.kernels import native
+from sibp.nets import zoo
+from sibp.nets.network import Network
+
+__all__ = ["BATCHES", "Call", "Case", "Step", "count_operations"]
+
+Call = Callable[[], object]
+BATCHES = 8  # different mini-batches, so that nothing converges on a single one
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and a batch size, and the labels of the steps that are timed on it."""
+
+    name: str
+    network: Network
+    batch: int = 100
+    std: float = 0.03
+    steps: tuple[str, ...] = ()
+
+    def module(self, device: torch.device, seed: int = 0) -> nn.Sequential:
+        return zoo.to_module(self.network, seed, self.std, device=device)
+
+    def batches(self, device: torch.device, count: int = BATCHES) -> list[tuple[Tensor, Tensor]]:
+        """Return random inputs in [0, 1), as pixels are, with random classes."""
+        generator, classes = seeding.generator("bench", self.name), self.network.layers[-1].fan_out
+        shape = (count, self.batch, *self.network.input_shape)
+        x = torch.rand(shape, generator=generator).to(device)
+        y = torch.randint(classes, shape[:2], generator=generator).to(device)
+        return list(zip(x, y, strict=True))
+
+    def endless(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        return itertools.cycle(self.batches(device))
+
+
+@dataclass(frozen=True)
+class Step:
+    """How to set a step up on a case and a device.
+
+    Attributes:
+        build: gives the step, a function without arguments.
+        solves: what it solves on every layer, for its floor; None where that is unknown.
+        per: how many mini-batches a call handles; its time is divided by that.
+        counted: whether matrix products can be counted in it.
+        compiled, captured: whether torch.compile makes it first, or a CUDA graph replays it.
+    """
+
+    build: Callable[[Case, torch.device], Call]
+    solves: Solves | None = None
+    per: int = 1
+    counted: bool = True
+    compiled: bool = False
+    captured: bool = False
+
+
+def count_operations(step: Call) -> int:
+    """Return the floating point operations of all matrix products in one call, with the eager twins in the kernels' place."""
+    in_place = {torch.ops.aten.addmm_: _product, torch.ops.aten.baddbmm_: _product}  # torch counts only those that return
+    counter = FlopCounterMode(display=False, custom_mapping=in_place)
+    with native.off(), counter:
+        step()
+    return counter.get_total_flops()
+
+
+def _product(into: torch.Size, left: torch.Size, right: torch.Size, **rest: object) -> int:
+    return 2 * left.numel() * right[-1]

@@ -1,0 +1,83 @@
+"""The exhibit of what steps cost, drawn from a record of today and from one of before there were floors and a best baseline."""
+
+import json
+
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from sibp import bench
+from sibp.bench import timing
+from workflow.scripts import draw
+
+
+@pytest.fixture(scope="module")
+def record():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "LEAST", 2)
+        patch.setattr(bench, "QUICK_SECONDS", 0.0)
+        patch.setattr(bench, "QUICK_MEMBERS", 2)
+        return bench.measure(torch.device("cpu"), 1, ["784-32-10", "small-cnn"], quick=True) | {"scale": "smoke"}
+
+
+@pytest.fixture
+def exhibit(tmp_path, monkeypatch):
+    """Draw a record and return the exhibit's page with its table's lines by name."""
+
+    def drawn(record):
+        folder = tmp_path / "results/costs/x-cost"
+        folder.mkdir(parents=True)
+        for label in ("one-thread", "two-threads"):
+            (folder / f"{label}.json").write_text(json.dumps(record))
+        monkeypatch.setenv("SIBP_ROOT", str(tmp_path))
+        monkeypatch.setattr(plt, "show", lambda: None)
+        plt.switch_backend("agg")
+        draw.draw("x-cost")
+        plt.close("all")
+        page = json.loads((tmp_path / "paper/exhibits/x-cost.json").read_text())
+        lines = [["".join(text for text, _ in cell) for cell in line] for group in page["table"]["groups"] for line in group]
+        return page, {line[0]: line[1:] for line in lines}
+
+    return drawn
+
+
+def row(record, case, step):
+    (found,) = (row for each in record["cases"] if each["case"] == case for row in each["steps"] if row["step"] == step)
+    return found
+
+
+def test_the_table_shows_both_baselines_which_was_best_and_the_floor(exhibit, record):
+    page, lines = exhibit(record)
+    mlp, cnn = (row(record, case, "SIBP, 5 CG steps") for case in ("784-32-10", "small-cnn"))
+
+    def twice(key):
+        return [" / ".join([f"{each[key]:.2f}"] * 2) for each in (mlp, cnn)]
+
+    assert lines["SIBP, 5 CG steps"] == [
+        f"{ratio} ({each['floor']:.2f})" for ratio, each in zip(twice("ratio"), (mlp, cnn), strict=True)
+    ]
+    assert lines["SIBP, 5 CG steps: / the best SGD"] == twice("best_ratio")
+    assert lines["SIBP, 5 CG steps: / torch Adam"] == twice("adam_ratio")
+    assert lines["SIBP, 5 CG steps: / the best Adam"] == twice("best_adam_ratio")
+    for name, line in (("torch SGD", "the best SGD"), ("torch Adam", "the best Adam")):
+        best = [case["best"][name] for case in record["cases"]]
+        assert lines[line] == ["the default" if form == name else form.removeprefix(f"{name}, ") for form in best]
+    about = record["environment"]["processor"]
+    assert about["name"] in page["caption"] and f"torch uses {about['torch']}" in page["caption"]
+    assert all(vector in page["caption"] for vector in about["vectors"] or [])
+
+
+def test_what_an_old_record_lacks_is_shown_as_not_measured(exhibit, record):
+    old = json.loads(json.dumps(record))
+    del old["environment"]["processor"]
+    for case in old["cases"]:
+        del case["best"]
+        for each in case["steps"]:
+            for key in ("best_ratio", "adam_ratio", "best_adam_ratio", "floor", "set_up_seconds"):
+                each.pop(key, None)
+    page, lines = exhibit(old)
+    ratios = [f"{row(old, case, 'SIBP, 5 CG steps')['ratio']:.2f}" for case in ("784-32-10", "small-cnn")]
+    assert lines["SIBP, 5 CG steps"] == [f"{ratio} / {ratio}" for ratio in ratios]
+    for name in ("floor", "SIBP, 5 CG steps: / the best SGD", "the best SGD", "SIBP, 5 CG steps: / the best Adam", "the best Adam"):
+        assert lines[name] == ["not measured", "not measured"]
+    assert "vector instructions not measured" in page["caption"]
