@@ -1,6 +1,6 @@
 """The fused CPU kernels: compiled once per machine, called through ctypes, never needed.
 
-`csrc/` hold the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space. The
+`csrc/` hold the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space, there with an l1 term as well. The
 first use compiles them with the system's C++ compiler (a few seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0,
 the eager code runs in its place, with the same result up to rounding, and `status()` says why. The compiled code uses torch's own
 threads.
@@ -57,7 +57,8 @@ def _compile(sources: dict[str, bytes], compiler: str, cache: Path, name: str) -
         for file, source in sources.items():
             (Path(folder) / file).write_bytes(source)
         built = Path(folder) / "kernels.so"
-        command = [compiler, *FLAGS, str(Path(folder) / "kernels.cpp"), "-o", str(built)]
+        units = [str(Path(folder) / file) for file in sources if file.endswith(".cpp")]
+        command = [compiler, *FLAGS, *units, "-o", str(built)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             raise OSError(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")

@@ -130,10 +130,17 @@ class SIBPSolver:
     def solve_sparse(
         self, layer: Layer, plan: Plan, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None
     ) -> None:
-        """Do what `solve` says with the l1 term in both subproblems: the same solution without it, then proximal gradient."""
+        """Do what `solve` says with the l1 term in both subproblems: the same solution without it, then proximal gradient.
+
+        A convolution's are solved by one kernel where there is one.
+        """
         steps, gamma, lam = self.shared["cg_steps"], self.column["l1"], self.column["lam"]
-        problem = Subproblem(WeightSpace(X), activations.get(layer.activation), Z, T, lam)
         smooth = self.solve_smooth(layer, plan, Z, T, W, b)
+        if plan.kernels and dispatch.applies_l1(X, layer.activation, Z):
+            given = (layer.activation, Z, T, W.mT, lam, gamma, steps, plan.rules, smooth, b)
+            W += dispatch.minimise_l1(X, *given).mT
+            return
+        problem = Subproblem(WeightSpace(X), activations.get(layer.activation), Z, T, lam)
         D, Z = proximal_gradient.minimise_l1(problem, W.mT, gamma, steps, smooth)
         # an entry that was thresholded to zero is V + (0 - V): exactly zero again
         W += D.mT

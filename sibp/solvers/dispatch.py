@@ -14,12 +14,12 @@ from sibp.kernels import native
 from sibp.kernels.triton import calls
 from sibp.nets import layers
 from sibp.nets.layers import Patches
-from sibp.solvers import conjugate_gradient, gpu
+from sibp.solvers import conjugate_gradient, gpu, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BatchSpace, Space, WeightSpace
 
-__all__ = ["applies", "has_targets", "minimise", "solve_linear", "targets"]
+__all__ = ["applies", "applies_l1", "has_targets", "minimise", "minimise_l1", "solve_linear", "targets"]
 
 
 MOST_KEPT = 2**24  # bytes of work memory that a thread keeps
@@ -36,6 +36,11 @@ def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Te
 def has_targets(activation: str, Z: Tensor) -> bool:
     """Return whether `targets` can take the place of the eager code."""
     return calls.supports(activation, Z) or native.supports(activation, Z)
+
+
+def applies_l1(X: Tensor | Patches, activation: str, Z: Tensor) -> bool:
+    """Return whether `minimise_l1` can take the place of the eager proximal gradient, where `applies` holds for its smooth problem."""
+    return isinstance(X, Patches) and X.step.stride == (1, 1) and native.supports(activation, Z)
 
 
 def _knows(space: Space) -> bool:
@@ -134,6 +139,47 @@ def _minimise_weights(
     if moved is not b:
         b.copy_(moved)
     return P
+
+
+def minimise_l1(
+    X: Patches,
+    activation: str,
+    Z: Tensor,
+    T: Tensor,
+    V: Tensor,
+    lam: Tensor,
+    gamma: Tensor,
+    iterations: int,
+    rules: Rules,
+    smooth: Tensor,
+    b: Tensor | None = None,
+) -> Tensor:
+    """Do what `proximal_gradient.minimise_l1` does for a convolution's weights, then for its bias at the pre-activation found.
+
+    Args:
+        X: the layer's rows `[E, R, I]`.
+        activation: identity, relu or leaky_relu.
+        Z: pre-activation at displacement 0, `[E, R, O]`.
+        T: target `[E, R, O]`.
+        V: the present weights `[E, I, O]`.
+        lam: proximal weight `[E, 1, 1]`, > 0.
+        gamma: weight of the l1 term `[E, 1, 1]`, >= 0.
+        iterations: of both problems.
+        rules: how the bias problem without the l1 term is solved first.
+        smooth: a displacement that solves the weights' problem without it, `[E, I, O]`.
+        b: bias `[E, 1, O]`; the solution of its own problem (J Remark 4.1) is added in place. None leaves that out.
+
+    Returns:
+        The displacement of the weights `[E, I, O]`. Cost per iteration: two products of R I O and one per trial, each on one pass over
+        the rows; each member makes its own trials and no others.
+    """
+    D, moved = torch.empty_like(smooth, memory_format=torch.contiguous_format), None if b is None else b.contiguous()
+    leak, halvings = native.LEAKS[activation], proximal_gradient.HALVINGS
+    given = (*_search(rules), halvings, T.contiguous(), leak, lam, gamma, Z.contiguous(), V.contiguous(), smooth.contiguous())
+    native.call("minimise_l1", Z.shape, Z.dtype, *_images(X), iterations, *given, moved, D)
+    if moved is not b:
+        b.copy_(moved)
+    return D
 
 
 def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:

@@ -1,5 +1,7 @@
 """The kernels for convolutions, which read images in place of patches, against the eager solvers they stand in for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from sibp.kernels import native
 from sibp.methods import registry
 from sibp.nets import activations, initialisation, layers, losses, papers, propagation
 from sibp.nets.layers import Unfold
-from sibp.solvers import conjugate_gradient, dispatch
+from sibp.solvers import conjugate_gradient, dispatch, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BiasSpace, Subproblem, WeightSpace
@@ -49,6 +51,113 @@ def test_minimise_equals_the_eager_solver_for_weights_and_bias(search, name, siz
     p, _ = conjugate_gradient.minimise(Subproblem(BiasSpace(), sigma, Z_end, T, lam), 5, Rules(search))
     assert_close(dispatch.minimise(space, name, Z, T, lam, 5, Rules(search), moved), P)
     assert_close(moved - b, p)
+
+
+def sparse_case(name, size, dtype=torch.float64):
+    """Weights, a start that solves the problem without the l1 term, and a gamma for each member under which some weights vanish."""
+    X, b, Z, T, lam = case(name, size, dtype)
+    E, O = Z.shape[0], Z.shape[2]
+    V = 0.3 * torch.randn(E, X.shape[2], O, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    problem = Subproblem(WeightSpace(X), activations.get(name), Z, T, lam)
+    smooth, _ = conjugate_gradient.minimise(problem, 2, Rules(Curvature()))
+    return problem, V, b, smooth, torch.linspace(0.5, 2, E, dtype=dtype).reshape(E, 1, 1)
+
+
+def eager_l1(problem, V, b, gamma, iterations, rules, smooth):
+    """Return both displacements, as `SIBPSolver.solve_sparse` finds them."""
+    D, Z = proximal_gradient.minimise_l1(problem, V, gamma, iterations, smooth)
+    bias = Subproblem(BiasSpace(), problem.activation, Z, problem.T, problem.lam)
+    p, _ = conjugate_gradient.minimise(bias, iterations, rules)
+    return D, proximal_gradient.minimise_l1(bias, b, gamma, iterations, p)[0]
+
+
+def kernel_l1(problem, V, b, gamma, iterations, rules, smooth):
+    moved, name = b.clone(), problem.activation.name
+    assert dispatch.applies_l1(problem.space.X, name, problem.Z)
+    rest = (problem.Z, problem.T, V, problem.lam, gamma, iterations, rules, smooth, moved)
+    return dispatch.minimise_l1(problem.space.X, name, *rest), moved
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_l1_search_equals_the_eager_one_for_weights_and_bias(search, name, size):
+    problem, V, b, smooth, gamma = sparse_case(name, size)
+    D, p = eager_l1(problem, V, b, gamma, 5, Rules(search), smooth)
+    mine, moved = kernel_l1(problem, V, b, gamma, 5, Rules(search), smooth)
+    assert_close(mine, D)
+    assert_close(moved - b, p)
+    assert torch.equal(V + mine == 0, V + D == 0)
+
+
+@pytest.mark.parametrize("start", ["worse than none", "none"])
+def test_the_l1_search_takes_a_start_only_where_it_is_lower(start):
+    problem, V, b, smooth, gamma = sparse_case("relu", SIZES[2])
+    smooth = 100 * smooth if start == "worse than none" else torch.zeros_like(smooth)
+    D, p = eager_l1(problem, V, b, gamma, 3, Rules(Armijo()), smooth)
+    mine, moved = kernel_l1(problem, V, b, gamma, 3, Rules(Armijo()), smooth)
+    assert_close(mine, D)
+    assert_close(moved - b, p)
+
+
+def test_the_l1_search_halves_as_often_as_the_eager_one(monkeypatch):
+    """First steps much too long: nine in ten outputs are just below the kink, and dear above it."""
+    problem, V, b, smooth, gamma = sparse_case("relu", SIZES[3])
+    active = torch.rand(problem.Z.shape, generator=torch.Generator().manual_seed(2)) < 0.1
+    problem = replace(problem, Z=torch.where(active, 1.0, -0.01).double(), T=torch.where(active, 2.0, -3.0).double())
+    found = [eager_l1(problem, V, b, gamma, 8, Rules(Armijo()), 0 * smooth)]
+    assert_close(kernel_l1(problem, V, b, gamma, 8, Rules(Armijo()), 0 * smooth)[0], found[0][0])
+    monkeypatch.setattr(proximal_gradient, "HALVINGS", 1)
+    found.append(eager_l1(problem, V, b, gamma, 8, Rules(Armijo()), 0 * smooth))
+    assert_close(kernel_l1(problem, V, b, gamma, 8, Rules(Armijo()), 0 * smooth)[0], found[1][0])
+    assert not torch.allclose(found[0][0], found[1][0])
+
+
+def test_zeros_of_the_l1_search_are_exact_in_single_precision():
+    problem, V, b, smooth, gamma = sparse_case("relu", SIZES[1], torch.float32)
+    mine, _ = kernel_l1(problem, V, b, 50 * gamma, 5, Rules(Armijo()), smooth)
+    zeros = V + mine == 0
+    assert zeros.float().mean() > 0.05 and not zeros.all()
+    mine, moved = kernel_l1(problem, V, b, 1e6 * gamma, 5, Rules(Armijo()), smooth)
+    assert (V + mine == 0).all() and (moved == 0).all()
+
+
+def test_a_layer_that_cannot_move_stays():
+    """NaN in the target: no objective is lower than another."""
+    problem, V, b, smooth, gamma = sparse_case("relu", SIZES[2])
+    problem.T[1, 0, 0] = torch.nan
+    mine, moved = kernel_l1(problem, V, b, gamma, 5, Rules(Armijo()), smooth)
+    D, p = eager_l1(problem, V, b, gamma, 5, Rules(Armijo()), smooth)
+    assert_close(mine, D)
+    assert_close(moved - b, p)
+    assert (mine[1] == 0).all() and mine[0].any()
+
+
+def test_sibp_with_an_l1_term_takes_the_kernel_for_convolutions_alone(monkeypatch):
+    """And its steps are those without kernels."""
+    network = papers.lenet5((1, 16, 16), classes=4)
+    given = [methods.options("sibp")(variant="armijo", l1=l1) for l1 in (0.01, 0.1)]
+    method = methods.build("sibp", network, losses.get("cross-entropy"), given, dtype=torch.float64)
+    first = initialisation.initialise(network, [0, 1], std=0.1, dtype=torch.float64)
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.rand(2, 6, 1, 16, 16, generator=g, dtype=torch.float64), torch.randint(4, (2, 6), generator=g)
+    seen, kernel = [], dispatch.minimise_l1
+    monkeypatch.setattr(dispatch, "minimise_l1", lambda X, *rest: seen.append(X.shape) or kernel(X, *rest))
+    ends = []
+    for off in (False, True):
+        parameters = [type(one)(*(None if t is None else t.clone() for t in one)) for one in first]
+        state = method.start(parameters)
+        for _ in range(2):
+            if off:
+                with native.off():
+                    method.step(parameters, state, x, y)
+            else:
+                method.step(parameters, state, x, y)
+        ends.append(propagation.tensors(parameters))
+    assert len(seen) == 2 * sum(layer.is_convolution for layer in network.layers)
+    for mine, eager in zip(*ends, strict=True):
+        assert_close(mine, eager)
+        assert torch.equal(mine == 0, eager == 0)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -110,12 +219,14 @@ def test_float32_follows_float64():
 @pytest.mark.parametrize("search", SEARCHES)
 def test_the_number_of_threads_does_not_change_a_bit(search):
     X, b, Z, T, lam = case("relu", SIZES[3], torch.float32)
+    problem, V, bias, smooth, gamma = sparse_case("relu", SIZES[3], torch.float32)
 
     def solve(threads):
         torch.set_num_threads(threads)
         moved = b.clone()
         P = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
-        return P, moved, dispatch.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5)
+        sparse = kernel_l1(problem, V, bias, gamma, 5, Rules(search), smooth)
+        return P, moved, dispatch.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5), *sparse
 
     try:
         results = [solve(threads) for threads in (1, 2, 3)]
