@@ -330,7 +330,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     device = _device(arguments.device)
-    import sibp.bench as bench
+    from sibp.bench import measure as bench
     from sibp.core import messages
 
     for name in arguments.cases or ():

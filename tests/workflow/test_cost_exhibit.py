@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from sibp import bench
+from sibp.bench import measure as bench
 from sibp.bench import timing
 from workflow.scripts import draw
 

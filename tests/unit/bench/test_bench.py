@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import sibp
-from sibp import bench, cli, methods
+from sibp import cli, methods
 from sibp.bench import cases, ensembles, memory, report, timed, timing
+from sibp.bench import measure as bench
 from sibp.bench.released import released_step
 from sibp.bench.steps import STEPS
 from sibp.bench.timed import Case
