@@ -136,8 +136,8 @@ def test_a_layer_that_cannot_move_stays():
 def test_sibp_with_an_l1_term_takes_the_kernel_for_convolutions_alone(monkeypatch):
     """And its steps are those without kernels."""
     network = papers.lenet5((1, 16, 16), classes=4)
-    given = [methods.options("sibp")(variant="armijo", l1=l1) for l1 in (0.01, 0.1)]
-    method = methods.build("sibp", network, losses.get("cross-entropy"), given, dtype=torch.float64)
+    given = [registry.options("sibp")(variant="armijo", l1=l1) for l1 in (0.01, 0.1)]
+    method = registry.build("sibp", network, losses.get("cross-entropy"), given, dtype=torch.float64)
     first = initialisation.initialise(network, [0, 1], std=0.1, dtype=torch.float64)
     g = torch.Generator().manual_seed(0)
     x, y = torch.rand(2, 6, 1, 16, 16, generator=g, dtype=torch.float64), torch.randint(4, (2, 6), generator=g)
