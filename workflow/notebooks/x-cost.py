@@ -62,8 +62,9 @@ for ax, case in zip(above, cases, strict=False):
             ratio = found["ratio"].get((label, case, step), float("nan"))
             colour = style.line(algorithm(step))["color"]
             ax.plot(ratio, place, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
-    for place, step in enumerate(steps if floors is not None else []):
-        ax.plot(floors.get((case, step), float("nan")), place, "|", color="0.3", markersize=9)
+    for place, step in enumerate(steps):
+        if floors is not None and not step.startswith("torch"):  # whose floors are 1
+            ax.plot(floors.get((case, step), float("nan")), place, "|", color="0.3", markersize=9)
     ax.axvline(1, **style.PAPER)
     style.logarithmic(ax, "x")
     ax.set(title=case, ylim=(len(steps) - 0.5, -0.5), xlabel="time / torch SGD's")
