@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+from sibp.results import summary  # noqa: E402
+from sibp.results.quantities import DURATIONS, LEVELS, PLAIN, Quantity  # noqa: E402
 from tests.unit.tiny import experiment, mapping, write  # noqa: E402
+from workflow.figures import columns, papers  # noqa: E402
 from workflow.scripts import claims  # noqa: E402
 
 CLAIMS = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))
@@ -34,9 +38,14 @@ def runs(folder, **curves):
             {
                 "member": seed,
                 "seed": seed,
+                "exhibit": "x",
+                "method": label,
+                "algorithm": "sgd",
                 "eta": 0.1,
                 "epoch": float(epoch),
                 "step": 10 * epoch,
+                "samples": 10 * epoch,
+                "seconds": 2.0 * epoch,
                 "train_accuracy": math.nan if value is None else value,
                 "status": "diverged" if value is None else "running",
             }
@@ -45,7 +54,7 @@ def runs(folder, **curves):
         ]
         (folder / "runs" / "x").mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_parquet(folder / "runs" / "x" / f"{label}.parquet")
-        record = RECORD | {"seeds": list(range(len(seeds))), "seconds": {"train": 1.0}}
+        record = RECORD | {"seeds": list(range(len(seeds))), "seconds": {"train": 1.0}, "diverged": []}
         (folder / "runs" / "x" / f"{label}.json").write_text(json.dumps(record))
     write(folder, mapping(**ASKED), "experiments/x.yaml")
     return claims.Runs(folder / "runs", folder / "experiments")
@@ -70,13 +79,6 @@ def test_a_test_passes_with_the_whole_interval_and_is_open_with_the_mean_alone(v
     assert claims.judge(np.array(values), *bounds) == result
 
 
-def test_the_interval_is_students():
-    values = np.array([1.0, 2.0, 4.0])
-    left, right = claims.interval(values)
-    half = 4.302653 * values.std(ddof=1) / math.sqrt(3)
-    assert (left, right) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-6)
-
-
 def test_last_best_epoch_and_the_first_to_reach_a_mark(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.9, 0.8], [0.1, 0.2, 0.3]])
     take = lambda **how: claims.per_seed(made, "x", quantity(**how)).tolist()  # noqa: E731
@@ -87,12 +89,66 @@ def test_last_best_epoch_and_the_first_to_reach_a_mark(tmp_path):
     assert take(steps_to=0.15) == [10.0, 10.0]
 
 
-def test_a_diverged_member_fails_every_test_but_the_one_that_asks_for_it(tmp_path):
-    made = runs(tmp_path, a=[[0.1, None]])
-    assert math.isnan(claims.per_seed(made, "x", quantity()).iloc[0])
-    assert claims.run_test(made, "x", {"quantity": quantity(), "at_least": 0.0}).result == "fail"
-    failed = {"quantity": quantity(failed=True, chance=0.2), "at_least": 1}
+TAKEN = [{}] + [{how: True if how in PLAIN else 0.5} for how in (*LEVELS, *DURATIONS) if how not in ("last", "pruned")]
+TESTS = [
+    {"at_least": -1e9},
+    {"at_most": 1e9},
+    {"near": 0.5, "within": 1e9},
+    {"is": "above", "than": quantity("b")},
+    {"is": "below", "than": quantity("b", epochs_to=2)},
+]
+
+
+@pytest.mark.parametrize("test", TESTS, ids=str)
+@pytest.mark.parametrize("taken", TAKEN, ids=str)
+def test_a_diverged_member_fails_every_test_but_the_one_that_asks_for_it(taken, test, tmp_path):
+    made = runs(tmp_path, a=[[0.1, 0.9, None], [0.1, 0.9, 0.8]], b=[[-9.0, -9.0], [-9.0, -9.0]])
+    assert claims.run_test(made, "x", {"quantity": quantity(**taken)} | test).result == "fail"
+    failed = {"quantity": quantity(failed=0.95), "at_least": 1}
     assert claims.run_test(made, "x", failed).result == "pass"
+
+
+def test_what_passes_without_divergence_fails_by_it_alone(tmp_path):
+    survived = runs(tmp_path / "all", a=[[0.1, 0.9, 0.2], [0.1, 0.9, 0.8]])
+    lost = runs(tmp_path / "lost", a=[[0.1, 0.9, None], [0.1, 0.9, 0.8]])
+    for taken in TAKEN:
+        results = [
+            claims.run_test(made, "x", {"quantity": quantity(**taken), "at_least": -1e9}).result for made in (survived, lost)
+        ]
+        assert results == ["pass", "fail"], taken
+
+
+def test_never_is_slow_and_to_diverge_is_not(tmp_path):
+    made = runs(tmp_path, a=[[0.1, 0.2]], b=[[0.1, None]])
+    slow = [claims.run_test(made, "x", {"quantity": quantity(label, steps_to=0.8), "at_least": 100}) for label in "ab"]
+    assert [(outcome.result, outcome.text) for outcome in slow] == [("pass", "never in 1 of 1 seeds"), ("fail", "diverged")]
+
+
+def test_to_arrive_is_sooner_than_one_that_diverged(tmp_path):
+    made = runs(tmp_path, a=[[0.1, 0.9]], b=[[0.1, None]])
+    sooner = {"quantity": quantity("a", epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
+    assert claims.run_test(made, "x", sooner) == claims.Outcome("pass", "1 against diverged")
+    later = {"quantity": quantity("b", epochs_to=0.8), "is": "above", "than": quantity("a", epochs_to=0.8)}
+    assert claims.run_test(made, "x", later).result == "fail"
+
+
+@pytest.mark.parametrize("a", [[[0.1, 0.9, 0.8], [0.1, 0.2, 0.3]], [[0.1, 0.9, None], [0.1, 0.2, 0.3]]])
+def test_table_and_verdict_say_the_same_of_the_same_runs(a, tmp_path):
+    made = runs(tmp_path, a=a)
+    rows = made.table("x", "a")
+    for taken in TAKEN:
+        asked = Quantity.parse({"metric": "train_accuracy", **taken})
+        column = columns.Column(asked, "", "")
+        verdict = claims.per_seed(made, "x", quantity(**taken), lost=math.inf)
+        pd.testing.assert_series_equal(column.per_seed(rows), verdict)
+    end = summary.last(summary.curve(rows)).iloc[0]
+    alive = claims.per_seed(made, "x", quantity()).dropna().to_numpy()
+    assert end["n"] == len(alive)
+    assert claims.describe(alive) == (
+        f"{end['train_accuracy_mean']:.4g} [{end['train_accuracy_low']:.4g}, {end['train_accuracy_high']:.4g}]"
+        if len(alive) > 1
+        else f"{end['train_accuracy_mean']:.4g}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,6 +186,17 @@ def test_verdicts(tmp_path):
     assert found == ["reproduced", "partly", "not reproduced", "not run"]
 
 
+@pytest.mark.parametrize(("seeds", "change", "provisional"), [(2, {}, True), (3, {}, False), (2, {"data__train": 100}, False)])
+def test_a_verdict_at_the_papers_size_from_fewer_than_three_seeds_is_provisional(seeds, change, provisional, tmp_path):
+    made = runs(tmp_path, a=[[0.9]] * 5, b=[[0.9]] * seeds)
+    write(tmp_path, mapping(**(ASKED | change)), "experiments/x.yaml")
+    test = {"quantity": quantity("a"), "is": "above", "by": -0.1, "than": quantity("b")}
+    row = claims.evaluate(made, tmp_path, claim(test))
+    assert (row["seeds"], row["verdict"], row["provisional"]) == (seeds, "reproduced", provisional)
+    assert ("**reproduced**, provisional |" in claims.markdown([row])) == provisional
+    assert ("1 reproduced; 1 of them provisional, with fewer than 3 seeds" in claims.counted([row])) == provisional
+
+
 @pytest.mark.parametrize(
     ("change", "size"),
     [
@@ -137,6 +204,7 @@ def test_verdicts(tmp_path):
         ({"seeds": 9}, "papers'"),
         ({"training__evaluate_every": {"epochs": 2}}, "papers'"),
         ({"training__epochs": 50}, "smaller"),
+        ({"training__batch_size": 10}, "smaller"),
         ({"data__train": 100}, "smaller"),
         ({"network__widths": [784, 100, 10]}, "smaller"),
         ({"methods": {"a": {"method": "sgd", "training": {"epochs": 3}}}}, "smaller"),
@@ -162,7 +230,7 @@ def test_networks_that_were_cut_are_asked_by_their_share_and_the_best_of_a_seed_
     cuts = [{"member": m, "share": share, "train_accuracy": 0.1 * m + share} for m in range(3) for share in (0.0, 0.5)]
     members = [{"member": 0, "seed": 0}, {"member": 1, "seed": 0}, {"member": 2, "seed": 1}]
     path.write_text(json.dumps(json.loads(path.read_text()) | {"pruned": cuts, "members": members}))
-    assert claims.per_seed(made, "x", quantity("a", pruned=0.5)).to_dict() == pytest.approx({0: 0.6, 1: 0.7})
+    assert claims.per_seed(made, "x", quantity("a", pruned=0.5, over="max")).to_dict() == pytest.approx({0: 0.6, 1: 0.7})
 
 
 def test_a_claim_may_ask_the_rows_of_an_exhibit_s_table(tmp_path):
@@ -199,8 +267,99 @@ def test_every_claim_asks_for_labels_and_measures_that_its_runs_have(one):
         for asked in filter(None, (test["quantity"], test.get("than"))):
             experiment = yaml.safe_load(path.with_stem(asked.get("exhibit", one["runs"])).read_text(encoding="utf-8"))
             method = experiment["methods"][asked["label"]]
-            measured = (experiment["training"] | method.get("training", {}))["measure"]
-            assert asked["metric"].removesuffix("_accuracy").removesuffix("_loss") in measured
-            for name, values in asked.get("where", {}).items():
+            training = experiment["training"] | method.get("training", {})
+            wanted = Quantity.parse({key: value for key, value in asked.items() if key not in ("label", "exhibit")})
+            assert wanted.metric.removesuffix("_accuracy").removesuffix("_loss") in training["measure"]
+            assert wanted.take != "pruned" or wanted.at in training["prune"]
+            for name, values in wanted.where.items():
                 offered = method["grid"][name] if name in method.get("grid", {}) else [method[name]]
-                assert set(values if isinstance(values, list) else [values]) <= set(offered)
+                assert set(values) <= set(offered)
+
+
+# --- the papers' numbers ------------------------------------------------------------------------------------------------------------
+
+PAPERS = papers.read()
+READY = claims.load(ROOT / "workflow" / "claims.yaml")
+
+
+def results(entry):
+    """Return the numbers of a paper's entry that are results: not its step sizes, which a claim's text and tests must name."""
+    if isinstance(entry, dict):
+        chosen = {key: value for key, value in entry.items() if key not in ("columns", "fixed", "eta", "epoch")}
+        return {number for value in chosen.values() for number in results(value)}
+    if isinstance(entry, list):
+        return {number for value in entry for number in results(value)}
+    return {float(entry)} if isinstance(entry, int | float) and not isinstance(entry, bool) else set()
+
+
+def sizes(entry):
+    """Return the step sizes of an entry."""
+    return {float(value) for value in entry.get("columns", [])} | {
+        float(value) for row in entry.get("rows", []) for value in row.get("fixed", {}).values()
+    }
+
+
+def repeated(one, entry):
+    """Return the numbers in a claim's texts and bounds that its exhibit's entry has."""
+    words = re.sub(r"\{[^}]*\}", "", f"{one['says']} {one['paper']}")
+    texts = [(float(number), percent) for number, percent in re.findall(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?(%?)", words)]
+    stated = {number / 100 if percent else number for number, percent in texts}
+    bounds = {test[key] for test in one["tests"] for key in claims.BOUNDS if isinstance(test.get(key), float)}
+    return {other for other in results(entry) - sizes(entry) if any(math.isclose(n, other) for n in stated | bounds)}
+
+
+@pytest.mark.parametrize("one", CLAIMS, ids=lambda one: one["id"])
+def test_no_claim_repeats_a_number_that_the_papers_file_has(one):
+    assert repeated(one, PAPERS[one["exhibit"]]) == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"paper": "about 0.967"},
+        {"says": "SIBP tests at 96.7 %"},
+        {"tests": [{"quantity": quantity(), "near": 0.967, "within": 0.005}]},
+    ],
+)
+def test_a_repeated_number_is_noticed(change):
+    (one,) = (one for one in CLAIMS if one["id"] == "j-fig10-test")
+    assert repeated(one | change, PAPERS["j-fig10"]) == {0.967}
+
+
+def test_a_claim_s_numbers_come_from_the_papers_file():
+    ready = {one["id"]: one for one in READY}
+    assert ready["j-table2-sgd-0.1"]["paper"] == "0.9842 / 0.9757"
+    assert [test["near"] for test in ready["j-table2-sgd-0.1"]["tests"]] == [0.9842, 0.9757]
+    assert ready["j-fig10-test"]["says"].startswith("SIBP tests at 96.7 % after 20 epochs")
+    assert ready["i-table1-sgd-1"]["says"].endswith("it trains (A has 0.9835 / 0.9760)")
+    assert ready["j-table2-best"]["paper"] == "0.9830 against 0.9826 (SGD) and 0.9732 (ProxBP)"
+    assert not any("{" in one["says"] + str(one["paper"]) for one in READY)
+
+
+@pytest.mark.parametrize(
+    ("reference", "fault"),
+    [
+        ({"row": "SGD, lr", "column": 3, "metric": "test_accuracy"}, "got 0 numbers, need 1"),
+        ({"row": "SGD, lr", "metric": "test_accuracy"}, "got 3 numbers, need 1 or over: min or max"),
+        ({"entry": "ticks"}, "entry: got 'ticks', need one of metrics, bold, columns, rows"),
+        ({"label": "sgd", "metric": "test_accuracy"}, "got 0 numbers, need 1"),
+    ],
+)
+def test_a_number_that_the_papers_do_not_have_is_refused_with_the_claim_s_name(reference, fault):
+    (one,) = (one for one in CLAIMS if one["id"] == "j-table2-sgd-1")
+    with pytest.raises(LookupError, match=rf"^claims\.yaml: j-table2-sgd-1: numbers: papers\.yaml: .*{fault}$"):
+        claims.with_numbers(one | {"numbers": {"train": reference, "test": reference}}, PAPERS)
+
+
+def test_a_name_without_a_number_is_refused():
+    (one,) = (one for one in CLAIMS if one["id"] == "j-table2-sgd-1")
+    with pytest.raises(LookupError, match=r"^claims\.yaml: j-table2-sgd-1: numbers: train$"):
+        claims.with_numbers(one | {"numbers": {}}, PAPERS)
+
+
+def test_no_number_of_a_figure_stands_twice():
+    for entry in PAPERS.values():
+        stated = papers.values(entry)
+        assert len({(value.label, value.quantity.metric, value.quantity.take, value.quantity.at) for value in stated}) == len(
+            stated
+        )

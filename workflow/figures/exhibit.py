@@ -61,7 +61,7 @@ class Exhibit:
     @cached_property
     def paper(self) -> dict[str, Any]:
         """The paper's values, from workflow/papers.yaml; empty beyond the papers."""
-        return papers.entry(self.id)
+        return papers.read().get(self.id, {})
 
     @property
     def place(self) -> str:

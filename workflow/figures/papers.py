@@ -27,14 +27,14 @@ class Value:
     value: float
 
 
-def entry(exhibit: str, file: Path = FILE) -> dict[str, Any]:
-    """Return what a paper says in an exhibit; empty beyond the papers."""
-    return yaml.safe_load(file.read_text(encoding="utf-8")).get(exhibit) or {}
+def read(file: Path = FILE) -> dict[str, dict[str, Any]]:
+    """Return what the papers say, by exhibit; nothing is said of an exhibit beyond the papers."""
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
 def values(paper: Mapping[str, Any]) -> list[Value]:
     """Return the numbers that the text states of a figure: the entry's `values`."""
-    return [_value(stated) for stated in paper.get("values", [])]
+    return [value for stated in paper.get("values", []) for value in _values(stated)]
 
 
 def number(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
@@ -81,13 +81,14 @@ def _cells(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> list[float
 
 
 def _stated(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> list[float]:
-    sought = _value({**reference, "value": 0.0})
+    (sought,) = _values({**reference, "value": 0.0})
     return [stated.value for stated in values(paper) if (stated.label, stated.quantity) == (sought.label, sought.quantity)]
 
 
-def _value(stated: Mapping[str, Any]) -> Value:
-    quantity = {key: content for key, content in stated.items() if key not in ("label", "value")}
-    return Value(stated["label"], Quantity.parse(quantity), stated["value"])
+def _values(stated: Mapping[str, Any]) -> list[Value]:
+    """Return a number that a text states, once for each label that it may be of."""
+    quantity = Quantity.parse({key: content for key, content in stated.items() if key not in ("label", "value")})
+    return [Value(label, quantity, stated["value"]) for label in _listed(stated["label"])]
 
 
 def _listed(names: Any) -> list[Any]:

@@ -79,22 +79,23 @@ def load(path: Path) -> list[dict[str, Any]]:
         LookupError: in one line that names the claim, if it names a number that is not there.
     """
     claims = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return [with_numbers(claim, path.with_name("papers.yaml")) for claim in claims]
+    stated = papers.read(path.with_name("papers.yaml"))
+    return [with_numbers(claim, stated) for claim in claims]
 
 
-def with_numbers(claim: dict[str, Any], file: Path) -> dict[str, Any]:
+def with_numbers(claim: dict[str, Any], stated: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return a claim with the papers' numbers in its texts and bounds.
 
     Args:
         claim: whose `numbers` say where in the papers' file each of its numbers stands.
-        file: the papers' numbers.
+        stated: what the papers say, by exhibit.
 
     Raises:
         LookupError: as `load`.
     """
     try:
         numbers = {
-            name: papers.number(papers.entry(reference.get("exhibit", claim["exhibit"]), file), reference)
+            name: papers.number(stated[reference.get("exhibit", claim["exhibit"])], reference)
             for name, reference in claim.get("numbers", {}).items()
         }
         texts = {key: claim[key].format_map(numbers) for key in ("says", "paper")}

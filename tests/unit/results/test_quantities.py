@@ -1,6 +1,8 @@
 """One number for each seed: what is taken of a curve, and the rules for members that diverged and for several settings of a seed."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -189,6 +191,13 @@ def test_every_way_of_taking_has_a_form_in_a_file(how):
 def test_what_is_no_quantity_is_refused_in_a_line(mapping, fault):
     with pytest.raises(ValueError, match=f"^{fault}"):
         Quantity.parse(mapping)
+
+
+def test_the_page_has_a_row_for_every_way_of_taking():
+    page = (Path(__file__).parents[3] / "docs" / "measurements.md").read_text(encoding="utf-8")
+    cells = [line.strip("| ").split(" | ")[-1] for line in page.splitlines() if line.startswith("| ")]
+    words = set(re.findall(r"[a-z_]+", " ".join(cells)))
+    assert set(quantities.TAKES) <= words and words - set(quantities.TAKES) <= {"key", "true", "share", "level", "n", "s", "x"}
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------------------------
