@@ -11,35 +11,35 @@ from typing import Any
 
 import torch
 
-from sibp import doctor
 from sibp.bench import cost, rates
 from sibp.experiments import specs
 
 
 def seconds(request: dict[str, Any]) -> dict[str, float]:
-    """Return about how many seconds each job takes, by its number, the start of its process included.
+    """Return about how many seconds each job takes, by its number: counted steps and evaluations at a device's rates.
 
-    On a CPU by the estimate of `sibp doctor`, with this machine's rates of one thread, as the rules train. On a GPU by counted steps at the
-    rates of an H100, because a second process on the GPU could stand in the way of the first job.
+    A job whose steps cannot be counted is left out.
+
+    A CPU's rates are measured, with one thread as the rules train. A GPU's are those of an H100, because a second process on the GPU could
+    stand in the way of the first job.
 
     Raises:
         SpecError: if an experiment or the scale cannot be read.
     """
     torch.set_num_threads(1)
-    on_gpu = request["device"] == "cuda"
-    speeds = None if on_gpu else doctor.rates(torch.device("cpu"))
+    device = "h100" if request["device"] == "cuda" else rates.measured(torch.device("cpu"))
     scale, result = specs.load_scale(request["scale"], request["scales"]), {}
     for number, (path, labels) in request["jobs"].items():
         experiment = specs.resolve(specs.load_experiment(path), scale)
-        if on_gpu:
-            result[number] = sum(cost.seconds(experiment, label) for label in labels)
-        else:
-            training = sum(doctor.cost(experiment, label).seconds(*speeds) for label in labels)
-            result[number] = rates.CPU.job + training
+        try:
+            result[number] = sum(cost.seconds(experiment, label, device) for label in labels)
+        except RuntimeError as fault:
+            print(f"not counted: {experiment.id}: {fault}", file=sys.stderr)
     return result
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     print(json.dumps(seconds(json.load(sys.stdin))))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import disk_usage
+from statistics import mean
 from typing import Any
 
 __all__ = ["Job", "Plan", "duration", "from_facts"]
@@ -69,8 +70,8 @@ class Plan:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the seconds of all jobs that train are known."""
-        return all(number in self.seconds for number, job in self.jobs.items() if job.trains)
+        """Whether the seconds of jobs that train are known, if there are any."""
+        return bool(self.seconds) or not any(job.trains for job in self.jobs.values())
 
     def count(self) -> None:
         """Start counting the seconds of training jobs, in a process of its own because torch takes long to import."""
@@ -89,17 +90,17 @@ class Plan:
             )
 
     def take_count(self, seconds: float = 0.0) -> bool:
-        """Take what was counted, after waiting for so many seconds at most; tell whether it has come just now."""
+        """Take what was counted, after waiting for so many seconds at most; tell whether counting has ended just now."""
         if self.counting is None:
             return False
         try:
             printed, _ = self.counting.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             return False
-        succeeded, self.counting = self.counting.returncode == 0, None
-        if succeeded:  # where it failed, the time left comes from the jobs' pace alone
+        if self.counting.returncode == 0:  # where it failed, the time left comes from the jobs' pace alone
             self.seconds = {int(number): value for number, value in json.loads(printed).items()}
-        return succeeded
+        self.counting = None
+        return True
 
     def stop(self) -> None:
         """Stop counting."""
@@ -109,8 +110,10 @@ class Plan:
             self.counting = None
 
     def seconds_of(self, number: int) -> float:
-        """Return about how many seconds a job takes."""
-        return self.seconds.get(number, OTHER.get(self.jobs[number].rule, SCRIPT))
+        """Return about how many seconds a job takes; for one that trains but was not counted, the mean of those that were."""
+        if self.seconds and self.jobs[number].trains:
+            return self.seconds.get(number, mean(self.seconds.values()))
+        return OTHER.get(self.jobs[number].rule, SCRIPT)
 
     def wall(self, parts: Mapping[int, float]) -> float:
         """Return about how many seconds pass while parts of jobs (between 0 and 1, by their numbers) are done."""
@@ -164,7 +167,8 @@ class Plan:
         if not self.is_counted:
             return "being counted" if self.counting else "cannot be counted; the bar tells it from the jobs' pace"
         source = "counted at the rates of an H100" if self.device == "cuda" else "estimated from this machine's speed now"
-        return f"about {duration(self.total)} ({source})"
+        missing = sum(bool(job.trains) and number not in self.seconds for number, job in self.jobs.items())
+        return f"about {duration(self.total)} ({source}{f'; {missing} training jobs could not be counted' * bool(missing)})"
 
 
 def duration(seconds: float) -> str:
