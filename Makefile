@@ -19,7 +19,7 @@ help: ## list the targets
 setup: .venv/.ready ## make .venv with the locked environment
 
 # Set up anew also where .venv/.ready names another folder: this checkout was moved, or copied with the environment of another one.
-.venv/.ready: envs/requirements.lock envs/setup.sh pyproject.toml $(shell [ "$$(cat .venv/.ready 2>/dev/null)" = "$$(pwd -P)" ] || echo moved)
+.venv/.ready: envs/requirements.lock envs/setup.sh pyproject.toml workflow/logger/pyproject.toml $(shell [ "$$(cat .venv/.ready 2>/dev/null)" = "$$(pwd -P)" ] || echo moved)
 	@sh envs/setup.sh .venv
 
 .PHONY: moved
@@ -30,7 +30,7 @@ paper: setup ## data, training, every table and figure, the report (the default)
 	@$(BIN)/python -m tools.closing_message $(ARGS)
 
 smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, in about two minutes
-	@$(SNAKEMAKE) --configfile workflow/smoke.yaml --quiet rules --cores $(CORES) $(ARGS)
+	@$(SNAKEMAKE) --configfile workflow/smoke.yaml --cores $(CORES) $(ARGS)
 	@$(BIN)/python -m tools.closing_message --root .smoke $(ARGS)
 
 notebooks: setup ## every exhibit as an executed notebook in results/notebooks/

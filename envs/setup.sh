@@ -76,6 +76,6 @@ echo "setup: installing envs/requirements.lock (about 5 GB on Linux, most of it 
 # Compiled once here: where PYTHONDONTWRITEBYTECODE is set (as in many containers), each of the workflow's processes would do it again,
 # four seconds for torch alone.
 "$bin/uv" pip install --python "$bin/python" --compile-bytecode --require-hashes -r envs/requirements.lock
-"$bin/uv" pip install --quiet --python "$bin/python" --no-deps --no-build-isolation --editable .
+"$bin/uv" pip install --quiet --python "$bin/python" --no-deps --no-build-isolation --editable . --editable workflow/logger
 printf '%s\n' "$here" >"$folder/.ready"
 echo "setup: done"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = (ROOT / "envs/requirements.lock").read_text(encoding="utf-8")
 EXTRAS = PROJECT["optional-dependencies"]
-IMPORTED_AS = {"pyyaml": "yaml", "pillow": "PIL"}
+IMPORTED_AS = {"pyyaml": "yaml", "pillow": "PIL", "snakemake-interface-logger-plugins": "snakemake_interface_logger_plugins"}
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -33,7 +33,14 @@ def imported(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
-    own = {"sibp", "workflow", "tools", "tests", "run"}  # run: a bundle's program, beside the one that imports it
+    own = {
+        "sibp",
+        "workflow",
+        "tools",
+        "tests",
+        "run",
+        "snakemake_logger_plugin_sibp",
+    }  # run: a bundle's program, beside the one that imports it
     return found - set(sys.stdlib_module_names) - own
 
 

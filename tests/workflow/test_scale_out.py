@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from snakemake.profiles import ProfileConfigFileParser
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,8 @@ def test_a_dry_run_with_the_profile_of_a_cluster_plans_every_job():
 
 @pytest.mark.parametrize("profile", ["default", "slurm"])
 def test_every_word_of_a_profile_is_an_option_of_snakemake_or_of_its_plugin(profile):
-    words = yaml.safe_load((ROOT / f"profiles/{profile}/profile.yaml").read_text(encoding="utf-8"))
+    with (ROOT / f"profiles/{profile}/profile.yaml").open(encoding="utf-8") as file:
+        words = ProfileConfigFileParser().parse(file)
     options = subprocess.run([sys.executable, "-m", "snakemake", "--help"], capture_output=True, text=True, check=True).stdout
     assert [word for word in words if f"--{word}" not in options and not word.startswith(f"{profile}-")] == []
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.workflow.conftest import EXHIBITS, FIGURES, copy_repository, jobs, sn
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-SMOKE = ("--quiet", "rules", "--configfile", "workflow/smoke.yaml", "--config", "root=my out")
+SMOKE = ("--configfile", "workflow/smoke.yaml", "--config", "root=my out")
 
 
 def files(folder: Path) -> set[str]:
@@ -25,11 +26,10 @@ def files(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Run the workflow in a copy of the repository; return the folder and the files that were in it before."""
+    """Run the workflow in a copy of the repository; return the folder, the files that were in it before, and what the run printed."""
     folder = copy_repository(tmp_path_factory.mktemp("smoke"))
     before = files(folder)
-    snakemake(folder, *SMOKE)
-    return folder, before
+    return folder, before, snakemake(folder, *SMOKE)
 
 
 def test_every_form_of_every_exhibit_is_there(made):
@@ -42,6 +42,18 @@ def test_every_form_of_every_exhibit_is_there(made):
     assert (out / "paper/report.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_a_run_in_a_pipe_is_a_table_and_few_short_lines_with_the_full_log_in_a_file(made):
+    lines = made[2].splitlines()
+    assert len(lines) <= 300 and max(map(len, lines)) <= 200
+    begin = next(number for number, line in enumerate(lines) if line.split() == ["scale", "smoke", "(reduced)"])
+    table = {line[2:14].strip(): line[14:].strip() for line in lines[begin : begin + 7]}
+    assert list(table) == ["scale", "device", "jobs", "done before", "time", "disk", "full log"]
+    assert not any(" jobs" in line for line in lines[:begin])  # nothing has started yet
+    count = int(table["jobs"].partition(":")[0])
+    assert re.match(rf"{count} of {count} jobs done in .*; full log: ", lines[-1])
+    assert f"Finished jobid: 0 (Rule: all)\n{count} of {count} steps" in (made[0] / table["full log"]).read_text(encoding="utf-8")
+
+
 def test_the_scale_is_named_wherever_something_was_trained(made):
     out = made[0] / "my out"
     for exhibit in ("i-table1", "j-fig3"):
@@ -52,7 +64,7 @@ def test_the_scale_is_named_wherever_something_was_trained(made):
 
 
 def test_nothing_is_written_outside_the_root_and_nothing_half(made):
-    folder, before = made
+    folder, before, _ = made
     new = files(folder) - before
     assert {path for path in new if not path.startswith("my out/")} == set()
     assert {path for path in new if Path(path).name.startswith(".")} == set()

@@ -1,0 +1,47 @@
+"""About how long training jobs take: python -m snakemake_logger_plugin_sibp.durations < JOBS > SECONDS
+
+JOBS is JSON: `device` (cpu or cuda), `scale` (its name, or the path of its file), `scales` (the folder of scales) and `jobs`, which
+gives for each job's number its experiment's file and labels. SECONDS is JSON, too: the seconds of each job. Torch takes seconds to import,
+so this is a process of its own, beside Snakemake.
+"""
+
+import json
+import sys
+from typing import Any
+
+import torch
+
+from sibp.bench import cost, rates
+from sibp.experiments import specs
+
+
+def seconds(request: dict[str, Any]) -> dict[str, float]:
+    """Return about how many seconds each job takes, by its number: counted steps and evaluations at a device's rates.
+
+    A job whose steps cannot be counted is left out.
+
+    A CPU's rates are measured, with one thread as the rules train. A GPU's are those of an H100, because a second process on the GPU could
+    stand in the way of the first job.
+
+    Raises:
+        SpecError: if an experiment or the scale cannot be read.
+    """
+    torch.set_num_threads(1)
+    device = "h100" if request["device"] == "cuda" else rates.measured(torch.device("cpu"))
+    scale, result = specs.load_scale(request["scale"], request["scales"]), {}
+    for number, (path, labels) in request["jobs"].items():
+        experiment = specs.resolve(specs.load_experiment(path), scale)
+        try:
+            result[number] = sum(cost.seconds(experiment, label, device) for label in labels)
+        except RuntimeError as fault:
+            print(f"not counted: {experiment.id}: {fault}", file=sys.stderr)
+    return result
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(json.dumps(seconds(json.load(sys.stdin))))
+
+
+if __name__ == "__main__":
+    main()
