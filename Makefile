@@ -52,8 +52,8 @@ check: setup ## formatting and lint
 readme: setup ## refresh the results in README.md from results/reference/
 	@$(BIN)/python -m tools.readme
 
-reference: setup ## copy this run's summaries, tables and pictures into results/reference/
-	@$(BIN)/python -m tools.reference
+reference: setup ## keep this run's results in results/reference/; FROM=FOLDER merges finished jobs into those that are kept
+	@$(BIN)/python -m tools.reference $(if $(FROM),--from $(FROM))
 
 figures: setup ## every exhibit from the shipped runs in results/reference/, without training, into .redrawn/
 	@$(BIN)/python -m tools.redraw

@@ -1,22 +1,28 @@
 """Keep a finished run's results in the repository, where README.md and readers without a GPU find them.
 
-    python -m tools.reference [--root FOLDER] [--to results/reference]
+    python -m tools.reference [--root FOLDER] [--to results/reference] [--from FOLDER...]
 
+With --from, the runs below these folders are first merged into those that are kept, job by job (see `tools.merge_runs`), and everything is
+drawn anew from the result; each job keeps its own provenance. Without it the run under the root replaces what is there.
 Copies tables (Markdown, CSV), pictures (PNG), the exhibits' facts, verdicts and provenance as they are, and the summaries over the
-seeds and all runs compressed: `make figures` draws from them. What was there before is replaced whole. No rule of the workflow
-writes or reads the folder.
+seeds and all runs compressed: `make figures` draws from them. The folder is replaced whole. No rule of the workflow writes or reads it.
 """
 
 import argparse
 import gzip
+import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-from tools import run_archive
+from sibp.results import summary
+from tools import merge_runs, redraw, run_archive
+from workflow.figures.exhibit import exhibits
+from workflow.scripts import files, provenance
 
 LIMIT = 5_000_000  # bytes; git keeps every version for ever
 KEPT = {
@@ -41,6 +47,29 @@ def collect(root: Path, folder: Path) -> None:
     run_archive.pack(root / "results/runs", folder / "runs")
     if (root / "results/costs").is_dir():
         shutil.copytree(root / "results/costs", folder / "costs")
+
+
+def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
+    """Lay the kept runs out below `root`, take what is better from folders, and draw everything; return a line for each job looked at.
+
+    Raises:
+        SystemExit: if an exhibit cannot be drawn.
+    """
+    redraw.unpack(reference, root)
+    results, paper = root / "results", root / "paper"
+    lines = list(merge_runs.merge(folders, results / "runs"))
+    for experiment in sorted(path for path in (results / "runs").iterdir() if path.is_dir()):
+        tables = [summary.curve(pd.read_parquet(path)) for path in sorted(experiment.glob("*.parquet"))]
+        files.write(results / f"summary/{experiment.name}.csv", summary.union(tables).to_csv(index=False))
+    records = sorted((results / "runs").rglob("*.json"))
+    rows = [provenance.row(json.loads(path.read_text(encoding="utf-8"))) for path in records]
+    files.write(results / "provenance.csv", pd.DataFrame(rows).to_csv(index=False))
+    if faults := {name: fault for name, fault in redraw.draw_all([exhibit.id for exhibit in exhibits()], root) if fault}:
+        raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
+    words = [str(results), "--tables", str(paper / "tables"), "--claims", "workflow/claims.yaml"]
+    words += ["--output", str(paper / "claims.md"), "--json", str(results / "claims.json")]
+    subprocess.run([sys.executable, "-m", "workflow.scripts.claims", *words], check=True)
+    return lines
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -79,8 +108,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--to", type=Path, default=Path("results/reference"))
+    parser.add_argument("--from", dest="folders", type=Path, nargs="+", metavar="FOLDER", help="merge the runs below these folders")
     arguments = parser.parse_args()
-    print(keep(arguments.root, arguments.to), file=sys.stderr)
+    if not arguments.folders:
+        print(keep(arguments.root, arguments.to), file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        print(*merged(arguments.folders, arguments.to, Path(folder)), sep="\n")
+        print(keep(Path(folder), arguments.to), file=sys.stderr)
 
 
 if __name__ == "__main__":

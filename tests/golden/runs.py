@@ -7,6 +7,7 @@ A finished result stays valid as long as the code passes its method's golden run
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -31,8 +32,16 @@ def machine() -> str:
     return hashlib.sha256(f"{platform.machine()} {about} {torch.__version__}".encode()).hexdigest()[:16]
 
 
-def run(name: str) -> dict[str, dict[str, Any]]:
-    """Train all labels of a file and return each one's values: the columns measured, and the SHA-256 of their bits."""
+def run(name: str, checkout: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Train all labels of a file and return each one's values: the columns measured, and the SHA-256 of their bits.
+
+    Args:
+        name: of the file.
+        checkout: whose package trains; this one's by default.
+
+    Raises:
+        RuntimeError: with the last line, if that package cannot train it.
+    """
     with tempfile.TemporaryDirectory() as out:
         command = [
             "-m",
@@ -48,7 +57,8 @@ def run(name: str) -> dict[str, dict[str, Any]]:
             "--out",
             out,
         ]
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+        environment = os.environ | ({"PYTHONPATH": str(checkout)} if checkout else {})
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=checkout, env=environment)
         if done.returncode:
             raise RuntimeError(f"golden run {name}: {done.stderr.strip().splitlines()[-1]}")
         tables = {path.stem: pd.read_parquet(path) for path in sorted((Path(out) / name).glob("*.parquet"))}

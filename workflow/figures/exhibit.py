@@ -124,6 +124,8 @@ class Exhibit:
     @property
     def reductions(self) -> str:
         """What the runs leave out of the experiment file, in words: empty at full scale."""
+        if mixed := [source for source in self.sources if source._is_mixed]:
+            return "; ".join(f"{source.id}: {source._by_label()}" if len(mixed) > 1 else source._by_label() for source in mixed)
         sources = {source.id: [part for label in source.records for part in source._reductions(label)] for source in self.sources}
         everywhere = [part for part in next(iter(sources.values())) if all(part in parts for parts in sources.values())]
         everywhere += [part for cost in self.costs.values() for part in _fewer_networks(cost)]
@@ -147,6 +149,18 @@ class Exhibit:
     @property
     def _all_records(self) -> list[dict[str, Any]]:
         return [record for source in self.sources for record in source.records.values()]
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether its labels ran at different sizes, or with different numbers of seeds."""
+        return len({tuple(self._reductions(label)) for label in self.records}) > 1
+
+    def _by_label(self) -> str:
+        """Return in words at which size each label ran, labels of one size together."""
+        sizes: dict[tuple[str, ...], list[str]] = {}
+        for label in self.records:
+            sizes.setdefault(tuple(self._reductions(label)), []).append(label)
+        return "; ".join(f"{', '.join(labels)} at {', '.join(parts) or PAPERS_SIZE}" for parts, labels in sizes.items())
 
     def _reductions(self, label: str) -> list[str]:
         record, file = self.records[label], self.experiment
@@ -197,6 +211,9 @@ class Exhibit:
             "table": table.structure(),
         }
         _write(paper / "exhibits" / f"{self.id}.json", lambda p: p.write_text(json.dumps(page, indent=1), encoding="utf-8"))
+
+
+PAPERS_SIZE = "the papers' own size"
 
 
 def exhibits() -> list[Exhibit]:

@@ -1,0 +1,136 @@
+"""Which of several runs of a job the repository keeps: the papers' size before a smaller one, more seeds before fewer, the newer of equals.
+
+A run that comes in must have today's settings, and have been trained by code that passes today's golden runs (`tests/golden`): the package
+of its commit is checked out and computes them anew, bit by bit.
+"""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sibp.experiments import size, specs
+from sibp.experiments.jobs import Job
+from sibp.experiments.schema import Experiment, SpecError, parse
+from tests.golden import runs as golden
+
+EXPERIMENTS = Path("workflow/experiments")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished job's two files, its record, and the job that it was."""
+
+    table: Path
+    record: dict[str, Any]
+    ran: Job
+    full: Job  # the same label as its experiment file has it today
+
+    @property
+    def name(self) -> str:
+        return self.ran.name
+
+    @property
+    def rank(self) -> tuple[bool, int, str]:
+        """What is kept before what: the larger."""
+        return size.has_papers_size(self.ran, self.full) and not self.other_settings(), len(self.ran.seeds), self.record["started"]
+
+    def other_settings(self) -> list[str]:
+        """Return the settings, seeds and size aside, in which the run differs from today's experiment file."""
+        ours, theirs = self.ran.settings(), self.full.settings()
+        sized = {"seeds", "data", "network", "training"}
+        return [key for key in ours if key not in sized and ours[key] != theirs[key]]
+
+    def words(self) -> str:
+        """Return its size and number of seeds in words."""
+        reductions = ", ".join(size.reductions(self.ran, self.full)) or "the papers' size"
+        return f"{reductions}, {len(self.ran.seeds)} of {len(self.full.seeds)} seeds"
+
+
+def read(table: Path, experiments: Path = EXPERIMENTS) -> Run:
+    """Return the run whose Parquet file this is.
+
+    Raises:
+        SpecError: if it has no record, or belongs to no job of this checkout.
+    """
+    try:
+        record = json.loads(table.with_suffix(".json").read_text(encoding="utf-8"))
+        ran = Job(parse(Experiment, record["settings"], str(table)), record["method"])
+    except (OSError, ValueError, KeyError) as fault:
+        raise SpecError(f"{table}: its record is missing or damaged ({' '.join(str(fault).split())})") from None
+    return Run(table, record, ran, Job(specs.load_experiment(experiments / f"{ran.experiment.id}.yaml", shallow=True), ran.label))
+
+
+def merge(
+    folders: list[Path], into: Path, check: Callable[[Run], str] | None = None, experiments: Path = EXPERIMENTS
+) -> Iterator[str]:
+    """Take from folders what is better than the runs below `into`, ``<id>/<label>.parquet`` and ``.json``; yield a line for each job.
+
+    `check` says why a run's code does not count as today's, or nothing; by default the golden runs decide, see `other_code`.
+    """
+    for table in sorted(path for folder in folders for path in folder.rglob("*.parquet")):
+        try:
+            new = read(table, experiments)
+        except SpecError as fault:
+            yield f"refused {fault}"
+            continue
+        target = into / f"{new.name}.parquet"
+        old = read(target, experiments) if target.exists() else None
+        if other := new.other_settings():
+            yield f"refused {new.name}: was trained with another {', '.join(other)} than its experiment file has"
+        elif old is not None and old.rank >= new.rank:
+            yield f"left {new.name}: {new.words()}; there is {old.words()}"
+        elif fault := (check or other_code)(new):
+            yield f"refused {new.name}: {fault}"
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(table, target)
+            shutil.copyfile(table.with_suffix(".json"), target.with_suffix(".json"))
+            yield f"took {new.name}: {new.words()}" + (f" in place of {old.words()}" if old else "")
+
+
+def other_code(run: Run) -> str:
+    """Return why the code that trained a run does not count as today's; nothing if it passes its method's golden runs to the bit."""
+    git = run.record.get("git") or {}
+    if not git.get("commit"):
+        return "its record names no commit"
+    if git.get("dirty"):
+        return f"it was trained from a checkout with changes to {git['commit'][:8]}"
+    try:
+        then, now = golden_bits(git["commit"]), golden_bits(None)
+    except RuntimeError as fault:
+        return str(fault)
+    other = [
+        label for label, (algorithm, bits) in now.items() if algorithm == run.ran.algorithm and then.get(label, ("", ""))[1] != bits
+    ]
+    return f"commit {git['commit'][:8]} computes other numbers in the golden run {other[0]}" if other else ""
+
+
+@cache
+def golden_bits(commit: str | None) -> dict[str, tuple[str, str]]:
+    """Return each golden run's method and the SHA-256 of its numbers, as a commit's package computes them; None is this checkout.
+
+    Raises:
+        RuntimeError: in one line, if the commit is not there or cannot train them.
+    """
+    if commit is None:
+        return _bits(None)
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Path(folder) / "checkout"
+        added = subprocess.run(["git", "worktree", "add", "--detach", checkout, commit], capture_output=True, text=True)
+        if added.returncode:
+            raise RuntimeError(f"commit {commit[:8]} is not in this repository")
+        try:
+            return _bits(checkout)
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", checkout], capture_output=True)
+
+
+def _bits(checkout: Path | None) -> dict[str, tuple[str, str]]:
+    values = {label: value for name in golden.FILES for label, value in golden.run(name, checkout).items()}
+    return {label: (value["algorithm"], value["bits"]) for label, value in values.items()}
