@@ -94,9 +94,10 @@ class Plan:
         if self.counting is None:
             return False
         try:
-            printed, _ = self.counting.communicate(timeout=seconds)
+            self.counting.wait(seconds)  # what it prints, a number a job, fits in a pipe
         except subprocess.TimeoutExpired:
             return False
+        printed, _ = self.counting.communicate()
         if self.counting.returncode == 0:  # where it failed, the time left comes from the jobs' pace alone
             self.seconds = {int(number): value for number, value in json.loads(printed).items()}
         self.counting = None
