@@ -12,7 +12,7 @@ from sibp.bench import fake_cuda
 from sibp.kernels.launches import DECLARED
 from sibp.kernels.status import status as kernels_of
 from sibp.kernels.switch import off
-from sibp.kernels.triton import calls, operators, plan
+from sibp.kernels.triton import calls, operators
 from sibp.methods import registry
 from sibp.nets import losses, papers
 
@@ -45,7 +45,7 @@ def operator_arguments(size, iterations, search, dtype=torch.float32):
 def launched(name, arguments, monkeypatch):
     """Return the launches that a call of an operator would make."""
     made = []
-    monkeypatch.setattr(plan, "run", made.extend)
+    monkeypatch.setattr(operators, "run", made.extend)
     getattr(operators, name)._init_fn(*arguments)
     return made
 

@@ -6,8 +6,8 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from sibp import kernels
 from sibp.kernels import native
+from sibp.kernels.switch import off
 from sibp.kernels.triton import calls
 from sibp.methods import registry
 from sibp.nets import activations, initialisation, layers, losses, papers, propagation
@@ -147,7 +147,7 @@ def test_the_armijo_search_finds_the_same_exponent(scale, biased, randn):
     zero = torch.zeros_like(lam)
     line = Line(problem, Z, Z_d, zero, zero, Z_d.square().sum((1, 2), keepdim=True), -slope.abs())
     first = torch.tensor([0.0, 3.0, torch.inf], dtype=torch.float64).reshape(3, 1, 1)
-    with kernels.off():
+    with off():
         expected = linesearch.first_exponent(line, 0.1, 0.6, first, 50)
     with patch.object(linesearch, "first_exponent_unread", side_effect=AssertionError):
         assert torch.equal(linesearch.first_exponent(line, 0.1, 0.6, first, 50), expected)
@@ -231,7 +231,7 @@ def test_a_method_takes_the_same_steps_through_them(name, options, kind, operato
             method.step(parameters, state, x, y)
         return propagation.tensors(parameters)
 
-    with kernels.off():
+    with off():
         expected = trained()
     with patch.object(calls, "call", wraps=calls.call) as call:
         mine = trained()
