@@ -2,8 +2,8 @@
 
     python -m tools.reference [--root FOLDER] [--to results/reference] [--from FOLDER...]
 
-With --from, the runs below these folders are first merged into those that are kept, job by job (see `tools.merge_runs`), and everything is
-drawn anew from the result; each job keeps its own provenance. Without it the run under the root replaces what is there.
+With --from, the runs below these folders are first merged into those that are kept, job by job (see `tools.merge_runs`), and what
+that changes is drawn and judged anew; each job keeps its own provenance. Without it the run under the root replaces what is there.
 Copies tables (Markdown, CSV), pictures (PNG), the exhibits' facts, verdicts and provenance as they are, and the summaries over the
 seeds and all runs compressed: `make figures` draws from them. The folder is replaced whole. No rule of the workflow writes or reads it.
 """
@@ -12,7 +12,6 @@ import argparse
 import gzip
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,7 +21,7 @@ import pandas as pd
 from sibp.results import summary
 from tools import merge_runs, redraw, run_archive
 from workflow.figures.exhibit import exhibits
-from workflow.scripts import files, provenance
+from workflow.scripts import claims, files, provenance
 
 LIMIT = 5_000_000  # bytes; git keeps every version for ever
 KEPT = {
@@ -50,7 +49,12 @@ def collect(root: Path, folder: Path) -> None:
 
 
 def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
-    """Lay the kept runs out below `root`, take what is better from folders, and draw everything; return a line for each job looked at.
+    """Lay the kept results out below `root`, take what is better from folders, and draw anew what that changes.
+
+    The rest stays as it is, to the last digit.
+
+    Returns:
+        A line for each job looked at.
 
     Raises:
         SystemExit: if an exhibit cannot be drawn.
@@ -58,18 +62,37 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
     redraw.unpack(reference, root)
     results, paper = root / "results", root / "paper"
     lines = list(merge_runs.merge(folders, results / "runs"))
-    for experiment in sorted(path for path in (results / "runs").iterdir() if path.is_dir()):
-        tables = [summary.curve(pd.read_parquet(path)) for path in sorted(experiment.glob("*.parquet"))]
-        files.write(results / f"summary/{experiment.name}.csv", summary.union(tables).to_csv(index=False))
+    changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
+    for place, patterns in KEPT.items():
+        for pattern in patterns if place != "summary" else ():
+            (root / pattern).parent.mkdir(parents=True, exist_ok=True)
+            for source in (reference / place).glob(Path(pattern).name):
+                shutil.copyfile(source, (root / pattern).with_name(source.name))
+    for name in changed:
+        tables = [summary.curve(pd.read_parquet(path)) for path in sorted((results / "runs" / name).glob("*.parquet"))]
+        files.write(results / f"summary/{name}.csv", summary.union(tables).to_csv(index=False))
+    drawn = [exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & changed]
+    if faults := {name: fault for name, fault in redraw.draw_all(drawn, root) if fault}:
+        raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
     records = sorted((results / "runs").rglob("*.json"))
     rows = [provenance.row(json.loads(path.read_text(encoding="utf-8"))) for path in records]
     files.write(results / "provenance.csv", pd.DataFrame(rows).to_csv(index=False))
-    if faults := {name: fault for name, fault in redraw.draw_all([exhibit.id for exhibit in exhibits()], root) if fault}:
-        raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
-    words = [str(results), "--tables", str(paper / "tables"), "--claims", "workflow/claims.yaml"]
-    words += ["--output", str(paper / "claims.md"), "--json", str(results / "claims.json")]
-    subprocess.run([sys.executable, "-m", "workflow.scripts.claims", *words], check=True)
+    judge(results, paper, changed)
     return lines
+
+
+def judge(results: Path, paper: Path, changed: set[str]) -> None:
+    """Judge the claims on experiments that changed anew, and write the list and the page."""
+    before = {row["id"]: row for row in json.loads((results / "claims.json").read_text(encoding="utf-8"))}
+    runs = claims.Runs(results / "runs", Path("workflow/experiments"))
+    rows = [
+        claims.evaluate(runs, paper / "tables", claim)
+        if claim["id"] not in before or {experiment for experiment, _ in claims.used_by(claim)} & changed
+        else before[claim["id"]]
+        for claim in claims.load(Path("workflow/claims.yaml"))
+    ]
+    files.write(results / "claims.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    files.write(paper / "claims.md", claims.markdown(rows))
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -1,0 +1,110 @@
+"""Which of several runs of a job is kept, and which are not taken at all."""
+
+import json
+
+import pytest
+import yaml
+
+from sibp.experiments.schema import Experiment, parse
+from sibp.training import runs
+from tests.unit.tiny import mapping
+from tools import merge_runs
+
+OTHER = "commit abcdef01 computes other numbers in the golden run mlp/sgd"
+
+
+def trained(folder, label="sgd", **changes):
+    """Train a label of the tiny experiment, changed, below a folder."""
+    runs.run(parse(Experiment, mapping(**changes) | {"scale": "full"}, "tiny"), label, threads=1, out=folder)
+    return folder
+
+
+@pytest.fixture
+def experiments(tmp_path):
+    """What the experiment file says today: three seeds of SGD."""
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(mapping(seeds=3)))
+    return folder
+
+
+def merge(tmp_path, experiments, check=lambda run: ""):
+    return list(merge_runs.merge([tmp_path / "from"], tmp_path / "kept", check, experiments))
+
+
+def seeds(tmp_path):
+    return json.loads((tmp_path / "kept/tiny/sgd.json").read_text())["seeds"]
+
+
+def test_a_job_that_is_not_there_is_taken_with_its_own_record(tmp_path, experiments):
+    trained(tmp_path / "from", seeds=2)
+    assert merge(tmp_path, experiments) == ["took tiny/sgd: the papers' size, 2 of 3 seeds"]
+    assert (tmp_path / "kept/tiny/sgd.json").read_bytes() == (tmp_path / "from/tiny/sgd.json").read_bytes()
+    assert (tmp_path / "kept/tiny/sgd.parquet").read_bytes() == (tmp_path / "from/tiny/sgd.parquet").read_bytes()
+
+
+def test_more_seeds_go_before_fewer(tmp_path, experiments):
+    trained(tmp_path / "kept", seeds=2)
+    trained(tmp_path / "from", seeds=3)
+    assert merge(tmp_path, experiments) == [
+        "took tiny/sgd: the papers' size, 3 of 3 seeds in place of the papers' size, 2 of 3 seeds"
+    ]
+    trained(tmp_path / "from", seeds=1)
+    assert merge(tmp_path, experiments) == [
+        "left tiny/sgd: the papers' size, 1 of 3 seeds; there is the papers' size, 3 of 3 seeds"
+    ]
+    assert seeds(tmp_path) == [0, 1, 2]
+
+
+def test_the_papers_size_goes_before_any_number_of_seeds(tmp_path, experiments):
+    trained(tmp_path / "kept", seeds=3, data__train=40)
+    trained(tmp_path / "from", seeds=1)
+    (line,) = merge(tmp_path, experiments)
+    assert line.startswith("took tiny/sgd: the papers' size, 1 of 3 seeds in place of 40 of 60 training samples")
+
+
+def test_a_run_with_other_options_is_refused(tmp_path, experiments):
+    trained(tmp_path / "from", methods={"sgd": {"momentum": 0.5, "grid": {"eta": [0.1, 0.01]}}})
+    assert merge(tmp_path, experiments) == ["refused tiny/sgd: was trained with another options than its experiment file has"]
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_run_by_other_code_is_refused_and_says_why(tmp_path, experiments):
+    trained(tmp_path / "from")
+    assert merge(tmp_path, experiments, lambda run: "commit 0 computes others") == ["refused tiny/sgd: commit 0 computes others"]
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path, experiments):
+    trained(tmp_path / "from")
+    (tmp_path / "from/tiny/sgd.json").write_text("{")
+    trained(tmp_path / "from", "adam", methods={"adam": {}})
+    lines = merge(tmp_path, experiments)
+    assert len(lines) == 2 and all(line.startswith("refused ") for line in lines)
+    assert "its record is missing or damaged" in lines[1] and "methods: got 'adam', need sgd" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("git", "then", "fault"),
+    [
+        ({"commit": "abcdef0123", "dirty": False}, {"mlp/sgd": ("sgd", "1"), "mlp/adam": ("adam", "0")}, ""),
+        (
+            {"commit": "abcdef0123", "dirty": False},
+            {"mlp/sgd": ("sgd", "2")},
+            "commit abcdef01 computes other numbers in the golden run mlp/sgd",
+        ),
+        ({"commit": "abcdef0123", "dirty": False}, {}, "commit abcdef01 computes other numbers in the golden run mlp/sgd"),
+        ({"commit": "abcdef0123", "dirty": True}, {}, "it was trained from a checkout with changes to abcdef01"),
+        ({"commit": None}, {}, "its record names no commit"),
+    ],
+)
+def test_code_counts_as_todays_if_it_passes_its_methods_golden_runs(git, then, fault, tmp_path, experiments, monkeypatch):
+    trained(tmp_path / "from")
+    today = {"mlp/sgd": ("sgd", "1"), "mlp/adam": ("adam", "9")}
+    monkeypatch.setattr(merge_runs, "golden_bits", lambda commit: then if commit else today)
+    run = merge_runs.read(tmp_path / "from/tiny/sgd.parquet", experiments)
+    assert merge_runs.other_code(merge_runs.Run(run.table, run.record | {"git": git}, run.ran, run.full)) == fault
+
+
+def test_a_commit_that_is_not_there_is_named():
+    with pytest.raises(RuntimeError, match="commit 00000000 is not in this repository"):
+        merge_runs.golden_bits("0" * 40)
