@@ -69,6 +69,7 @@ def test_the_lock_names_no_address():
     ],
 )
 def test_what_is_imported_is_asked_for(folder, extras):
-    # data sets' own servers and bridges to its classes, and the pictures of `sibp show`: asked for by the workflow; torch brings Triton
-    optional = {"torchvision", "matplotlib", "triton"}
+    # data sets' own servers and bridges to its classes, the pictures of `sibp show`, and statistics over seeds: asked for by the workflow;
+    # torch brings Triton
+    optional = {"torchvision", "matplotlib", "scipy", "triton"}
     assert imported(folder) - modules([*PROJECT["dependencies"], *extras]) - optional == set()

@@ -24,7 +24,8 @@ def checkout(tmp_path):
     (folder / "envs").mkdir(parents=True)
     shutil.copy(ROOT / "envs/setup.sh", folder / "envs")
     shutil.copy(ROOT / "Makefile", folder)
-    for name in ("envs/requirements.lock", "pyproject.toml"):
+    (folder / "workflow/logger").mkdir(parents=True)
+    for name in ("envs/requirements.lock", "pyproject.toml", "workflow/logger/pyproject.toml"):
         (folder / name).touch()
     environment(folder)
     return folder
