@@ -19,7 +19,7 @@ from workflow.scripts import files
 from workflow.scripts.claims import counted
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = ("j-fig10", "j-fig6", "j-fig4", "j-fig8", "i-fig2", "j-fig3")  # the first of these that was made
+PICTURES, MOST_PICTURES = ("j-fig10", "j-fig4", "j-fig3", "j-fig6", "j-fig8", "i-fig2"), 3  # the first of these that were made
 TABLES = ("a-table1", "j-table2")
 EMPTY = "No run's results are kept in the repository yet; after `make`, `make reference readme` puts them here."
 
@@ -50,20 +50,27 @@ class Reference:
 
 
 def results(reference: Reference | None) -> str:
-    """Return the stamp, one picture, the count of verdicts and one table."""
+    """Return the stamp, the count of verdicts and some pictures."""
     if reference is None:
         return EMPTY
-    folder, made = "results/reference/{}/{}", reference.exhibits
     parts = [reference.stamp()]
-    if picture := next((name for name in PICTURES if name in made and made[name]["figure"]), None):
-        path = folder.format("figures", f"{picture}.png")
-        parts.append(f"![{made[picture]['title']}]({path})\n\n*{made[picture]['title']}.* {made[picture]['caption']}")
     if (claims := reference.folder / "claims.json").is_file():
-        page = "[Criterion, numbers and command of each](results/reference/claims.md)"
-        parts.append(f"**The papers' claims.** {counted(json.loads(claims.read_text(encoding='utf-8')))} {page}.")
-    if table := next((name for name in TABLES if name in made), None):
-        parts.append((reference.folder / "tables" / f"{table}.md").read_text(encoding="utf-8").strip())
+        parts.append(f"**The papers' claims.** {counted(json.loads(claims.read_text(encoding='utf-8')))}")
+    shown = [name for name in PICTURES if name in reference.exhibits and reference.exhibits[name]["figure"]][:MOST_PICTURES]
+    for name in shown:
+        page = reference.exhibits[name]
+        parts.append(
+            f"![{page['title']}](results/reference/figures/{name}.png)\n\n*{page['title']}* ({page['paper']}). {page['reductions']}."
+        )
     return "\n\n".join(parts)
+
+
+def table(reference: Reference | None) -> str:
+    """Return the tables of step sizes."""
+    if reference is None:
+        return EMPTY
+    tables = [reference.folder / "tables" / f"{name}.md" for name in TABLES if name in reference.exhibits]
+    return "\n\n".join(file.read_text(encoding="utf-8").strip() for file in tables)
 
 
 def cost(reference: Reference | None) -> str:
@@ -76,7 +83,7 @@ def cost(reference: Reference | None) -> str:
     for name, page in reference.exhibits.items():
         jobs = reference.jobs[reference.jobs["exhibit"].isin(reference.sources(name))]
         times = [duration(jobs[key].sum()) if len(jobs) else "" for key in ("train_seconds", "total_seconds")]
-        cells = [f"[{page['title']}](results/reference/tables/{name}.md)", page["paper"], f"`snakemake --cores all {name}`"]
+        cells = [f"[{page['title']}](../results/reference/tables/{name}.md)", page["paper"], f"`snakemake --cores all {name}`"]
         lines.append(f"| {' | '.join([*cells, str(jobs['members'].sum() or ''), *times])} |")
     return "\n".join(lines)
 
@@ -107,7 +114,11 @@ def _papers_order(exhibit: Exhibit) -> tuple[int, bool, int, str]:
     return "jaiptx".index(paper), kind == "fig", int(number or 0), exhibit.id
 
 
-PAGES = {"README.md": {"results": results, "cost": cost}, "docs/exhibits.md": {"exhibits": listing}}
+PAGES = {
+    "README.md": {"results": results},
+    "docs/results.md": {"table": table, "cost": cost},
+    "docs/exhibits.md": {"exhibits": listing},
+}
 
 
 def refreshed(page: str, text: str, reference: Reference | None) -> str:
