@@ -59,9 +59,9 @@ def results(reference: Reference | None) -> str:
     shown = [name for name in PICTURES if name in reference.exhibits and reference.exhibits[name]["figure"]][:MOST_PICTURES]
     for name in shown:
         page = reference.exhibits[name]
-        parts.append(
-            f"![{page['title']}](results/reference/figures/{name}.png)\n\n*{page['title']}* ({page['paper']}). {page['reductions']}."
-        )
+        size = page["reductions"] or "the papers' own size"
+        picture = f"![{page['title']}](results/reference/figures/{name}.png)"
+        parts.append(f"{picture}\n\n*{page['title']}* ({page['paper']}). {size[:1].upper()}{size[1:]}.")
     return "\n\n".join(parts)
 
 

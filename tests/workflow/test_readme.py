@@ -97,6 +97,7 @@ def finished(tmp_path):
         (root / f"paper/tables/{name}.md").write_text(f"| the table of {name} |\n")
         (root / f"paper/tables/{name}.csv").write_text("a\n1\n")
         page = {"id": name, "title": f"Title {name}", "paper": "J, Table 2", "caption": "A caption.", "figure": is_figure}
+        page["reductions"] = "laptop scale: fewer epochs"
         (root / f"paper/exhibits/{name}.json").write_text(json.dumps(page))
     (root / "figures/i-fig2.png").write_bytes(b"PNG")
     (root / "results/summary/j-table2.csv").write_text("mean\n" + "0.5\n" * 100)
@@ -156,25 +157,33 @@ def test_the_kept_results_stay_below_their_limit():
     assert sum(reference.sizes(ROOT / "results/reference").values()) <= reference.LIMIT
 
 
-def test_the_readme_shows_picture_verdicts_table_and_costs_of_the_kept_results(finished):
+def test_the_readme_shows_pictures_and_verdicts_of_the_kept_results(finished):
     root, experiments, to = finished
     reference.keep(root, to)
-    page = "# T\n<!-- results:begin -->\nold\n<!-- results:end -->\nkept\n<!-- cost:begin -->\n<!-- cost:end -->\n"
+    page = "# T\n<!-- results:begin -->\nold\n<!-- results:end -->\nkept\n"
     text = readme.refreshed("README.md", page, readme.kept(to, experiments))
     assert "old" not in text and "kept" in text
     assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
-    assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text
+    assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text and "Laptop scale: fewer epochs." in text
     assert "2 claims. 2 at a smaller size" in text and ": 1 reproduced, 1 partly." in text
-    assert "| the table of j-table2 |" in text
-    row = "| [Title i-fig2](results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2.5 min |"
-    assert row in text
     assert readme.refreshed("README.md", text, readme.kept(to, experiments)) == text
 
 
-def test_without_kept_results_the_readme_says_how_to_make_them(tmp_path):
+def test_the_page_of_results_shows_tables_and_costs_of_the_kept_results(finished):
+    root, experiments, to = finished
+    reference.keep(root, to)
+    page = "<!-- table:begin -->\n<!-- table:end -->\n<!-- cost:begin -->\n<!-- cost:end -->\n"
+    text = readme.refreshed("docs/results.md", page, readme.kept(to, experiments))
+    assert "| the table of j-table2 |" in text
+    row = "| [Title i-fig2](../results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2.5 min |"
+    assert row in text
+
+
+def test_without_kept_results_the_pages_say_how_to_make_them(tmp_path):
     assert readme.kept(tmp_path, tmp_path) is None
-    page = "".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in readme.PAGES["README.md"])
-    assert readme.refreshed("README.md", page, None).count("`make reference readme`") == 2
+    for name, parts in (("README.md", 1), ("docs/results.md", 2)):
+        page = "".join(f"<!-- {part}:begin -->\n<!-- {part}:end -->\n" for part in readme.PAGES[name])
+        assert readme.refreshed(name, page, None).count("`make reference readme`") == parts
 
 
 def test_a_readme_without_markers_is_refused():
