@@ -125,7 +125,8 @@ def _memory(count: int, dtype: torch.dtype) -> Tensor:
     kept = getattr(_thread, str(dtype), None)
     if kept is None or kept.numel() < count:
         kept = torch.empty(count, dtype=dtype, device="cpu")
-        setattr(_thread, str(dtype), kept)
+        if type(kept) is Tensor:  # not one without numbers, on which a step is only counted
+            setattr(_thread, str(dtype), kept)
     return kept
 
 

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from sibp.core.paths import cache_folder
 from sibp.kernels import native
@@ -222,3 +224,11 @@ def test_products_that_are_no_work_for_the_kernel_stay_torchs(randn):
     across, expected = W.mT, W.mT + D.mT @ X
     layers.add_cross(across, D, X)  # not contiguous
     torch.testing.assert_close(across, expected)
+
+
+def test_work_memory_of_a_step_that_was_only_counted_is_not_kept(monkeypatch):
+    monkeypatch.setattr(dispatch, "_thread", threading.local())
+    with FakeTensorMode():
+        assert isinstance(dispatch._memory(10, torch.float32), FakeTensor)
+    kept = dispatch._memory(10, torch.float32)
+    assert type(kept) is torch.Tensor and dispatch._memory(5, torch.float32) is kept
