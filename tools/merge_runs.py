@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from sibp.experiments import size, specs
-from sibp.experiments.jobs import Job
+from sibp.experiments.jobs import Job, jobs
 from sibp.experiments.schema import Experiment, SpecError, parse
+from sibp.methods import registry
 from tests.golden import runs as golden
 
 EXPERIMENTS = Path("workflow/experiments")
@@ -95,7 +96,7 @@ def merge(
 
 
 def other_code(run: Run) -> str:
-    """Return why the code that trained a run does not count as today's; nothing if it passes its method's golden runs to the bit."""
+    """Return why the code that trained a run does not count as today's; nothing if it passes the golden runs that cover it to the bit."""
     git = run.record.get("git") or {}
     if not git.get("commit"):
         return "its record names no commit"
@@ -105,15 +106,33 @@ def other_code(run: Run) -> str:
         then, now = golden_bits(git["commit"]), golden_bits(None)
     except RuntimeError as fault:
         return str(fault)
-    other = [
-        label for label, (algorithm, bits) in now.items() if algorithm == run.ran.algorithm and then.get(label, ("", ""))[1] != bits
-    ]
+    covering = [label for label in now if label in covered_by(run.ran)]
+    if not covering:
+        return "no golden run covers its method's variant on its kind of network"
+    other = [label for label in covering if then.get(label) != now[label]]
     return f"commit {git['commit'][:8]} computes other numbers in the golden run {other[0]}" if other else ""
 
 
+def covered_by(job: Job) -> set[str]:
+    """Return the golden runs that run a job's code: its method's, of its variant, on its kind of network, dense or convolutional."""
+    return {
+        f"{name}/{other.label}"
+        for name in golden.FILES
+        for other in jobs(specs.load_experiment(golden.HERE / f"{name}.yaml"))
+        if _paths(other) & _paths(job)
+    }
+
+
+def _paths(job: Job) -> set[tuple[object, ...]]:
+    """Return what chooses between paths of the code, for all members: counts aside, all options that must agree in an ensemble."""
+    key = registry.get(job.algorithm).group_key
+    chosen = {tuple((name, value) for name, value in key(member.options) if type(value) is not int) for member in job.members}
+    return {(job.algorithm, job.network.kind == "mlp", *options) for options in chosen}
+
+
 @cache
-def golden_bits(commit: str | None) -> dict[str, tuple[str, str]]:
-    """Return each golden run's method and the SHA-256 of its numbers, as a commit's package computes them; None is this checkout.
+def golden_bits(commit: str | None) -> dict[str, str]:
+    """Return the SHA-256 of each golden run's numbers, as a commit's package computes them; None is this checkout.
 
     Raises:
         RuntimeError: in one line, if the commit is not there or cannot train them.
@@ -131,6 +150,6 @@ def golden_bits(commit: str | None) -> dict[str, tuple[str, str]]:
             subprocess.run(["git", "worktree", "remove", "--force", checkout], capture_output=True)
 
 
-def _bits(checkout: Path | None) -> dict[str, tuple[str, str]]:
+def _bits(checkout: Path | None) -> dict[str, str]:
     values = {label: value for name in golden.FILES for label, value in golden.run(name, checkout).items()}
-    return {label: (value["algorithm"], value["bits"]) for label, value in values.items()}
+    return {label: value["bits"] for label, value in values.items()}

@@ -5,11 +5,13 @@ import json
 import pytest
 import yaml
 
+from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment, parse
 from sibp.training import runs
 from tests.unit.tiny import mapping
 from tools import merge_runs
 
+ALL = {"mlp/sgd": "1", "mlp/adam": "9", "cnn/sgd": "5"}
 OTHER = "commit abcdef01 computes other numbers in the golden run mlp/sgd"
 
 
@@ -86,10 +88,10 @@ def test_damaged_and_foreign_files_are_named(tmp_path, experiments):
 @pytest.mark.parametrize(
     ("git", "then", "fault"),
     [
-        ({"commit": "abcdef0123", "dirty": False}, {"mlp/sgd": ("sgd", "1"), "mlp/adam": ("adam", "0")}, ""),
+        ({"commit": "abcdef0123", "dirty": False}, {**ALL, "mlp/adam": "0"}, ""),
         (
             {"commit": "abcdef0123", "dirty": False},
-            {"mlp/sgd": ("sgd", "2")},
+            {**ALL, "mlp/sgd": "2"},
             "commit abcdef01 computes other numbers in the golden run mlp/sgd",
         ),
         ({"commit": "abcdef0123", "dirty": False}, {}, "commit abcdef01 computes other numbers in the golden run mlp/sgd"),
@@ -99,8 +101,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path, experiments):
 )
 def test_code_counts_as_todays_if_it_passes_its_methods_golden_runs(git, then, fault, tmp_path, experiments, monkeypatch):
     trained(tmp_path / "from")
-    today = {"mlp/sgd": ("sgd", "1"), "mlp/adam": ("adam", "9")}
-    monkeypatch.setattr(merge_runs, "golden_bits", lambda commit: then if commit else today)
+    monkeypatch.setattr(merge_runs, "golden_bits", lambda commit: then if commit else ALL)
     run = merge_runs.read(tmp_path / "from/tiny/sgd.parquet", experiments)
     assert merge_runs.other_code(merge_runs.Run(run.table, run.record | {"git": git}, run.ran, run.full)) == fault
 
@@ -108,3 +109,10 @@ def test_code_counts_as_todays_if_it_passes_its_methods_golden_runs(git, then, f
 def test_a_commit_that_is_not_there_is_named():
     with pytest.raises(RuntimeError, match="commit 00000000 is not in this repository"):
         merge_runs.golden_bits("0" * 40)
+
+
+def test_golden_runs_cover_a_variant_on_a_kind_of_network():
+    job = Job(parse(Experiment, mapping(methods={"sibp": {"variant": "newton"}}), "tiny"), "sibp")
+    covering = merge_runs.covered_by(job)
+    assert {"mlp/sibp", "mlp/sibp-float64"} <= covering
+    assert not covering & {"cnn/sibp", "mlp/sibp-armijo", "mlp/sibp-l1", "mlp/sgd"}
