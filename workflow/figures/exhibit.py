@@ -152,8 +152,8 @@ class Exhibit:
 
     @property
     def _is_mixed(self) -> bool:
-        """Whether its labels ran at different sizes, or with different numbers of seeds."""
-        return len({tuple(self._reductions(label)) for label in self.records}) > 1
+        """Whether its labels' runs come from different scales, as kept results of several origins do."""
+        return len({record["scale"] for record in self.records.values()}) > 1
 
     def _by_label(self) -> str:
         """Return in words at which size each label ran, labels of one size together."""
