@@ -17,8 +17,9 @@ from sibp.core import paths
 from sibp.kernels.launches import Work
 from sibp.results import records
 
-__all__ = ["cached"]
+__all__ = ["cached", "keep_in"]
 
+_folder: list[Path] = []  # where counts are kept; the user's cache if there is none
 _counts: dict[str, tuple[Seen, int]] = {}
 
 
@@ -36,6 +37,11 @@ def cached(key: tuple[Any, ...], make: Callable[[], tuple[Seen, int]]) -> tuple[
     return _counts[name]
 
 
+def keep_in(folder: Path) -> None:
+    """Keep this process's counts in a folder instead of the user's cache."""
+    _folder[:] = [folder]
+
+
 @cache
 def _sources() -> str:
     """Return the SHA-256 of all Python files of the package: any of them may change what a step does."""
@@ -46,7 +52,8 @@ def _sources() -> str:
 
 
 def _path(name: str) -> Path:
-    return paths.cache_folder() / "counts" / f"{name}.json"
+    folder = _folder[0] if _folder else paths.cache_folder() / "counts"
+    return folder / f"{name}.json"
 
 
 def _read(name: str) -> tuple[Seen, int] | None:
