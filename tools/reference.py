@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sibp.results import summary
 from tools import merge_runs, redraw, run_archive
 from workflow.figures.exhibit import exhibits
-from workflow.scripts import claims, files, provenance
+from workflow.scripts import claims, provenance, summarise
 
 LIMIT = 5_000_000  # bytes; git keeps every version for ever
 KEPT = {
@@ -69,14 +68,11 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
             for source in (reference / place).glob(Path(pattern).name):
                 shutil.copyfile(source, (root / pattern).with_name(source.name))
     for name in changed:
-        tables = [summary.curve(pd.read_parquet(path)) for path in sorted((results / "runs" / name).glob("*.parquet"))]
-        files.write(results / f"summary/{name}.csv", summary.union(tables).to_csv(index=False))
+        summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
     drawn = [exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & changed]
     if faults := {name: fault for name, fault in redraw.draw_all(drawn, root) if fault}:
         raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
-    records = sorted((results / "runs").rglob("*.json"))
-    rows = [provenance.row(json.loads(path.read_text(encoding="utf-8"))) for path in records]
-    files.write(results / "provenance.csv", pd.DataFrame(rows).to_csv(index=False))
+    provenance.write(sorted((results / "runs").rglob("*.json")), results / "provenance.csv")
     judge(results, paper, changed)
     return lines
 
@@ -91,8 +87,7 @@ def judge(results: Path, paper: Path, changed: set[str]) -> None:
         else before[claim["id"]]
         for claim in claims.load(Path("workflow/claims.yaml"))
     ]
-    files.write(results / "claims.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    files.write(paper / "claims.md", claims.markdown(rows))
+    claims.save(rows, results / "claims.json", paper / "claims.md")
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -19,7 +19,7 @@ from sibp.results import records
 
 __all__ = ["cached", "keep_in"]
 
-_folder: list[Path] = []  # where counts are kept; the user's cache if there is none
+_folder: Path | None = None  # where counts are kept; None is the user's cache
 _counts: dict[str, tuple[Seen, int]] = {}
 
 
@@ -39,7 +39,8 @@ def cached(key: tuple[Any, ...], make: Callable[[], tuple[Seen, int]]) -> tuple[
 
 def keep_in(folder: Path) -> None:
     """Keep this process's counts in a folder instead of the user's cache."""
-    _folder[:] = [folder]
+    global _folder
+    _folder = folder
 
 
 @cache
@@ -52,8 +53,7 @@ def _sources() -> str:
 
 
 def _path(name: str) -> Path:
-    folder = _folder[0] if _folder else paths.cache_folder() / "counts"
-    return folder / f"{name}.json"
+    return (_folder or paths.cache_folder() / "counts") / f"{name}.json"
 
 
 def _read(name: str) -> tuple[Seen, int] | None:

@@ -133,15 +133,6 @@ class ProxProp(FirstOrder):
     def group_key(cls, options: ProxPropOptions) -> tuple[tuple[str, object], ...]:
         return (*super().group_key(options), ("momentum > 0", options.momentum > 0))
 
-    @torch.no_grad()
-    def loss_and_directions(self, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the losses `[E]` in the scale of `reduction`, and the directions in the order of `models.tensors`."""
-        trace = propagation.forward(self.network, parameters, x)
-        loss = self.loss.value(trace.output, y)
-        if self.shared["reduction"] == "sum":
-            loss = loss * trace.output.shape[1]
-        return loss, propagation.tensors(self.directions(parameters, trace, self.loss.delta(trace.output, y)))
-
     def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
         """Return theta_k - theta+ for the hidden layers and the gradient for the last, for delta of the batch's sum."""
         if self.shared["reduction"] == "mean":

@@ -1,9 +1,11 @@
-"""A tiny experiment on generated images, for tests of everything that reads or runs one."""
+"""A tiny experiment on generated images, and the rows of made-up runs, for tests of everything that reads or runs one."""
 
 import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import yaml
 
 from sibp.experiments import schema
@@ -47,3 +49,16 @@ def write(folder: Path, content: dict[str, Any] | str, name: str = "experiments/
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
     return path
+
+
+def long_table(accuracies: dict[tuple[float, int], list[float | None]], label: str = "sgd") -> pd.DataFrame:
+    """Return a run's rows: (eta, seed) -> accuracy at each evaluation, None where the member has diverged."""
+    rows = []
+    for member, ((eta, seed), values) in enumerate(accuracies.items()):
+        for epoch, value in enumerate(values):
+            status = "diverged" if value is None else "done" if epoch == len(values) - 1 else "running"
+            head = {"exhibit": "x", "method": label, "algorithm": "sgd", "member": member, "seed": seed, "eta": eta}
+            point = {"epoch": epoch, "step": epoch, "samples": 0, "seconds": 1.0}
+            value = np.nan if value is None else value
+            rows.append(head | point | {"validation_accuracy": value, "validation_loss": eta * (1 - value), "status": status})
+    return pd.DataFrame(rows)

@@ -3,27 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 
+from tests.unit.tiny import long_table
 from tools import closing_message
 from workflow.scripts import choose, gallery, provenance, typeset
 
 ROOT = Path(__file__).parents[2]
-
-
-def long_table(accuracies: dict[tuple[float, int], list[float | None]], label: str = "sgd") -> pd.DataFrame:
-    """Return a run's rows: (eta, seed) -> accuracy at each evaluation, None where the member has diverged."""
-    rows = []
-    for member, ((eta, seed), values) in enumerate(accuracies.items()):
-        for epoch, value in enumerate(values):
-            status = "diverged" if value is None else "done" if epoch == len(values) - 1 else "running"
-            head = {"exhibit": "x", "method": label, "algorithm": "sgd", "member": member, "seed": seed, "eta": eta}
-            point = {"epoch": epoch, "step": epoch, "samples": 0, "seconds": 1.0}
-            value = np.nan if value is None else value
-            rows.append(head | point | {"validation_accuracy": value, "validation_loss": eta * (1 - value), "status": status})
-    return pd.DataFrame(rows)
 
 
 def record(label: str = "sgd", **more: object) -> dict:

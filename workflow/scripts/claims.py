@@ -277,6 +277,12 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def save(rows: list[dict[str, Any]], listed: Path, page: Path) -> None:
+    """Write the claims' rows as JSON, and as the page that people read."""
+    write(listed, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    write(page, markdown(rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
@@ -288,8 +294,7 @@ def main() -> None:
     claims = load(arguments.claims)
     runs = Runs(arguments.results / "runs", arguments.claims.parent / "experiments")
     rows = [evaluate(runs, arguments.tables, claim) for claim in claims]
-    write(arguments.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    write(arguments.output, markdown(rows))
+    save(rows, arguments.json, arguments.output)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python -m workflow.scripts.provenance RUN.json... --output FILE.csv
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,18 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def write(records: Sequence[Path], output: Path) -> None:
+    """Write the lines of some runs' records as CSV."""
+    rows = [row(json.loads(path.read_text(encoding="utf-8"))) for path in records]
+    files.write(output, pd.DataFrame(rows).to_csv(index=False))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    rows = [row(json.loads(path.read_text(encoding="utf-8"))) for path in arguments.records]
-    files.write(arguments.output, pd.DataFrame(rows).to_csv(index=False))
+    write(arguments.records, arguments.output)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ One row per label, setting of its options, and evaluation; see `sibp.results.sum
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +13,18 @@ from sibp.results import summary
 from workflow.scripts import files
 
 
+def write(runs: Sequence[Path], output: Path) -> None:
+    """Write the summary of some runs, one below the other, as CSV."""
+    table = summary.union([summary.curve(pd.read_parquet(path)) for path in runs])
+    files.write(output, table.to_csv(index=False))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    table = summary.union([summary.curve(pd.read_parquet(path)) for path in arguments.runs])
-    files.write(arguments.output, table.to_csv(index=False))
+    write(arguments.runs, arguments.output)
 
 
 if __name__ == "__main__":
