@@ -100,12 +100,13 @@ def listing(_: Reference | None) -> str:
     """Return a line for each exhibit: target, place, title, and where its numbers come from; the papers' order."""
     lines = ["| target | in the paper | what | its numbers are |", "| --- | --- | --- | --- |"]
     for exhibit in sorted(exhibits(), key=_papers_order):
-        paper, settings = exhibit.settings.get("paper"), exhibit.settings
-        place = f"{paper['source']} {paper['section']}, {paper['exhibit']}" if paper else "beyond the papers"
-        made = next((word for key, word in (("methods", "trained"), ("bench", "measured")) if settings.get(key)), "computed")
-        if "runs" in settings:
+        experiment = exhibit.experiment
+        paper = experiment.paper
+        place = f"{paper.source} {paper.section}, {paper.exhibit}" if paper else "beyond the papers"
+        made = "trained" if experiment.methods else "measured" if experiment.bench else "computed"
+        if experiment.runs:
             made = f"drawn from the runs of {', '.join(f'`{source.id}`' for source in exhibit.sources)}"
-        lines.append(f"| `{exhibit.id}` | {place} | {settings['title']} | {made} |")
+        lines.append(f"| `{exhibit.id}` | {place} | {experiment.title} | {made} |")
     return "\n".join(lines)
 
 

@@ -36,7 +36,7 @@ def unpack(reference: Path, root: Path) -> set[str]:
 
 def needed(exhibit: Exhibit) -> set[str]:
     """Return the experiments whose runs or measurements an exhibit is drawn from; none if it computes all it shows."""
-    return {source.id for source in exhibit.sources if source.settings.get("methods") or source.settings.get("bench")}
+    return {source.id for source in exhibit.sources if source.experiment.methods or source.experiment.bench}
 
 
 def draw_all(exhibits: list[str], root: Path) -> Iterator[tuple[str, str]]:

@@ -118,6 +118,30 @@ def test_what_is_smaller_in_one_of_several_experiments_carries_its_name():
     assert exhibit.reductions == f"tiny scale: 1 of 3 seeds; {mnist}; {deep}"
 
 
+def with_records(identifier: str, **scales: str) -> Exhibit:
+    """Return an exhibit whose labels ran at scales, those of `small` on 100 images with one seed."""
+    exhibit = Exhibit(identifier)
+    records = {}
+    for label in exhibit.experiment.methods:
+        settings = exhibit.experiment.model_dump(mode="json", exclude_none=True)
+        if scales.get(label, "small") == "small":
+            settings |= {"data": settings["data"] | {"train": 100}, "seeds": 1}
+        records[label] = {"scale": scales.get(label, "small"), "settings": settings, "seeds": [0]}
+    exhibit.source.__dict__["records"] = records  # in place of the files
+    return exhibit
+
+
+def test_labels_from_different_scales_are_told_apart():
+    exhibit = with_records("j-table2", sgd="full")
+    assert exhibit.reductions == "sgd at the papers' own size; proxbp, sibp at 100 of 60000 training samples, 1 of 5 seeds"
+
+
+def test_a_label_with_a_length_of_its_own_is_no_other_scale():
+    exhibit = with_records("j-fig10")  # BCD counts sweeps
+    exhibit.source.records["bcd"]["settings"]["methods"]["bcd"]["training"]["epochs"] = 2
+    assert exhibit.reductions.startswith("small scale: 100 of 10000 training samples") and "2 of " in exhibit.reductions
+
+
 # --- A's and I's contradicting cell -------------------------------------------------------------------------------------------------
 
 

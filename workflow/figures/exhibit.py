@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 
 from sibp.experiments import schema, size, specs, yaml_file
@@ -39,19 +38,10 @@ class Exhibit:
     def root(self) -> Path:
         return WORKFLOW.parent / os.environ.get("SIBP_ROOT", ".")
 
-    @property
-    def _file(self) -> Path:
-        return WORKFLOW / "experiments" / f"{self.id}.yaml"
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The experiment file's content."""
-        return _yaml(self._file)
-
     @cached_property
     def experiment(self) -> Experiment:
-        """The same, as the resolver reads it."""
-        return specs.load_experiment(self._file, shallow=True)
+        """What its experiment file says."""
+        return specs.load_experiment(WORKFLOW / "experiments" / f"{self.id}.yaml", shallow=True)
 
     @cached_property
     def sources(self) -> list["Exhibit"]:
@@ -66,8 +56,8 @@ class Exhibit:
     @property
     def place(self) -> str:
         """Where it stands in its paper."""
-        paper = self.settings.get("paper")
-        return f"{paper['source']}, Section {paper['section']}, {paper['exhibit']}" if paper else "beyond the papers"
+        paper = self.experiment.paper
+        return f"{paper.source}, Section {paper.section}, {paper.exhibit}" if paper else "beyond the papers"
 
     @property
     def source(self) -> "Exhibit":
@@ -82,7 +72,7 @@ class Exhibit:
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """What each run says of itself, by label."""
-        labels = self.source.settings.get("methods", {})
+        labels = self.source.experiment.methods
         return {label: json.loads((self._folder / f"{label}.json").read_text(encoding="utf-8")) for label in labels}
 
     @cached_property
@@ -112,9 +102,7 @@ class Exhibit:
     def costs(self) -> dict[str, dict[str, Any]]:
         """The measurements of what steps cost, by label."""
         folder = self.root / "results" / "costs" / self.id
-        return {
-            label: json.loads((folder / f"{label}.json").read_text(encoding="utf-8")) for label in self.settings.get("bench", {})
-        }
+        return {label: json.loads((folder / f"{label}.json").read_text(encoding="utf-8")) for label in self.experiment.bench}
 
     @property
     def scale(self) -> str:
@@ -170,13 +158,13 @@ class Exhibit:
 
     def caption(self, text: str) -> str:
         """Return a caption that also says which paper, scale, number of seeds and hardware it is about."""
-        facts = [f"After {self.place}."] if "paper" in self.settings else []
+        facts = [f"After {self.place}."] if self.experiment.paper else []
         if self._all_records:
             scale = self.reductions or "Full scale: the papers' settings"
             facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self.seeds}. Trained on {self.hardware}.")
         if self.costs:
             facts.append(f"{self.reductions[:1].upper()}{self.reductions[1:] or 'Full scale'}. Measured on {self.hardware}.")
-        return " ".join([text, *facts, *filter(None, [self.settings.get("note")])]).replace("\n", " ").strip()
+        return " ".join([text, *facts, *filter(None, [self.experiment.note])]).replace("\n", " ").strip()
 
     def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None, alt: str | None = None) -> None:
         """Write paper/tables/<id>.{tex,md,csv}, the figure in its three forms, and paper/exhibits/<id>.json for the report.
@@ -188,19 +176,19 @@ class Exhibit:
             figure: None for a table.
             alt: what the figure shows, in a sentence or two, for those who cannot see it; None takes the title.
         """
-        paper, figures, alt = self.root / "paper", self.root / "figures", alt or self.settings["title"]
+        paper, figures, alt = self.root / "paper", self.root / "figures", alt or self.experiment.title
         _write(paper / "tables" / f"{self.id}.tex", lambda path: path.write_text(table.latex(self.id), encoding="utf-8"))
         _write(paper / "tables" / f"{self.id}.md", lambda path: path.write_text(table.markdown(), encoding="utf-8"))
         _write(paper / "tables" / f"{self.id}.csv", lambda path: data.to_csv(path, index=False))
         if figure is not None:
             style.stamp(figure, self.reductions)
-            made = {"Date": None, "Creator": "sibp", "Title": self.settings["title"], "Description": alt}
+            made = {"Date": None, "Creator": "sibp", "Title": self.experiment.title, "Description": alt}
             _write(paper / "figures" / f"{self.id}.pdf", lambda p: figure.savefig(p, metadata={"CreationDate": None}))
             _write(figures / f"{self.id}.svg", lambda p: figure.savefig(p, metadata=made))
             _write(figures / f"{self.id}.png", lambda p: figure.savefig(p))
         page = {
             "id": self.id,
-            "title": self.settings["title"],
+            "title": self.experiment.title,
             "paper": self.place,
             "caption": caption,
             "alt": alt,
@@ -226,10 +214,6 @@ def _fewer_networks(cost: dict[str, Any]) -> list[str]:
     measured, all_of_them = len(cost["cases"]), cost["environment"]["networks"]
     parts = ["small networks"] if cost["environment"]["quick"] else []
     return parts + ([f"{measured} of {all_of_them} networks"] if measured < all_of_them else [])
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -40,7 +40,7 @@ printed = {
 
 def scaled(label: str, eta: float) -> float:
     """Return the η under which a label's run of this column is kept: delta/100 at η is delta at η/100."""
-    return eta / exhibit.settings["training"]["batch_size"] if label.endswith("-mean") else eta
+    return eta / exhibit.experiment.training.batch_size if label.endswith("-mean") else eta
 
 
 # %% One row per cell: the paper's accuracies and ours

@@ -26,7 +26,7 @@ from workflow.figures import plain
 from workflow.figures.exhibit import Exhibit
 
 exhibit = Exhibit("{id}")
-exhibit.settings.get("figure") or exhibit.settings["table"]
+exhibit.experiment.figure or exhibit.experiment.table
 
 # %%
 table = plain.draw(exhibit)
@@ -41,8 +41,8 @@ def source(exhibit: Exhibit) -> str:
     file = NOTEBOOKS / f"{exhibit.id}.py"
     if file.exists():
         return file.read_text(encoding="utf-8")
-    note = " ".join(exhibit.settings.get("note", "").split())
-    return PLAIN.format(id=exhibit.id, place=exhibit.place, title=exhibit.settings["title"], note=note)
+    note = " ".join((exhibit.experiment.note or "").split())
+    return PLAIN.format(id=exhibit.id, place=exhibit.place, title=exhibit.experiment.title, note=note)
 
 
 def execute(text: str) -> nbformat.NotebookNode:
