@@ -46,7 +46,7 @@ bench: setup ## cost tables: a step of each method against a step of SGD
 test: setup ## the whole test suite
 	@$(BIN)/python -m pytest
 
-check: setup ## formatting and lint
+check: setup ## formatting, lint and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint
 
 readme: setup ## refresh the results in README.md from results/reference/
@@ -87,7 +87,7 @@ test-slurm: setup ## job arrays and cancelled jobs on a SLURM cluster of one mac
 	@sh tests/slurm/run.sh $(BIN)
 
 lock: setup ## resolve envs/requirements.lock anew
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra workflow --extra test pyproject.toml envs/requirements.in -o envs/requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra workflow --extra test --extra check --extra docs pyproject.toml envs/requirements.in -o envs/requirements.lock
 
 clean: ## remove what the workflow wrote, not the data, the environment or results/reference/
 	@rm -rf .smoke .redrawn .snakemake logs figures paper/tables paper/figures paper/exhibits paper/report.pdf results/runs results/summary results/data results/notebooks results/provenance.csv
