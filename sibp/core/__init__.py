@@ -1,0 +1,1 @@
+"""What every package may use: seeds, precision, messages, paths. Imports nothing of sibp."""

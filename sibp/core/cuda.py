@@ -9,7 +9,11 @@ __all__ = ["fault"]
 
 
 def fault() -> str:
-    """Return why torch can use no GPU here, in words that follow "torch 2.14"; nothing if it can use one."""
+    """Return why torch can use no GPU here.
+
+    Returns:
+        Words that follow "torch 2.14", such as ``has no CUDA``; empty if torch can use a GPU.
+    """
     if not torch.cuda.is_available():
         return f"for CUDA {torch.version.cuda} finds no usable device or driver" if torch.version.cuda else "has no CUDA"
     if torch.version.cuda is None:  # another maker's devices under the same names
@@ -23,7 +27,8 @@ def fault() -> str:
 def _runs_on(capability: tuple[int, int], architectures: list[str]) -> bool:
     """Tell whether code for one of `architectures` runs on a device: sm_80 on 8.0 to 8.9, compute_80 on all from 8.0 on.
 
-    An empty list, as of a build that does not say, runs everywhere.
+    Returns:
+        True or False; an empty list, as of a build that does not say, runs everywhere.
     """
     for name in architectures:
         if parts := re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", name):
@@ -34,6 +39,6 @@ def _runs_on(capability: tuple[int, int], architectures: list[str]) -> bool:
 
 
 if __name__ == "__main__":  # for a process that has not imported torch and does not want to wait for it
-    said = fault()
-    print(f"torch {torch.__version__} {said}" if said else "", end="")
+    reason = fault()
+    print(f"torch {torch.__version__} {reason}" if reason else "", end="")
     sys.exit(0)

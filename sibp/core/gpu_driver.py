@@ -10,7 +10,11 @@ DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # of the driver on Linux, and under Wi
 
 
 def lists_a_gpu() -> bool:
-    """Tell whether there is a GPU to ask torch about."""
+    """Tell whether there is a GPU to ask torch about.
+
+    Returns:
+        True if `nvidia-smi` lists one, or, where there is no `nvidia-smi`, if the driver's device files exist.
+    """
     if not shutil.which("nvidia-smi"):  # as in some containers, which have the devices alone
         return any(map(os.path.exists, DEVICES))
     listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)

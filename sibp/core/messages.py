@@ -3,28 +3,54 @@
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 __all__ = ["explain", "need", "suggest"]
 
 
 def suggest(word: object, allowed: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest allowed name, or nothing."""
+    """Return ``; did you mean 'x'?`` for the nearest allowed name.
+
+    Args:
+        word: the name that was given.
+        allowed: the names that there are.
+
+    Returns:
+        The question, to be put behind a message; empty if no name is near.
+    """
     near = difflib.get_close_matches(str(word), list(allowed), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def need(value: object, allowed: Iterable[str]) -> str:
-    """Return ``got 'x', need a, b or c; did you mean 'a'?``."""
+    """Return ``got 'x', need a, b or c; did you mean 'a'?``.
+
+    Args:
+        value: what was given.
+        allowed: what may be given, at least one.
+
+    Returns:
+        One line without the place, which the caller puts before it.
+    """
     names = list(allowed)
     choice = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
     return f"got {value!r}, need {choice}{suggest(value, names)}"
 
 
 def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
-    """Return the first fault of a pydantic error as one line ``place.path: fault``, and how many more there are."""
+    """Return the first fault of a pydantic error as one line ``place.path: fault``, and how many more there are.
+
+    Args:
+        error: what pydantic raised.
+        model: the model that it validated, whose keys are the allowed ones.
+        place: where in a file the model stands, such as ``methods.sgd``; empty for the whole file.
+
+    Returns:
+        The line, without a full stop.
+    """
     faults = error.errors()
     path = _path(place, faults[0]["loc"])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -32,11 +58,11 @@ def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> 
 
 
 def _path(place: str, loc: tuple[int | str, ...]) -> str:
-    """Join a location as ``methods.sibp.grid.eta[2]``."""
+    """Return a location as ``methods.sibp.grid.eta[2]``."""
     return (place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)).lstrip(".")
 
 
-def _fault(fault: dict[str, Any], model: type[BaseModel]) -> str:
+def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
     value = fault["input"]
     match fault["type"]:
         case "extra_forbidden":
@@ -52,7 +78,11 @@ def _fault(fault: dict[str, Any], model: type[BaseModel]) -> str:
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """Return the model whose key is at `loc`, looking through ``X | None`` and ``dict[str, X]``."""
+    """Look through ``X | None`` and ``dict[str, X]`` along a location.
+
+    Returns:
+        The model whose key is at `loc`.
+    """
     for part in loc:
         if str(part) in model.model_fields:
             annotation = model.model_fields[str(part)].annotation

@@ -10,6 +10,12 @@ __all__ = ["cache_folder", "unreadable"]
 def cache_folder(root: str | Path | None = None) -> Path:
     """Return the folder of everything cached: `root`, else SIBP_CACHE, else `sibp` in XDG_CACHE_HOME or ~/.cache.
 
+    Args:
+        root: the folder, where the caller names one; ``~`` is expanded.
+
+    Returns:
+        The folder, which need not exist.
+
     Raises:
         FileNotFoundError: it would be in the home folder, and this user has none.
     """
@@ -24,16 +30,23 @@ def cache_folder(root: str | Path | None = None) -> Path:
 
 
 def unreadable(path: Path) -> str:
-    """Return which part of a path this user may not look into, with its owner: ``/shared/cache, which belongs to ann``; nothing if none."""
+    """Return which part of a path this user may not look into, with its owner.
+
+    Args:
+        path: a file or folder, which need not exist.
+
+    Returns:
+        Such as ``/shared/cache, which belongs to ann``; empty if nothing stands in the way.
+    """
     for part in reversed([path, *path.absolute().parents]):
         try:
-            there = part.stat()
+            status = part.stat()
         except OSError:  # not there, or below something that was looked at before
             return ""
         if not os.access(
             part, os.R_OK | os.X_OK if part.is_dir() else os.R_OK, effective_ids=os.access in os.supports_effective_ids
         ):
-            return f"{part}, which belongs to {_user(there.st_uid)}"
+            return f"{part}, which belongs to {_user(status.st_uid)}"
     return ""
 
 

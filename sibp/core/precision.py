@@ -8,7 +8,7 @@ import torch
 __all__ = ["configure"]
 
 
-def configure(threads: int | None = None, deterministic: bool = True, tf32: bool = False) -> dict[str, object]:
+def configure(threads: int | None = None, *, deterministic: bool = True, tf32: bool = False) -> dict[str, object]:
     """Set the process-wide numerical policy and return it for a run's record.
 
     float32 products are IEEE float32 (no TF32) unless asked for; denormals are flushed to zero on the CPU, where they cost
@@ -18,6 +18,9 @@ def configure(threads: int | None = None, deterministic: bool = True, tf32: bool
         threads: intra-operator CPU threads, >= 1; None leaves torch's choice.
         deterministic: ask torch for deterministic kernels (an error names the operation that has none).
         tf32: allow TF32 products on CUDA. Changes the numbers; for measured comparisons only.
+
+    Returns:
+        What was set: ``threads``, ``deterministic``, ``fp32`` (``ieee`` or ``tf32``) and ``flush_denormal``, whether the CPU can.
 
     Raises:
         ValueError: if threads is below 1.
@@ -30,7 +33,7 @@ def configure(threads: int | None = None, deterministic: bool = True, tf32: bool
     # the same flag as use_deterministic_algorithms, which would import the compiler and cost seconds
     torch.set_deterministic_debug_mode("error" if deterministic else "default")
     with suppress(AttributeError):  # newer torch fills fresh memory under determinism, a pass that we never need
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # ty: ignore[missing-attribute] - torch declares it nowhere
     # not by the newer names, operation by operation: then torch's own code that reads these raises
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32

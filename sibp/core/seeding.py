@@ -17,11 +17,22 @@ def derive(*purpose: str | int) -> int:
 
     Args:
         purpose: what the numbers are for, e.g. ``("init", 3, 0)``: member seed 3, layer 0.
+
+    Returns:
+        A whole number in [0, 2^63), the same on every machine.
     """
     text = "\x1f".join(f"{type(word).__name__}:{word}" for word in purpose)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(*purpose: str | int, device: str = "cpu") -> torch.Generator:
-    """Return a fresh generator seeded by `derive(*purpose)`; the CPU's unless a device is named."""
+    """Return a fresh generator seeded by `derive(*purpose)`.
+
+    Args:
+        purpose: what the numbers are for.
+        device: where they are drawn; CPU and CUDA draw different numbers from equal seeds.
+
+    Returns:
+        A generator of its own: nothing else draws from it.
+    """
     return torch.Generator(device=device).manual_seed(derive(*purpose))

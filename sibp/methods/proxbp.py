@@ -77,5 +77,5 @@ class ProxBP(Method):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
             D = propagation.through_activation(layer, seen, delta)
             if i > 0:
-                delta = propagation.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
+                delta = propagation.through_bridge(seen, layers.adjoint(D, W, seen.X))
             self.solver.solve(seen.X.expand(W.shape[0], -1, -1), D, W, b)

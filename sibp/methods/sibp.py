@@ -213,4 +213,4 @@ class SIBP(Method):
             T, D = self.solver.targets(layer, seen.Z, seen.F, delta, kernels, with_error=i > 0)
             self.solver.solve(layer, plan, X, seen.Z, T, W, b)
             if i > 0:
-                delta = propagation.through_bridge(layer, seen, layers.adjoint(D, W, seen.X))
+                delta = propagation.through_bridge(seen, layers.adjoint(D, W, seen.X))

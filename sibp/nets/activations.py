@@ -13,7 +13,7 @@ __all__ = ["ACTIVATIONS", "Activation", "get"]
 
 @dataclass(frozen=True)
 class Activation:
-    """sigma and sigma', elementwise on a pre-activation of any shape.
+    """An activation sigma and its derivative sigma', elementwise on a pre-activation of any shape.
 
     Attributes:
         name: the key in experiment files.
@@ -34,23 +34,29 @@ LEAK = 0.01
 ACTIVATIONS = {
     a.name: a
     for a in (
-        Activation("identity", lambda Z: Z, lambda Z, F: torch.ones_like(Z), piecewise_linear=True),
-        Activation("relu", lambda Z: Z.clamp(min=0), lambda Z, F: (F > 0).to(F.dtype), piecewise_linear=True),
+        Activation("identity", lambda Z: Z, lambda Z, _F: torch.ones_like(Z), piecewise_linear=True),
+        Activation("relu", lambda Z: Z.clamp(min=0), lambda _Z, F: (F > 0).to(F.dtype), piecewise_linear=True),
         Activation(
             "leaky_relu",
             lambda Z: torch.where(Z > 0, Z, LEAK * Z),
-            lambda Z, F: torch.full_like(Z, LEAK).masked_fill_(Z > 0, 1.0),
+            lambda Z, _F: torch.full_like(Z, LEAK).masked_fill_(Z > 0, 1.0),
             piecewise_linear=True,
         ),
-        Activation("sigmoid", torch.sigmoid, lambda Z, F: F * (1 - F)),
-        Activation("tanh", torch.tanh, lambda Z, F: 1 - F * F),
-        Activation("softplus", torch.nn.functional.softplus, lambda Z, F: torch.sigmoid(Z)),
+        Activation("sigmoid", torch.sigmoid, lambda _Z, F: F * (1 - F)),
+        Activation("tanh", torch.tanh, lambda _Z, F: 1 - F * F),
+        Activation("softplus", torch.nn.functional.softplus, lambda Z, _F: torch.sigmoid(Z)),
     )
 }
 
 
 def get(name: str) -> Activation:
     """Return the activation of that name.
+
+    Args:
+        name: a key of `ACTIVATIONS`.
+
+    Returns:
+        sigma and sigma'.
 
     Raises:
         ValueError: if there is none.

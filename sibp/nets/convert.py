@@ -30,6 +30,9 @@ def network_of(model: nn.Module, input_shape: tuple[int, ...] | None) -> Network
         model: the module; nested `nn.Sequential`s are read in order.
         input_shape: one sample's shape; None checks the modules without checking sizes.
 
+    Returns:
+        The network's structure, named after the model's class; its parameters are `parameters_of(model)`.
+
     Raises:
         ValueError: for an unsupported module (by name, with what is supported), an activation at the end, a layer that is used
             twice, or sizes that do not fit.
@@ -45,16 +48,20 @@ def network_of(model: nn.Module, input_shape: tuple[int, ...] | None) -> Network
 
 
 def _modules(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """Return the leaves in order; a module that stands twice comes twice."""
+    """Return the leaves in order; a module that stands twice comes twice.
+
+    Raises:
+        ValueError: for a module that does more than run its children in order.
+    """
     if type(model).forward is not nn.Sequential.forward:
         raise ValueError(f"model: got {type(model).__name__}, need an nn.Sequential of {SUPPORTED}")
-    found: list[tuple[str, nn.Module]] = []
+    leaves: list[tuple[str, nn.Module]] = []
     for name, module in model._modules.items():  # named_children would drop a module that stands twice
         if isinstance(module, nn.Sequential):
-            found += _modules(module, f"{prefix}{name}.")
-        else:
-            found.append((prefix + name, module))
-    return found
+            leaves += _modules(module, f"{prefix}{name}.")
+        elif module is not None:
+            leaves.append((prefix + name, module))
+    return leaves
 
 
 @dataclass
@@ -67,19 +74,19 @@ class _Reading:
     image: tuple[int, int] | None = None
 
     def add(self, name: str, module: nn.Module) -> None:
-        kind = type(module)  # not isinstance: a subclass may compute something else
-        if self.image is not None and kind not in ACTIVATION_MODULES:
+        if self.image is not None and type(module) not in ACTIVATION_MODULES:
             self.bridge.append(layers.Image(self.image))
             self.image = None
-        if kind is nn.Linear:
+        # not isinstance: a subclass may compute something else
+        if type(module) is nn.Linear:
             self.add_linear(name, module)
-        elif kind is nn.Conv2d:
+        elif type(module) is nn.Conv2d:
             self.add_convolution(name, module)
-        elif kind is nn.MaxPool2d:
+        elif type(module) is nn.MaxPool2d:
             step = _pool(name, module)
             self.bridge.append(step)
             self.shape = _window(name, self.shape, step)
-        elif kind is nn.Flatten:
+        elif type(module) is nn.Flatten:
             if (module.start_dim, module.end_dim) != (1, -1):
                 raise ValueError(f"model.{name}: got {module}, need Flatten(1, -1)")
             self.bridge.append(layers.Flatten())
@@ -98,7 +105,7 @@ class _Reading:
         self.bridge.append(step)
         self.push(module)
         self.shape = _window(name, self.shape, step, (module.in_channels, module.out_channels))
-        self.image = (0, 0) if self.shape is None else self.shape[1:]
+        self.image = (0, 0) if self.shape is None else (self.shape[1], self.shape[2])
 
     def push(self, module: nn.Linear | nn.Conv2d) -> None:
         shape = tuple(module.weight.shape)
@@ -143,7 +150,7 @@ def _pool(name: str, module: nn.MaxPool2d) -> layers.MaxPool:
     return layers.MaxPool(_pair(module.kernel_size), _pair(module.stride), _pair(module.padding))
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
@@ -153,7 +160,11 @@ def _window(
     step: layers.Unfold | layers.MaxPool,
     channels: tuple[int, int] | None = None,
 ) -> tuple[int, ...] | None:
-    """Return the shape after a sliding window, or None if it is not known; `channels` are those it takes and gives."""
+    """Return the shape after a sliding window, or None if it is not known; `channels` are those it takes and gives.
+
+    Raises:
+        ValueError: if the window does not fit the samples.
+    """
     if shape is None:
         return None
     takes, gives = channels or (shape[0], shape[0])
@@ -171,6 +182,12 @@ def _window(
 
 def check_parameters(model: nn.Sequential) -> Tensor:
     """Return the first weight, whose dtype and device are those of all parameters.
+
+    Args:
+        model: a module with parameters.
+
+    Returns:
+        That parameter.
 
     Raises:
         ValueError: naming the first parameter that is not float32 or float64, differs from the first one in dtype or device, is
@@ -190,7 +207,14 @@ def check_parameters(model: nn.Sequential) -> Tensor:
 
 
 def parameters_of(model: nn.Sequential) -> list[Affine]:
-    """Return the module's parameters as `Affine` views with E = 1, sharing their storage; see `check_parameters`."""
+    """Return the module's parameters as `Affine` views with E = 1, sharing their storage; see `check_parameters`.
+
+    Args:
+        model: an `nn.Sequential` that `network_of` reads, with contiguous parameters.
+
+    Returns:
+        One `Affine` per Linear and Conv2d, in order: W `[1, O, I]`, b `[1, 1, O]` or None.
+    """
     views = []
     for _, module in _modules(model):
         if isinstance(module, nn.Linear | nn.Conv2d):

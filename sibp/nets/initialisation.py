@@ -10,18 +10,21 @@ from sibp.core import messages, seeding
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
 
-__all__ = ["initialise"]
+__all__ = ["LAWS", "initialise"]
+
+LAWS = ("normal", "torch", "he")
 
 
 def initialise(
     network: Network,
     seeds: Sequence[int],
+    *,
     mean: float = 0.0,
     std: float = 0.01,
     law: str = "normal",
     bias: float | None = None,
     dtype: torch.dtype = torch.float32,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
 ) -> list[Affine]:
     """Draw weights and biases, member e from `seeds[e]` alone.
 
@@ -30,13 +33,16 @@ def initialise(
     Args:
         network: what to draw for.
         seeds: one per member.
-        mean, std: of the law ``normal``, for weights and biases; std is a standard deviation (A/I's "N(0, 0.01)" and J 5.2's
-            "N(0, 0.025)" are read as such; docs/deviations.md).
+        mean: of the law ``normal``, for weights and biases.
+        std: its standard deviation (A/I's "N(0, 0.01)" and J 5.2's "N(0, 0.025)" are read as such; docs/deviations.md).
         law: ``normal`` N(mean, std^2); ``torch`` U(-1/sqrt(I), 1/sqrt(I)) for weights and biases, torch's default (P);
             ``he`` N(0, 2/I) for weights and 0 for biases (He et al. 2015).
         bias: a constant for all biases in place of the law's.
         dtype: of the parameters.
         device: where they live.
+
+    Returns:
+        One `Affine` per layer: W `[E, O, I]`, b `[E, 1, O]` or None.
 
     Raises:
         ValueError: for an unknown law.
@@ -48,32 +54,26 @@ def initialise(
         members = []
         for seed in seeds:
             generator = seeding.generator("init", purpose, seed, i)
-            members.append(LAWS[law](purpose, shape, fan_in, mean, std, generator))
+            if law == "torch":
+                members.append((2 * torch.rand(*shape, generator=generator, dtype=torch.float64) - 1) / math.sqrt(fan_in))
+                continue
+            center, spread = _he(purpose, fan_in) if law == "he" else (mean, std)
+            members.append(center + spread * torch.randn(*shape, generator=generator, dtype=torch.float64))
         return torch.stack(members).to(device=device, dtype=dtype)
-
-    def constant(shape: tuple[int, ...]) -> Tensor:
-        return torch.full((len(seeds), *shape), bias, dtype=dtype, device=device)
 
     parameters = []
     for i, layer in enumerate(network.layers):
         W, b = draw("weight", i, layer.fan_in, (layer.fan_out, layer.fan_in)), None
         if layer.bias:
             shape = (1, layer.fan_out)
-            b = draw("bias", i, layer.fan_in, shape) if bias is None else constant(shape)
+            if bias is None:
+                b = draw("bias", i, layer.fan_in, shape)
+            else:
+                b = torch.full((len(seeds), *shape), bias, dtype=dtype, device=device)
         parameters.append(Affine(W, b))
     return parameters
 
 
-def _normal(purpose: str, shape: tuple[int, ...], fan_in: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
-    return mean + std * torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def _torch(purpose: str, shape: tuple[int, ...], fan_in: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
-    return (2 * torch.rand(*shape, generator=generator, dtype=torch.float64) - 1) / math.sqrt(fan_in)
-
-
-def _he(purpose: str, shape: tuple[int, ...], fan_in: int, mean: float, std: float, generator: torch.Generator) -> Tensor:
-    return _normal(purpose, shape, fan_in, 0.0, 0.0 if purpose == "bias" else math.sqrt(2 / fan_in), generator)
-
-
-LAWS = {"normal": _normal, "torch": _torch, "he": _he}
+def _he(purpose: str, fan_in: int) -> tuple[float, float]:
+    """Return mean and standard deviation of He's law."""
+    return 0.0, 0.0 if purpose == "bias" else math.sqrt(2 / fan_in)

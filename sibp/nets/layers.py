@@ -10,6 +10,7 @@ its exact adjoint, so that an error signal goes back through it as autograd woul
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
+from typing_extensions import override
 
 from sibp.kernels import native
 from sibp.nets import activations
 
 __all__ = [
     "Activate",
+    "Adjoint",
     "Affine",
     "Flatten",
     "Image",
@@ -38,6 +41,7 @@ __all__ = [
     "cross",
     "gram",
     "matrix",
+    "to_rows",
 ]
 
 
@@ -63,7 +67,8 @@ class Patches:
         self.images = images
         self.step = step
         sides = zip(images.shape[3:], step.kernel, step.stride, step.padding, strict=True)
-        self.size = tuple((length + 2 * padding - kernel) // stride + 1 for length, kernel, stride, padding in sides)
+        height, width = ((length + 2 * padding - kernel) // stride + 1 for length, kernel, stride, padding in sides)
+        self.size = (height, width)
         rows, inputs = images.shape[1] * math.prod(self.size), images.shape[2] * math.prod(step.kernel)
         self.shape = torch.Size((images.shape[0], rows, inputs))
 
@@ -76,8 +81,21 @@ class Patches:
         windows = images.unfold(2, kh, sh).unfold(3, kw, sw)  # [EB, C, H', W', kh, kw]
         return windows.permute(0, 2, 3, 1, 4, 5).reshape(self.shape)
 
-    def expand(self, members: int, *_: int) -> "Patches":
-        """Return the same rows for each of E members, as a tensor's `expand` does."""
+    def expand(self, members: int, *sizes: int) -> "Patches":
+        """Return the same rows for each of E members, as a tensor's `expand` does.
+
+        Args:
+            members: E.
+            sizes: of the other axes, -1 each; only there so that it is called as a tensor's.
+
+        Returns:
+            Patches of shape `[E, R, I]` that share the images, and the unfolded rows if there are any.
+
+        Raises:
+            ValueError: for another size.
+        """
+        if any(size != -1 for size in sizes):
+            raise ValueError(f"expand: got {sizes}, need -1 for all axes but the first")
         if members == self.shape[0]:
             return self
         other = Patches(self.images.expand(members, -1, -1, -1, -1), self.step)
@@ -87,11 +105,19 @@ class Patches:
 
     @property
     def folded(self) -> bool:
-        """Whether torch's convolutions take the images: on the CPU, where they need no more memory than the images."""
+        """Whether products are convolutions of the images, without unfolded rows: on the CPU, where that needs less memory."""
         return self.images.device.type == "cpu"
 
     def affine(self, W: Tensor, b: Tensor | None) -> Tensor:
-        """Return X W^T + b."""
+        """Return Z = X W^T + b by a convolution of the images.
+
+        Args:
+            W: weights `[E, O, I]`.
+            b: bias `[E, 1, O]`, or None.
+
+        Returns:
+            Z `[E, R, O]`. Cost: one convolution per member, R I O multiply-adds.
+        """
 
         def convolve(images: Tensor, kernel: Tensor, e: int) -> Tensor:
             kernel = kernel.contiguous(memory_format=torch.channels_last)  # then so is the output, in the order of the rows
@@ -100,7 +126,15 @@ class Patches:
         return self._each(W, lambda e, images, kernel: self._to_rows(convolve(images, kernel, e)))
 
     def adjoint(self, D: Tensor, W: Tensor) -> Tensor:
-        """Return the error on the images `[E, B, C, H, W]` for D = dL/dZ `[E, R, O]`."""
+        """Return the adjoint of X -> X W^T: the error on the images, where all patches that share a number are added up.
+
+        Args:
+            D: dL/dZ `[E, R, O]`.
+            W: weights `[E, O, I]`.
+
+        Returns:
+            dL/dimages `[E, B, C, H, W]`. Cost: one transposed convolution per member, R I O multiply-adds.
+        """
         step = self.step
         if not self.folded:
             patches = (D @ W).reshape(len(W) * self.images.shape[1], -1, W.shape[2]).mT
@@ -111,7 +145,14 @@ class Patches:
         )
 
     def cross(self, D: Tensor) -> Tensor:
-        """Return D^T X `[E, O, I]`."""
+        """Return D^T X, the gradient in W, by a convolution of the images with the error.
+
+        Args:
+            D: dL/dZ `[E, R, O]`.
+
+        Returns:
+            D^T X `[E, O, I]`. Cost: one convolution per member, R I O multiply-adds.
+        """
         shape = (D.shape[2], self.images.shape[2], *self.step.kernel)
         parts = [
             conv2d_weight(self._of(e), shape, self._to_images(D[e]), self.step.stride, self.step.padding) for e in range(len(D))
@@ -122,7 +163,11 @@ class Patches:
         return self.images[e if self.images.shape[0] > 1 else 0]
 
     def _each(self, W: Tensor, map_: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
-        """Stack map_(e, images, kernel) of all members; with one member nothing is copied."""
+        """Map (e, images, kernel) of each member to its part.
+
+        Returns:
+            The parts, stacked; with one member nothing is copied.
+        """
         kernels = W.reshape(*W.shape[:2], self.images.shape[2], *self.step.kernel)
         parts = [map_(e, self._of(e), kernels[e]) for e in range(len(W))]
         return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
@@ -135,12 +180,28 @@ class Patches:
 
 
 def matrix(X: Tensor | Patches) -> Tensor:
-    """Return the rows as a tensor `[E, R, I]`."""
+    """Return the rows as one tensor; patches are unfolded, once.
+
+    Args:
+        X: rows `[E, R, I]`.
+
+    Returns:
+        X `[E, R, I]`.
+    """
     return X.rows if isinstance(X, Patches) else X
 
 
 def affine(X: Tensor | Patches, W: Tensor, b: Tensor | None) -> Tensor:
-    """Return Z = X W^T + b, `[E, R, O]`, for X `[E or 1, R, I]`. Cost: one product of R I O multiply-adds per member."""
+    """Return Z = X W^T + b (J 2.1).
+
+    Args:
+        X: rows `[E or 1, R, I]`.
+        W: weights `[E, O, I]`.
+        b: bias `[E, 1, O]`, or None.
+
+    Returns:
+        Z `[E, R, O]`. Cost: one product of R I O multiply-adds per member.
+    """
     if isinstance(X, Patches):
         if X.folded:
             return X.affine(W, b)
@@ -154,15 +215,31 @@ def affine(X: Tensor | Patches, W: Tensor, b: Tensor | None) -> Tensor:
 
 
 def adjoint(D: Tensor, W: Tensor, X: Tensor | Patches) -> Tensor:
-    """Return the adjoint of `affine` in X for D `[E, R, O]`: D W, `[E, R, I]`, or for patches the error on their images, where
-    the errors of all patches that share a number are added up. Cost: one product."""
+    """Return the adjoint of `affine` in X: D W, or for patches the error on their images, see `Patches.adjoint`.
+
+    Args:
+        D: dL/dZ `[E, R, O]`.
+        W: weights `[E, O, I]`.
+        X: the layer's rows; of a tensor nothing is read.
+
+    Returns:
+        dL/dX `[E, R, I]`, or dL/dimages `[E, B, C, H, W]`. Cost: one product.
+    """
     if isinstance(X, Patches):
         return X.adjoint(D, W)
     return (D[0] @ W[0]).unsqueeze(0) if W.shape[0] == 1 else D @ W
 
 
 def cross(D: Tensor, X: Tensor | Patches) -> Tensor:
-    """Return D^T X, `[E, O, I]`: the adjoint of `affine` in W, for D `[E, R, O]`. Cost: one product."""
+    """Return D^T X, the adjoint of `affine` in W.
+
+    Args:
+        D: dL/dZ `[E, R, O]`.
+        X: rows `[E, R, I]`.
+
+    Returns:
+        D^T X `[E, O, I]`. Cost: one product.
+    """
     if isinstance(X, Patches):
         if X.folded:
             return X.cross(D)
@@ -175,7 +252,13 @@ def cross(D: Tensor, X: Tensor | Patches) -> Tensor:
 
 
 def add_cross(W: Tensor, D: Tensor, X: Tensor | Patches) -> None:
-    """Add D^T X to W in place; for a tensor X without a buffer of W's size. Cost: one product."""
+    """Add D^T X to W in place; for a tensor X without a buffer of W's size.
+
+    Args:
+        W: `[E, O, I]`, changed in place.
+        D: `[E, R, O]`.
+        X: rows `[E, R, I]`. Cost: one product.
+    """
     if isinstance(X, Patches):
         W += cross(D, X)
     elif native.multiplies(D, X) and W.is_contiguous():
@@ -187,19 +270,47 @@ def add_cross(W: Tensor, D: Tensor, X: Tensor | Patches) -> None:
 
 
 def gram(X: Tensor | Patches) -> Tensor:
-    """Return K = X X^T, `[E, R, R]`. Cost: one product of R^2 I multiply-adds per member."""
+    """Return K = X X^T.
+
+    Args:
+        X: rows `[E, R, I]`.
+
+    Returns:
+        K `[E, R, R]`. Cost: one product of R^2 I multiply-adds per member.
+    """
     X = matrix(X)
     return X @ X.mT
 
 
-class Step:
-    """One parameter-free map of a bridge. `forward` returns the value and what `adjoint` needs to send an error back."""
+Adjoint = Callable[[Tensor], Tensor]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, object]:
-        raise NotImplementedError
 
-    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
-        raise NotImplementedError
+class Step(ABC):
+    """One parameter-free map of a bridge, with its exact adjoint."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor | Patches, Adjoint]:
+        """Apply the map, and say how an error comes back through it.
+
+        Args:
+            x: `[E, ...]`.
+
+        Returns:
+            The value, rows or images, and the adjoint at x: an error of the value's shape -> one of x's shape.
+        """
+
+
+def to_rows(images: Tensor) -> Tensor:
+    """Return a convolution's output as rows, which `Image` turns into images.
+
+    Args:
+        images: `[E, B, C, H, W]`.
+
+    Returns:
+        Rows `[E, B H W, C]`.
+    """
+    E, B, C, height, width = images.shape
+    return images.permute(0, 1, 3, 4, 2).reshape(E, B * height * width, C)
 
 
 @dataclass(frozen=True)
@@ -208,25 +319,21 @@ class Image(Step):
 
     size: tuple[int, int]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, object]:
+    @override
+    def forward(self, x: Tensor) -> tuple[Tensor, Adjoint]:
         height, width = self.size
         E, R, C = x.shape
-        return x.reshape(E, R // (height * width), height, width, C).permute(0, 1, 4, 2, 3), None
-
-    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
-        E, B, C, height, width = delta.shape
-        return delta.permute(0, 1, 3, 4, 2).reshape(E, B * height * width, C)
+        return x.reshape(E, R // (height * width), height, width, C).permute(0, 1, 4, 2, 3), to_rows
 
 
 @dataclass(frozen=True)
 class Flatten(Step):
     """Anything `[E, B, ...]` to `[E, B, features]`."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, object]:
-        return x.reshape(*x.shape[:2], -1), x.shape
-
-    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
-        return delta.reshape(kept)
+    @override
+    def forward(self, x: Tensor) -> tuple[Tensor, Adjoint]:
+        shape = x.shape
+        return x.reshape(*shape[:2], -1), lambda delta: delta.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -235,12 +342,11 @@ class Activate(Step):
 
     name: str
 
-    def forward(self, x: Tensor) -> tuple[Tensor, object]:
-        value = activations.get(self.name).value(x)
-        return value, (x, value)
-
-    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
-        return delta * activations.get(self.name).slope(*kept)
+    @override
+    def forward(self, x: Tensor) -> tuple[Tensor, Adjoint]:
+        sigma = activations.get(self.name)
+        value = sigma.value(x)
+        return value, lambda delta: delta * sigma.slope(x, value)
 
 
 @dataclass(frozen=True)
@@ -251,21 +357,30 @@ class MaxPool(Step):
     stride: tuple[int, int]
     padding: tuple[int, int] = (0, 0)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, object]:
+    @override
+    def forward(self, x: Tensor) -> tuple[Tensor, Adjoint]:
+        E, B, _, height, width = x.shape
         y, index = functional.max_pool2d(x.flatten(0, 1), self.kernel, self.stride, self.padding, return_indices=True)
-        return y.unflatten(0, x.shape[:2]), (index, x.shape)
 
-    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
-        index, shape = kept
-        delta = delta.flatten(0, 1)
-        sent = scattered(delta, index, shape[3:]) if delta.device.type == "cpu" else self.gathered(delta, index, shape[3:])
-        return sent.unflatten(0, shape[:2])
+        def adjoint(delta: Tensor) -> Tensor:
+            add = scattered if delta.device.type == "cpu" else self.gathered
+            return add(delta.flatten(0, 1), index, (height, width)).unflatten(0, (E, B))
+
+        return y.unflatten(0, (E, B)), adjoint
 
     def gathered(self, delta: Tensor, index: Tensor, size: tuple[int, int]) -> Tensor:
         """Do what `scattered` does, to the bit, position by position in the window instead of number by number.
 
         CUDA makes a scattered sum deterministic by sorting all of it. From the last position to the first, a number that several
-        windows share gets their errors in the windows' order. Cost: three passes over delta for each position.
+        windows share gets their errors in the windows' order.
+
+        Args:
+            delta: errors `[N, C, h, w]` at the windows' maxima.
+            index: their flat positions in the image, as `max_pool2d` returns them.
+            size: height and width of the image.
+
+        Returns:
+            Images `[N, C, H, W]`. Cost: three passes over delta for each position of the window.
         """
         (H, W), (kh, kw), (sh, sw), (ph, pw) = size, self.kernel, self.stride, self.padding
         h, w = delta.shape[2:]
@@ -278,7 +393,16 @@ class MaxPool(Step):
 
 
 def scattered(delta: Tensor, index: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return images of a size to which each delta `[N, C, h, w]` is added at its flat index; windows may overlap."""
+    """Return images to which each error is added at its flat index; windows may overlap.
+
+    Args:
+        delta: errors `[N, C, h, w]`.
+        index: flat positions in the image, of delta's shape.
+        size: height and width of the image.
+
+    Returns:
+        Images `[N, C, H, W]`. Cost: one pass over delta.
+    """
     flat = delta.new_zeros(*delta.shape[:2], size[0] * size[1])
     return flat.scatter_add_(-1, index.flatten(2), delta.flatten(2)).unflatten(-1, size)
 
@@ -291,8 +415,6 @@ class Unfold(Step):
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
 
-    def forward(self, x: Tensor) -> tuple[Patches, object]:
-        return Patches(x, self), None
-
-    def adjoint(self, delta: Tensor, kept: object) -> Tensor:
-        return delta  # layers.adjoint has added up what patches share
+    @override
+    def forward(self, x: Tensor) -> tuple[Patches, Adjoint]:
+        return Patches(x, self), lambda delta: delta  # layers.adjoint has added up what patches share

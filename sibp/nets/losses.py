@@ -23,7 +23,6 @@ class Loss:
         name: the key in experiment files.
         value: (F, y) -> `[E]`, mean over the batch.
         delta: (F, y) -> `[E, B, K]`, derivative of the sum over the batch.
-        classes: whether y may be class indices with an accuracy.
     """
 
     name: str
@@ -32,7 +31,15 @@ class Loss:
 
 
 def one_hot(F: Tensor, y: Tensor) -> Tensor:
-    """Return targets in F's shape: class indices `[E, B]` become one-hot rows, values pass through."""
+    """Return targets in F's shape: class indices become one-hot rows, values pass through.
+
+    Args:
+        F: outputs `[E, B, K]`, for shape, dtype and device.
+        y: class indices `[E, B]`, or values `[E, B, K]`.
+
+    Returns:
+        Y `[E, B, K]`.
+    """
     if y.is_floating_point():
         return y
     return torch.zeros_like(F).scatter_(-1, y.unsqueeze(-1).expand(*F.shape[:-1], 1), 1.0)
@@ -66,6 +73,12 @@ LOSSES = {
 def get(name: str) -> Loss:
     """Return the loss of that name: ``cross-entropy`` -log softmax(F)_y, or ``squared`` ||F - Y||^2 (J 5.1, without 1/2).
 
+    Args:
+        name: a key of `LOSSES`.
+
+    Returns:
+        The loss's value and derivative.
+
     Raises:
         ValueError: if there is none.
     """
@@ -75,6 +88,14 @@ def get(name: str) -> Loss:
 
 
 def accuracy(F: Tensor, y: Tensor) -> Tensor:
-    """Return the share of rows whose largest output is the target's class, `[E]` in [0, 1]; NaN outputs count as wrong."""
+    """Return the share of rows whose largest output is the target's class; NaN outputs count as wrong.
+
+    Args:
+        F: outputs `[E, B, K]`.
+        y: class indices `[E or 1, B]`.
+
+    Returns:
+        Accuracies `[E]` in [0, 1], float64.
+    """
     hit = (F.argmax(-1) == y) & F.isfinite().all(-1)
     return hit.to(torch.float64).mean(-1)

@@ -3,21 +3,30 @@
 import math
 from dataclasses import dataclass, field
 
-from sibp.nets.layers import Step
+from sibp.nets.layers import Image, Step
 
 __all__ = ["Layer", "Network"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One affine map `[fan_in -> fan_out]`, the bridge that feeds it and the activation that follows it."""
+    """One affine map, the bridge that feeds it and the activation that follows it.
+
+    Attributes:
+        fan_in: I, inputs of a row.
+        fan_out: O, its outputs.
+        activation: a key of `activations.ACTIVATIONS`.
+        bias: whether the map has one.
+        bridge: steps from the rows of the layer before to this one's, in order.
+        weight_shape: torch's shape of W, `[O, I]` or `[O, C, kh, kw]`.
+    """
 
     fan_in: int
     fan_out: int
     activation: str = "identity"
     bias: bool = True
     bridge: tuple[Step, ...] = ()
-    weight_shape: tuple[int, ...] = ()  # torch's shape of W, [O, I] or [O, C, kh, kw]
+    weight_shape: tuple[int, ...] = ()
 
     @property
     def is_convolution(self) -> bool:
@@ -27,7 +36,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """Affine layers in order; `input_shape` is one sample's, `(784,)` or `(3, 32, 32)`; `name` is what records show."""
+    """Affine layers in order.
+
+    Attributes:
+        layers: from input to output.
+        input_shape: one sample's, `(784,)` or `(3, 32, 32)`.
+        name: what records show; two networks that differ only in it are equal.
+    """
 
     layers: tuple[Layer, ...]
     input_shape: tuple[int, ...]
@@ -41,10 +56,9 @@ class Network:
     @property
     def rows(self) -> list[int]:
         """Rows that one sample has in each layer: 1, or for a convolution its output positions."""
-        after = [*self.layers[1:], None]
-        return [
-            math.prod(then.bridge[0].size) if layer.is_convolution else 1 for layer, then in zip(self.layers, after, strict=True)
-        ]
+        bridges = [*(layer.bridge for layer in self.layers[1:]), ()]
+        images = [next((step for step in bridge if isinstance(step, Image)), None) for bridge in bridges]
+        return [1 if image is None else math.prod(image.size) for image in images]
 
     @property
     def multiply_adds(self) -> int:

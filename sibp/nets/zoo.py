@@ -12,10 +12,7 @@ from sibp.nets.network import Layer, Network
 
 __all__ = ["lenet", "mlp", "to_module"]
 
-LENETS = {
-    "cifar10": lambda activation, bias, pools: papers.cnn((3, 32, 32), pools=pools, activation=activation, bias=bias),
-    "mnist": lambda activation, bias, pools: papers.lenet5((1, 28, 28), activation=activation, bias=bias),
-}
+LENETS = ("cifar10", "mnist")
 
 
 def mlp(
@@ -23,6 +20,7 @@ def mlp(
     std: float = 0.01,
     seed: int = 0,
     activation: str = "relu",
+    *,
     bias: bool = True,
     law: str = "normal",
     dtype: torch.dtype = torch.float32,
@@ -40,10 +38,10 @@ def mlp(
         dtype: float32 or float64.
         device: where the parameters live.
 
-    Raises:
-        ValueError: for fewer than two widths, a width below 1, a negative std or an unknown name.
+    Returns:
+        The module, in training mode; values that are out of range or unknown are refused with a ValueError.
     """
-    return to_module(papers.mlp(widths, activation, bias), seed, std, law, dtype, device)
+    return to_module(papers.mlp(widths, activation, bias=bias), seed, std, law, dtype=dtype, device=device)
 
 
 def lenet(
@@ -51,6 +49,7 @@ def lenet(
     std: float | None = None,
     seed: int = 0,
     activation: str = "relu",
+    *,
     bias: bool = True,
     pools: int = 3,
     dtype: torch.dtype = torch.float32,
@@ -69,13 +68,19 @@ def lenet(
         dtype: float32 or float64.
         device: where the parameters live.
 
+    Returns:
+        The module, in training mode.
+
     Raises:
         ValueError: for an unknown name, a negative std, or pools outside 0..3.
     """
     if name not in LENETS:
         raise ValueError(f"lenet: {messages.need(name, LENETS)}")
-    network = LENETS[name](activation, bias, pools)
-    return to_module(network, seed, std or 0.0, "torch" if std is None else "normal", dtype, device)
+    if name == "cifar10":
+        network = papers.cnn((3, 32, 32), pools=pools, activation=activation, bias=bias)
+    else:
+        network = papers.lenet5((1, 28, 28), activation=activation, bias=bias)
+    return to_module(network, seed, std or 0.0, "torch" if std is None else "normal", dtype=dtype, device=device)
 
 
 def to_module(
@@ -83,10 +88,22 @@ def to_module(
     seed: int = 0,
     std: float = 0.01,
     law: str = "normal",
+    *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> nn.Sequential:
     """Return the `nn.Sequential` of a network, with the initial parameters of member `seed`.
+
+    Args:
+        network: its structure.
+        seed: of the member whose parameters it gets.
+        std: standard deviation of the law ``normal``, >= 0.
+        law: see `sibp.nets.initialisation.initialise`.
+        dtype: float32 or float64.
+        device: where the parameters live.
+
+    Returns:
+        The module, in training mode; `sibp.nets.convert.network_of` reads `network` from it again.
 
     Raises:
         ValueError: for a dtype other than float32 and float64, a negative std, or an unknown law.
@@ -103,8 +120,8 @@ def to_module(
         if layer.activation != "identity":
             modules.append(by_name[layer.activation]())
     model = nn.Sequential(*modules).to(device=device, dtype=dtype)
-    for mine, theirs in zip(propagation.tensors(parameters_of(model)), propagation.tensors(drawn), strict=True):
-        mine.copy_(theirs)
+    for parameter, numbers in zip(propagation.tensors(parameters_of(model)), propagation.tensors(drawn), strict=True):
+        parameter.copy_(numbers)
     return model
 
 

@@ -133,8 +133,8 @@ def main() -> int:
     arguments = parse()
     plan = read_plan()
     make_importable()
-    import sibp.cli
-    import sibp.training.runs  # noqa: F401 - here, so that no job has to import it
+    import sibp.cli  # noqa: F401 - here, so that no job has to import it
+    import sibp.training.runs  # noqa: F401
     from tools.offline_gpu import workers
 
     results = workers.Results(arguments.out.resolve(), plan, arguments.back and arguments.back.resolve())

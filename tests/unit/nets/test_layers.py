@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from sibp.nets import layers
-from sibp.nets.layers import Activate, Flatten, Image, MaxPool, Patches, Unfold
+from sibp.nets.layers import Activate, Flatten, Image, MaxPool, Patches, Unfold, to_rows
 
 E, B, C = 2, 3, 4
 STEPS = [
@@ -25,10 +25,10 @@ def test_the_adjoint_is_what_autograd_sends_back(step, shape, ties, randn):
     if ties:  # few values, so that windows hold their largest one several times, and zeros at relu's kink
         x = x.round().clamp(-1, 1)
     x.requires_grad_()
-    value, kept = step.forward(x)
+    value, adjoint = step.forward(x)
     error = randn(*value.shape)
     (expected,) = torch.autograd.grad(value, x, error)
-    assert torch.allclose(step.adjoint(error, kept), expected, rtol=1e-12, atol=1e-14)
+    assert torch.allclose(adjoint(error), expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("members", [1, E])
@@ -57,12 +57,12 @@ def folded(request, monkeypatch):
 def test_a_convolution_is_an_affine_map_on_its_patches(stride, padding, members, randn):
     x, W, b = randn(members, B, 2, 8, 7).requires_grad_(), randn(E, 5, 2, 3, 4).requires_grad_(), randn(E, 1, 5)
     images = torch.stack([functional.conv2d(x[e % members], W[e], b[e, 0], stride, padding) for e in range(E)])
-    expected = Image(images.shape[3:]).adjoint(images, None)
+    expected = to_rows(images)
     D = randn(*expected.shape)
     by_x, by_W = torch.autograd.grad(expected, (x, W), D)
     with torch.no_grad():
-        X, kept = Unfold((3, 4), stride, padding).forward(x)
-        back = Unfold((3, 4), stride, padding).adjoint(layers.adjoint(D, W.flatten(2), X.expand(E, -1, -1)), kept)
+        X, adjoint = Unfold((3, 4), stride, padding).forward(x)
+        back = adjoint(layers.adjoint(D, W.flatten(2), X.expand(E, -1, -1)))
         assert X.shape == layers.matrix(X).shape == (members, expected.shape[1], 24)
         for mine, theirs in (
             (layers.affine(X, W.flatten(2), b), expected),
@@ -85,9 +85,10 @@ POOLS = [
 @pytest.mark.parametrize("pool", POOLS, ids=str)
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (5, 11)])
 def test_errors_gathered_without_a_scattered_sum_are_the_same_to_the_bit(pool, size, randn):
-    _, (index, shape) = pool.forward(randn(E, B, C, *size).float().round(decimals=1))
+    images = randn(E * B, C, *size).float().round(decimals=1)
+    _, index = functional.max_pool2d(images, pool.kernel, pool.stride, pool.padding, return_indices=True)
     delta = randn(E * B, C, *index.shape[2:]).float()
-    assert torch.equal(pool.gathered(delta, index, shape[3:]), layers.scattered(delta, index, shape[3:]))
+    assert torch.equal(pool.gathered(delta, index, size), layers.scattered(delta, index, size))
 
 
 @pytest.mark.parametrize(
