@@ -97,6 +97,12 @@ def _check_training(experiment: Experiment, label: str, training: Training) -> N
         if (size, training.sampling) != ("full", "permutation"):
             got = f"batch_size {size} and sampling {training.sampling}"
             raise SpecError(f"{path}: got {got}, need full and permutation for {algorithm}")
+    if (fixed := training.fixed_layers) is not None:
+        layers = len(papers.build(**experiment.network_of(label).settings()).layers)
+        if algorithm in registry.METHODS and registry.get(algorithm).whole_data:
+            raise SpecError(f"{path}.fixed_layers: got {fixed}, need none for {algorithm}, whose blocks move together")
+        if fixed >= layers:
+            raise SpecError(f"{path}.fixed_layers: got {fixed}, need less than the network's {layers} layers")
     if size != "full" and size > train:
         raise SpecError(f"{path}.batch_size: got {size}, need at most data.train = {train}, or full")
 

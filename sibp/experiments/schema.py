@@ -156,6 +156,7 @@ class Training(Strict):
     """How a method is trained: length, mini-batches, evaluation, and how many members share one set of products.
 
     `prune` lists shares of the weights; after training, that share of the smallest is set to zero and the result measured.
+    `fixed_layers` is how many layers, counted from the input, stay as they were drawn.
     """
 
     epochs: PositiveInt | None = None
@@ -170,6 +171,7 @@ class Training(Strict):
     ensemble: PositiveInt = 25
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     prune: tuple[Fraction, ...] = ()
+    fixed_layers: PositiveInt | None = None  # None, not 0: settings that do not name it keep their digest
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -54,9 +54,9 @@ class Run:
             tensor.masked_fill_(gone, 0)
         return ~gone.flatten()
 
-    def tensors(self) -> list[Tensor]:
-        """Return all weights and biases."""
-        return [tensor for layer in self.parameters for tensor in layer if tensor is not None]
+    def tensors(self, layers: int | None = None) -> list[Tensor]:
+        """Return all weights and biases, or those of so many layers nearest the input."""
+        return [tensor for layer in self.parameters[:layers] for tensor in layer if tensor is not None]
 
     def content(self) -> dict[str, Any]:
         """Return all that a checkpoint needs to `restore` the run; the tensors are the run's own."""
@@ -157,11 +157,14 @@ class Trainer:
         """Make the steps up to `stop` without looking at the device; return the last mini-batch losses `[E]`."""
         step = run.recorded or partial(self.method.step, run.parameters, run.state)
         watch = "first_weight_change" in self.training.measure
+        fixed = [(tensor, tensor.clone()) for tensor in run.tensors(self.training.fixed_layers or 0)]
         while run.step < stop:
             x, y = self.batches.at(run.step)
             W = run.parameters[0].W
             before = W.clone() if watch and run.step == stop - 1 else None
             losses = step(x, y)
+            for tensor, drawn in fixed:  # no error of a trained layer has gone through them
+                tensor.copy_(drawn)
             run.mark(~losses.isfinite())
             run.step += 1
             if before is not None:

@@ -234,6 +234,11 @@ def test_an_experiment_that_gives_bcd_mini_batches_is_refused(training):
         check([784, 10], training)
 
 
+def test_an_experiment_that_holds_layers_of_bcd_is_refused():
+    with pytest.raises(schema.SpecError, match=r"fixed_layers: got 1, need none for bcd"):
+        check([784, 5, 10], {"batch_size": "full", "fixed_layers": 1})
+
+
 def test_an_experiment_with_a_network_that_bcd_cannot_have_is_refused():
     check([784, 5, 10], {"batch_size": "full"})
     with pytest.raises(schema.SpecError, match=r"x: methods\.bcd: bcd: got 784-5-10, need dense layers with relu or identity"):

@@ -1,13 +1,17 @@
 """Training one label: the numbers, the rows, the records, and what happens to members that diverge or run out of time."""
 
+import itertools
+
 import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
 from sibp.experiments.jobs import Job
+from sibp.methods import registry
 from sibp.methods.sgd import SGD
 from sibp.nets import losses, papers, propagation
+from sibp.nets.layers import Affine
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
 from sibp.training import cuda_graph, evaluation, runs, sampling
@@ -73,6 +77,25 @@ def test_training_is_sgd_on_the_orders_and_initial_weights_of_the_seeds():
     for layer, expected in zip(trained.parameters, twin, strict=True):
         torch.testing.assert_close(layer.W[3:4], expected[0].detach())
         torch.testing.assert_close(layer.b[3:4], expected[1].detach())
+
+
+@pytest.mark.parametrize("method", ["sgd", "adam", "proxbp", "sibp"])
+def test_fixed_layers_stay_as_drawn_and_the_others_train_as_a_net_of_their_own(method):
+    settings = DOUBLE | {"methods": {"sgd": {"method": method}}, "network__widths": [784, 6, 5, 10], "training__fixed_layers": 2}
+    made, trained = start(**settings)
+    drawn = [[tensor.clone() for tensor in layer] for layer in trained.parameters]
+    alone, options = papers.build("mlp", widths=(5, 10)), [member.options for member in made.members]
+    twin = registry.build(method, alone, made.problem.loss, options, dtype=torch.float64)
+    last = [Affine(*(tensor.clone() for tensor in trained.parameters[2]))]
+    state = twin.start(last)
+    for step in range(6):
+        x, y = made.batches.at(step)
+        for W, b in drawn[:2]:
+            x = functional.relu(x @ W.mT + b)
+        twin.step(last, state, x, y)
+    made.steps_to(trained, 6)
+    torch.testing.assert_close(list(trained.parameters[2]), list(last[0]), rtol=1e-9, atol=1e-12)
+    assert all(torch.equal(*pair) for pair in zip(trained.tensors(2), itertools.chain(*drawn[:2]), strict=True))
 
 
 def test_all_methods_start_from_the_same_networks():
