@@ -200,6 +200,17 @@ def _triton_weights(
     return Work(LAUNCHES["minimise_weights"](iterations), moved, flops, programs, 3 * Z.nbytes)
 
 
+@declare("sibp::minimise_sparse")
+def _triton_sparse(
+    X: Tensor, geometry: Sequence[int], joint: bool, Z: Tensor, T: Tensor, V: Tensor, lam: Tensor, gamma: Tensor, *rest: object
+) -> Work:
+    """Say what an iteration does whose first trial is lower, as most are: four products and as many passes over Z."""
+    iterations, held = rest[3], V.nbytes * 2 + 16 * Z.nbytes // Z.shape[2]
+    product, programs = _triton_product(X, geometry, Z.shape, joint)
+    moved = (iterations + 1) * (5 * Z.nbytes + 4 * X.nbytes)
+    return Work(LAUNCHES["minimise_sparse"](iterations), moved, (4 * iterations + 3) * product, programs, held)
+
+
 @declare("sibp::solve_linear_weights")
 def _triton_linear_weights(
     X: Tensor, geometry: Sequence[int], joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int

@@ -132,7 +132,7 @@ class SIBPSolver:
     ) -> None:
         """Do what `solve` says with the l1 term in both subproblems: the same solution without it, then proximal gradient.
 
-        A convolution's are solved by one kernel where there is one.
+        Kernels solve them where there are some.
         """
         steps, gamma, lam = self.shared["cg_steps"], self.column["l1"], self.column["lam"]
         smooth = self.solve_smooth(layer, plan, Z, T, W, b)

@@ -40,6 +40,8 @@ def has_targets(activation: str, Z: Tensor) -> bool:
 
 def applies_l1(X: Tensor | Patches, activation: str, Z: Tensor) -> bool:
     """Return whether `minimise_l1` can take the place of the eager proximal gradient, where `applies` holds for its smooth problem."""
+    if calls.supports(activation, Z):
+        return True
     return isinstance(X, Patches) and X.step.stride == (1, 1) and native.supports(activation, Z)
 
 
@@ -143,7 +145,7 @@ def _minimise_weights(
 
 
 def minimise_l1(
-    X: Patches,
+    X: Tensor | Patches,
     activation: str,
     Z: Tensor,
     T: Tensor,
@@ -155,10 +157,10 @@ def minimise_l1(
     smooth: Tensor,
     b: Tensor | None = None,
 ) -> Tensor:
-    """Do what `proximal_gradient.minimise_l1` does for a convolution's weights, then for its bias at the pre-activation found.
+    """Do what `proximal_gradient.minimise_l1` does for a layer's weights, then for its bias at the pre-activation found.
 
     Args:
-        X: the layer's rows `[E, R, I]`.
+        X: the layer's rows `[E, R, I]`; on the CPU a convolution's of stride 1.
         activation: identity, relu or leaky_relu.
         Z: pre-activation at displacement 0, `[E, R, O]`.
         T: target `[E, R, O]`.
@@ -174,6 +176,8 @@ def minimise_l1(
         The displacement of the weights `[E, I, O]`. Cost per iteration: two products of R I O and one per trial, each on one pass over
         the rows; each member makes its own trials and no others.
     """
+    if calls.supports(activation, Z):
+        return gpu.minimise_l1(X, activation, Z, T, V, lam, gamma, iterations, rules, smooth, b)
     D, moved = torch.empty_like(smooth, memory_format=torch.contiguous_format), None if b is None else b.contiguous()
     leak, halvings = native.LEAKS[activation], proximal_gradient.HALVINGS
     given = (*_search(rules), halvings, T.contiguous(), leak, lam, gamma, Z.contiguous(), V.contiguous(), smooth.contiguous())

@@ -4,6 +4,8 @@ Same iterates up to rounding as the eager solvers, which take over where a kerne
 depends on the number of iterations alone.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,12 @@ from sibp.kernels.native import LEAKS
 from sibp.kernels.triton import calls
 from sibp.nets import activations, layers
 from sibp.nets.layers import Patches
-from sibp.solvers import conjugate_gradient
+from sibp.solvers import conjugate_gradient, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo
 from sibp.solvers.subproblem import BatchSpace, BiasSpace, Space, Subproblem, WeightSpace
 
-__all__ = ["applies", "minimise", "solve_linear", "targets"]
+__all__ = ["applies", "minimise", "minimise_l1", "solve_linear", "targets"]
 
 
 def applies(space: Space, activation: str, Z: Tensor) -> bool:
@@ -86,6 +88,42 @@ def minimise(
     if moved is not b:
         b.copy_(moved)
     return P
+
+
+def minimise_l1(
+    X: Tensor | Patches,
+    activation: str,
+    Z: Tensor,
+    T: Tensor,
+    V: Tensor,
+    lam: Tensor,
+    gamma: Tensor,
+    iterations: int,
+    rules: Rules,
+    smooth: Tensor,
+    b: Tensor | None = None,
+) -> Tensor:
+    """Return the displacement and move b as `dispatch.minimise_l1` does. Cost: 10 n + 3 launches, and for b the same and 2 n + 1."""
+    problem = Subproblem(WeightSpace(X), activations.get(activation), Z.contiguous(), T.contiguous(), lam)
+    D, Z = _minimise_l1(problem, activation, V.contiguous(), gamma, iterations, smooth.contiguous())
+    if b is not None:
+        bias = BiasSpace()
+        smooth = minimise(bias, activation, Z, problem.T, lam, iterations, rules)
+        b += _minimise_l1(replace(problem, space=bias, Z=Z), activation, b.contiguous(), gamma, iterations, smooth)[0]
+    return D
+
+
+def _minimise_l1(
+    problem: Subproblem, activation: str, start: Tensor, gamma: Tensor, iterations: int, smooth: Tensor
+) -> tuple[Tensor, Tensor]:
+    Z, T, space = problem.Z, problem.T, problem.space
+    is_bias = isinstance(space, BiasSpace)
+    rows = (Z.new_empty(1, Z.shape[1], 0), [1, 1, 1, 1, 0, 0]) if is_bias else _rows(space)
+    D, Z_new = torch.empty_like(start), torch.empty_like(Z)
+    numbers = (iterations, proximal_gradient.HALVINGS, LEAKS[activation])
+    if calls.call("minimise_sparse", *rows, is_bias, Z, T, start, problem.lam, gamma, smooth, D, Z_new, *numbers):
+        return D, Z_new
+    return proximal_gradient.minimise_l1(problem, start, gamma, iterations, smooth)
 
 
 def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:

@@ -2,8 +2,8 @@
 
 The papers do not say how they solve it (docs/deviations.md). Soft thresholding needs the weights themselves, so iterates live in weight
 space; the step is the curvature step along -grad f, halved until the whole objective falls. On a CPU the work ends when every member
-has its step; on a device nobody looks, and a search makes all its trials, several in one product, so that a step can be recorded. For
-convolutions on a CPU `dispatch.minimise_l1` stands in.
+has its step; on a device nobody looks, and a search makes all its trials, several in one product, so that a step can be recorded. Where
+there are kernels `dispatch.minimise_l1` stands in.
 """
 
 from collections.abc import Callable

@@ -45,6 +45,7 @@ WIDTH = tl.constexpr(8)
 # what is neither a tensor nor a constant in a kernel's signature
 INTEGERS = {
     *("R", "I", "O", "numel", "steps", "parts", "chunks", "blocks", "panels", "inputs", "rows", "columns", "by_row", "millionths"),
+    *("first_trial", "count"),
     *("k_stride", "x_stride", "sum_parts", "trial_parts", "bend_parts"),
     *("channels", "height", "width", "out_height", "out_width", "per_sample", "per_channel", "per_row", "per_column"),
 }

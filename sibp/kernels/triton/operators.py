@@ -17,6 +17,7 @@ __all__ = [
     "launches",
     "minimise_batch",
     "minimise_bias",
+    "minimise_sparse",
     "minimise_weights",
     "solve_linear_batch",
     "solve_linear_weights",
@@ -117,6 +118,30 @@ def minimise_weights(
     run(minimise(Rows.of(X, geometry), Z, T, lam, P, iterations, search, leak))
 
 
+@torch.library.custom_op("sibp::minimise_sparse", mutates_args=("D", "Z_new"))
+def minimise_sparse(
+    X: Tensor,
+    geometry: Sequence[int],
+    joint: bool,
+    Z: Tensor,
+    T: Tensor,
+    V: Tensor,
+    lam: Tensor,
+    gamma: Tensor,
+    smooth: Tensor,
+    D: Tensor,
+    Z_new: Tensor,
+    iterations: int,
+    halvings: int,
+    leak: float,
+) -> None:
+    """See `sparse.minimise`; geometry as in `rows.Rows.of`."""
+    from sibp.kernels.triton.rows import Rows
+    from sibp.kernels.triton.sparse import minimise
+
+    run(minimise(Rows.of(X, geometry, joint), Z, T, V, lam, gamma, smooth, D, Z_new, iterations, halvings, leak))
+
+
 @torch.library.custom_op("sibp::solve_linear_weights", mutates_args=("D",))
 def solve_linear_weights(
     X: Tensor, geometry: Sequence[int], joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
@@ -146,6 +171,7 @@ OPERATORS = (
     minimise_batch,
     minimise_bias,
     minimise_weights,
+    minimise_sparse,
     solve_linear_batch,
     solve_linear_weights,
 )
@@ -159,6 +185,7 @@ LAUNCHES: dict[str, Callable[[int], int]] = {
     "minimise_batch": lambda n: 2 * n + 1,
     "minimise_bias": lambda n: 2 * n + 1,
     "minimise_weights": lambda n: 4 * n + 2,
+    "minimise_sparse": lambda n: 10 * n + 3,
     "solve_linear_batch": lambda n: n + 1,
     "solve_linear_weights": lambda n: 3 * n + 2,
 }

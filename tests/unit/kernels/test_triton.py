@@ -27,6 +27,7 @@ def operator_arguments(size, iterations, search, dtype=torch.float32):
     empty = lambda *shape: torch.empty(*shape, dtype=dtype, device="meta")  # noqa: E731
     K, X, Z, b, column = empty(E, R, R), empty(E, R, I), empty(E, R, O), empty(E, 1, O), empty(E, 1, 1)
     images, dense = empty(E, R, 3, 8, 8), [1, 1, 1, 1, 0, 0]
+    W, P = empty(E, I, O), empty(E, 75, O)
     Z_image, how = empty(E, 64 * R, O), (iterations, *SEARCHES[search], 0.0)
     return [
         ("targets", (Z, Z, column, Z, 0.01)),
@@ -34,11 +35,17 @@ def operator_arguments(size, iterations, search, dtype=torch.float32):
         ("armijo_exponents", (Z, b, *[column] * 8, 1.0, 0.1, 0.6, 50)),
         ("minimise_batch", (K, Z, Z, column, Z, *how)),
         ("minimise_bias", (Z, Z, column, b, *how)),
-        ("minimise_weights", (X, dense, Z, Z, column, empty(E, I, O), *how)),
-        ("minimise_weights", (images, [5, 5, 1, 1, 2, 2], Z_image, Z_image, column, empty(E, 75, O), *how)),
+        ("minimise_weights", (X, dense, Z, Z, column, W, *how)),
+        ("minimise_weights", (images, [5, 5, 1, 1, 2, 2], Z_image, Z_image, column, P, *how)),
+        ("minimise_sparse", (X, dense, False, Z, Z, W, column, column, W, W, Z, iterations, 20, 0.0)),
+        ("minimise_sparse", (empty(1, R, 0), dense, True, Z, Z, b, column, column, b, b, Z, iterations, 20, 0.0)),
+        (
+            "minimise_sparse",
+            (images, [5, 5, 1, 1, 2, 2], False, *[Z_image] * 2, P, column, column, P, P, Z_image, iterations, 20, 0.0),
+        ),
         ("solve_linear_batch", (K, Z, column, column, Z, iterations)),
         ("solve_linear_weights", (X, dense, True, Z, column, column, empty(E, I + 1, O), iterations)),
-        ("solve_linear_weights", (images, [5, 5, 1, 1, 2, 2], False, Z_image, column, column, empty(E, 75, O), iterations)),
+        ("solve_linear_weights", (images, [5, 5, 1, 1, 2, 2], False, Z_image, column, column, P, iterations)),
     ]
 
 

@@ -1,6 +1,7 @@
 """Triton's kernels, run on the CPU by its interpreter, against the eager solvers in float64."""
 
 import warnings
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -11,7 +12,7 @@ from sibp.kernels.switch import off
 from sibp.kernels.triton import calls
 from sibp.methods import registry
 from sibp.nets import activations, initialisation, layers, losses, papers, propagation
-from sibp.solvers import conjugate_gradient, dispatch, gpu, linesearch
+from sibp.solvers import conjugate_gradient, dispatch, gpu, linesearch, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature, Line
 from sibp.solvers.subproblem import BatchSpace, BiasSpace, Subproblem, WeightSpace
@@ -116,6 +117,48 @@ def test_weight_space_and_the_bias_after_it(name, kind, search, randn):
     solve_both(WeightSpace(X), name, search, layer, steps=10 if search is ARMIJO else 5)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "price"), [("relu", "patches", 0.3), ("leaky_relu", "shared", 1.0), ("identity", "dense", 0.1)]
+)
+def test_proximal_gradient_with_an_l1_term(name, kind, price, randn):
+    X, steps = rows(kind, 2, randn), 2
+    b, Z, T, lam = case(X, name, 5, randn)
+    V = 0.1 * randn(2, X.shape[2], 5)
+    gamma = price * lam
+    problem = Subproblem(WeightSpace(X), activations.get(name), Z, T, lam)
+    smooth = conjugate_gradient.minimise(problem, steps, Rules(NEWTON))[0]
+    smooth[0] *= -3  # not the better point to start from
+    expected, Z_new = proximal_gradient.minimise_l1(problem, V, gamma, steps, smooth)
+    at_bias = replace(problem, space=BiasSpace(), Z=Z_new)
+    bias_smooth = conjugate_gradient.minimise(at_bias, steps, Rules(NEWTON))[0]
+    moved = b + proximal_gradient.minimise_l1(at_bias, b, gamma, steps, bias_smooth)[0]
+    assert ((V + expected) == 0).any()
+    mine, before = b.clone(), Z.clone()
+    near(dispatch.minimise_l1(X, name, Z, T, V, lam, gamma, steps, Rules(NEWTON), smooth, mine), expected)
+    near(mine, moved, b)
+    assert torch.equal(Z, before)
+
+
+def test_an_l1_search_halves_as_often_as_it_must_and_a_stuck_or_lost_member_stays(randn):
+    """One small active row wants a long step, which lifts all the others, at rest just below zero, far above."""
+    X, V = randn(3, 20, 9).abs(), 0.1 * randn(3, 9, 5)
+    X[:, 0] *= 0.01
+    Z = torch.full((3, 20, 5), -1e-3, dtype=X.dtype)
+    T = torch.zeros_like(Z)
+    Z[:, 0], T[:, 0] = 1.0, 2.0
+    lam = torch.full((3, 1, 1), 1e3, dtype=X.dtype)
+    gamma = torch.tensor([10.0, 1e-4, 1e-7], dtype=X.dtype).reshape(3, 1, 1)
+    V[0], Z[1, 3, 2] = 0, torch.nan
+    problem = Subproblem(WeightSpace(X), activations.get("relu"), Z, T, lam)
+    with patch.object(proximal_gradient, "soft_threshold", wraps=proximal_gradient.soft_threshold) as trials:
+        alone = Subproblem(WeightSpace(X[2:]), problem.activation, Z[2:], T[2:], lam[2:])
+        expected, _ = proximal_gradient.minimise_l1(alone, V[2:], gamma[2:], 2, torch.zeros_like(V[2:]))
+    assert expected.any() and trials.call_count > 2 * 6  # all three groups of trials
+    D = dispatch.minimise_l1(X, "relu", Z, T, V, lam, gamma, 2, Rules(NEWTON), torch.zeros_like(V))
+    assert not D[:2].any()
+    near(D[2:], expected)
+
+
 @pytest.mark.parametrize("space", [BatchSpace, WeightSpace])
 @pytest.mark.parametrize(("kind", "joint", "stop"), [("dense", True, 0.3), ("shared patches", False, 0.0), ("patches", True, 0.0)])
 def test_linear_conjugate_gradients(kind, joint, stop, space, randn):
@@ -211,7 +254,7 @@ STEPS = [
     ("sibp", {"variant": "armijo", "cg_steps": 2}, "mlp", BATCH),
     ("sibp", {"variant": "newton", "cg_steps": 2, "space": "weight"}, "cnn", WEIGHTS | {"targets", "minimise_bias"}),
     ("sibp", {"variant": "released", "cg_steps": 2}, "mlp", {"armijo_exponents"}),
-    ("sibp", {"l1": 1e-3, "cg_steps": 2}, "mlp", {"minimise_batch", "minimise_bias"}),
+    ("sibp", {"l1": 1e-3, "cg_steps": 1}, "mlp", BATCH - {"targets"} | {"minimise_sparse"}),
     ("proxbp", {}, "mlp", {"solve_linear_batch"}),
     ("proxprop", {"tolerance": 0.1, "space": "weight"}, "cnn", {"solve_linear_weights"}),
 ]
