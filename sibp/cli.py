@@ -5,6 +5,7 @@ Whatever goes wrong is said in one line; `--debug` adds the traceback. All check
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` shou
 __all__ = ["main"]
 
 EXPERIMENTS = Path("workflow/experiments")
+EXTRA = ("filelock", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "rich", "yaml")  # what the extra `experiments` installs
 
 
 class UsageError(Exception):
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         _note_other_checkout()
+        _check_extra(sys.argv[1:] if argv is None else argv)
         arguments = _parser().parse_args(argv)
         code = arguments.command(arguments)
         sys.stdout.flush()
@@ -78,6 +81,14 @@ def _note_other_checkout() -> None:
             f"sibp: running the package in {runs.parent}, not the one beside {sys.prefix}: make setup there mends that",
             file=sys.stderr,
         )
+
+
+def _check_extra(argv: Sequence[str]) -> None:
+    """Refuse to do more than print help where the package is installed for its optimizers alone."""
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing and not {"-h", "--help", "--version"} & set(argv):
+        need = "need the extra `experiments`: pip install '.[experiments]' in the source folder"
+        raise UsageError(f"{', '.join(missing)}: not installed, {need}")
 
 
 def _explain(fault: Exception) -> tuple[int, str]:

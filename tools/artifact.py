@@ -73,7 +73,7 @@ def codemeta(project: dict[str, Any], commit: str, when: datetime) -> dict[str, 
         "dateModified": when.date().isoformat(),
         "license": f"https://spdx.org/licenses/{project['license']}",
         "programmingLanguage": f"Python {project['requires-python']}",
-        "softwareRequirements": project["dependencies"],
+        "softwareRequirements": [*project["dependencies"], *project["optional-dependencies"]["experiments"]],
         "author": [{"@type": "Organization", "name": "The sibp developers"}],
         "referencePublication": {"@type": "ScholarlyArticle", "@id": "https://doi.org/10.23952/jnva.7.2023.4.08"},
     }

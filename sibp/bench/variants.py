@@ -5,14 +5,13 @@ An option that chooses between paths of the code is an enumeration, a flag, or a
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, product
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-
-from sibp.methods import Options, registry
+from sibp.core.options import Option, OptionError, Options, describe
+from sibp.methods import registry
 from sibp.nets import losses
 from sibp.nets.network import Network
 
@@ -25,31 +24,31 @@ def switches(algorithm: str) -> dict[str, tuple[Any, ...]]:
     """Return the values besides its default of each option that chooses between paths, by name.
 
     Raises:
-        TypeError: for an option of a type that is neither number, flag nor enumeration: say here what its variants are.
+        TypeError: for an option of a type that is neither number, flag nor enumeration.
     """
-    own = registry.options(algorithm)
-    found = {name: _values(own, name, field) for name, field in own.model_fields.items()}
+    known = describe(registry.options(algorithm))
+    found = {name: _values(algorithm, name, option) for name, option in known.items()}
     return {name: values for name, values in found.items() if values}
 
 
-def _values(own: type[Options], name: str, field: FieldInfo) -> tuple[Any, ...]:
-    if get_origin(field.annotation) is Literal:
-        return tuple(value for value in get_args(field.annotation) if value != field.default)
-    if field.annotation is bool:
-        return (not field.default,)
-    if field.annotation is int:
+def _values(algorithm: str, name: str, option: Option) -> tuple[Any, ...]:
+    if option.kind is str:
+        return tuple(value for value in option.choices if value != option.default)
+    if option.kind is bool:
+        return (not option.default,)
+    if option.kind is int:
         return ()  # a count: more of the same
-    if field.annotation is not float:
-        raise TypeError(f"{own.__name__}.{name}: got {field.annotation}, whose variants are not known")
-    on = field.default or (PART if any(hasattr(rule, "lt") for rule in field.metadata) else LITTLE)
-    with_, without = (_key(own, **{name: value}) for value in (on, 0.0))
-    return () if with_ == without else (0.0,) if field.default else (on,)
+    on = option.default or (PART if option.bounds.below is not None else LITTLE)
+    with_, without = (_key(algorithm, {name: value}) for value in (on, 0.0))
+    return () if with_ == without else (0.0,) if option.default else (on,)
 
 
-def _key(own: type[Options], **given: Any) -> Any:
+def _key(algorithm: str, given: dict[str, Any]) -> Any:
     """Return the `group_key` of options that need not fit together."""
-    algorithm = next(name for name, method in registry.METHODS.items() if method.options is own)
-    return registry.get(algorithm).group_key(own.model_construct(**given))
+    kind = registry.options(algorithm)
+    options = object.__new__(kind)
+    vars(options).update({name: option.default for name, option in describe(kind).items()} | given)
+    return registry.get(algorithm).group_key(options)
 
 
 @cache
@@ -83,7 +82,7 @@ def simplest(algorithm: str) -> dict[str, Options]:
 def _valid(algorithm: str, given: dict[str, Any]) -> Options | None:
     try:
         return registry.options(algorithm)(**given)
-    except ValidationError:  # two options that exclude each other
+    except OptionError:  # two options that exclude each other
         return None
 
 
@@ -99,5 +98,5 @@ def accepts(algorithm: str, options: Options, network: Network) -> bool:
 def members(options: Options, count: int) -> Iterator[Options]:
     """Yield options of `count` members that may train together and differ in every number that does not choose a path."""
     for member in range(count):
-        numbers = {name: value * (1 - 0.05 * member) for name, value in options if isinstance(value, float)}
-        yield options.model_copy(update=numbers)
+        numbers = {name: value * (1 - 0.05 * member) for name, value in vars(options).items() if isinstance(value, float)}
+        yield replace(options, **numbers)

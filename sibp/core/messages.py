@@ -1,14 +1,9 @@
 """One clear line for bad input: where, which value, what is allowed, and the nearest right name."""
 
 import difflib
-import re
 from collections.abc import Iterable
-from typing import get_args
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
-__all__ = ["explain", "need", "suggest"]
+__all__ = ["need", "suggest"]
 
 
 def suggest(word: object, allowed: Iterable[str]) -> str:
@@ -38,54 +33,3 @@ def need(value: object, allowed: Iterable[str]) -> str:
     names = list(allowed)
     choice = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
     return f"got {value!r}, need {choice}{suggest(value, names)}"
-
-
-def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
-    """Return the first fault of a pydantic error as one line ``place.path: fault``, and how many more there are.
-
-    Args:
-        error: what pydantic raised.
-        model: the model that it validated, whose keys are the allowed ones.
-        place: where in a file the model stands, such as ``methods.sgd``; empty for the whole file.
-
-    Returns:
-        The line, without a full stop.
-    """
-    faults = error.errors()
-    path = _path(place, faults[0]["loc"])
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return (f"{path}: " if path else "") + _fault(faults[0], model) + more
-
-
-def _path(place: str, loc: tuple[int | str, ...]) -> str:
-    """Return a location as ``methods.sibp.grid.eta[2]``."""
-    return (place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)).lstrip(".")
-
-
-def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
-    value = fault["input"]
-    match fault["type"]:
-        case "extra_forbidden":
-            allowed = list(_model_at(model, fault["loc"][:-1]).model_fields)
-            return f"unknown key, need one of {', '.join(allowed)}{suggest(fault['loc'][-1], allowed)}"
-        case "missing":
-            return "missing"
-        case "value_error":
-            return str(fault["ctx"]["error"])
-        case "literal_error":
-            return need(value, re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
-    return f"got {value!r}, need {fault['msg'].removeprefix('Input should be ').removeprefix('a valid ')}"
-
-
-def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """Look through ``X | None`` and ``dict[str, X]`` along a location.
-
-    Returns:
-        The model whose key is at `loc`.
-    """
-    for part in loc:
-        if str(part) in model.model_fields:
-            annotation = model.model_fields[str(part)].annotation
-            inner = [annotation, *get_args(annotation)]
-            model = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), model)
-    return model

@@ -3,11 +3,10 @@
 import math
 from typing import Any
 
-from pydantic import BaseModel
-
 from sibp.core import messages
+from sibp.core.options import OptionError, Options
 from sibp.data.registry import Facts, known_facts
-from sibp.experiments.schema import Experiment, SpecError, Training, parse
+from sibp.experiments.schema import Experiment, SpecError, Training
 from sibp.methods import registry
 from sibp.nets import losses, papers
 
@@ -34,7 +33,7 @@ def check_experiment(experiment: Experiment, where: str) -> None:
         raise SpecError(f"{where}: {fault}") from None
 
 
-def options(experiment: Experiment, label: str, point: dict[str, Any]) -> BaseModel:
+def options(experiment: Experiment, label: str, point: dict[str, Any]) -> Options:
     """Return one grid point's options, checked by the method itself.
 
     Raises:
@@ -45,7 +44,10 @@ def options(experiment: Experiment, label: str, point: dict[str, Any]) -> BaseMo
         fault = messages.need(algorithm, registry.METHODS)
         hint = "" if experiment.methods[label].method else ", or a key `method` under this label"
         raise SpecError(f"methods.{label}: {fault}{hint}")
-    return parse(registry.options(algorithm), point, "", f"methods.{label}")
+    try:
+        return registry.options(algorithm)(**point)
+    except OptionError as fault:
+        raise SpecError(f"methods.{label}.{fault}") from None
 
 
 def _facts(experiment: Experiment) -> Facts:
@@ -107,7 +109,7 @@ def _check_training(experiment: Experiment, label: str, training: Training) -> N
         raise SpecError(f"{path}.batch_size: got {size}, need at most data.train = {train}, or full")
 
 
-def _check_method(experiment: Experiment, label: str, points: list[BaseModel]) -> None:
+def _check_method(experiment: Experiment, label: str, points: list[Options]) -> None:
     """Let the method itself refuse the network."""
     network = papers.build(**experiment.network_of(label).settings())
     try:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel
-
+from sibp.core.options import Options
 from sibp.experiments import code
 from sibp.experiments.schema import Experiment, Network, Training
 
@@ -26,7 +25,7 @@ class Member:
 
     number: int
     seed: int
-    options: BaseModel
+    options: Options
 
 
 @dataclass(frozen=True)

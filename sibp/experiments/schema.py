@@ -20,7 +20,7 @@ from pydantic import (
 
 from sibp.core import messages
 from sibp.data.registry import CHAIN
-from sibp.experiments import drawing
+from sibp.experiments import drawing, faults
 from sibp.experiments.yaml_file import SpecError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -53,7 +53,7 @@ def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str
     try:
         return model.model_validate_json(json.dumps(mapping, default=str), strict=True)
     except ValidationError as error:
-        fault = messages.explain(error, model, place)
+        fault = faults.explain(error, model, place)
         raise SpecError(f"{where}: {fault}" if where else fault) from None
 
 

@@ -1,6 +1,7 @@
 """The training methods; `registry` has them by name."""
 
-from sibp.methods.base import Method, Options, State
+from sibp.core.options import Options
+from sibp.methods.base import Method, State
 from sibp.methods.registry import METHODS, build, get, options
 from sibp.methods.sequential import step
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sibp.methods.base import Options, Positive, State
+from sibp.core.options import Options, Positive, Share
+from sibp.methods.base import State
 from sibp.methods.first_order import FirstOrder, Rule
-from sibp.methods.sgd import Share
 
 __all__ = ["Adam", "AdamOptions", "AdamRule"]
 

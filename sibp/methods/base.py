@@ -6,36 +6,26 @@ reads a mini-batch `[E or 1, B, ...]` and changes the parameters in place. Nothi
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from sibp.core.options import Options
 from sibp.nets import propagation
 from sibp.nets.layers import Affine
 from sibp.nets.losses import Loss
 from sibp.nets.network import Network
 from sibp.nets.propagation import Trace
 
-__all__ = ["Method", "NonNegative", "Options", "Positive", "State", "Steps", "columns"]
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Steps = Annotated[int, Field(ge=1, le=10_000)]
+__all__ = ["Method", "State", "columns"]
 
 State = dict[str, list[Tensor]]
 
 
-class Options(BaseModel):
-    """Hyper-parameters of one member; unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
 def columns(members: Sequence[Options], dtype: torch.dtype, device: torch.device | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the members' float options as columns `[E, 1, 1]`, and the first one's other options."""
-    rows = [member.model_dump() for member in members]
+    rows = [vars(member) for member in members]
     shared = {key: value for key, value in rows[0].items() if not isinstance(value, float)}
     column = {
         key: torch.tensor([row[key] for row in rows], dtype=dtype, device=device).reshape(-1, 1, 1)
@@ -89,7 +79,7 @@ class Method(ABC):
     @classmethod
     def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
         """Return the options that must agree inside one ensemble: all but the floats."""
-        return tuple((k, v) for k, v in options.model_dump().items() if not isinstance(v, float))
+        return tuple((k, v) for k, v in vars(options).items() if not isinstance(v, float))
 
     @classmethod
     def numbers_per_sample(cls, network: Network) -> int:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sibp.methods.base import Method, Options, Positive, State
+from sibp.core.options import Options, Positive
+from sibp.methods.base import Method, State
 from sibp.nets import activations, layers, losses, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network

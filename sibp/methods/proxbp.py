@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from sibp.methods.base import Method, Options, Positive, State, Steps
+from sibp.core.options import Count, Options, Positive
+from sibp.methods.base import Method, State
 from sibp.nets import layers, propagation
 from sibp.nets.layers import Affine, Patches
 from sibp.nets.propagation import Trace
@@ -28,7 +29,7 @@ class ProxBPOptions(Options):
     eta: Positive = 0.1
     lam: Positive = 1.0
     solver: Literal["cg", "exact"] = "cg"
-    cg_steps: Steps = 5
+    cg_steps: Count = 5
     space: Literal["auto", "batch", "weight"] = "auto"
 
 

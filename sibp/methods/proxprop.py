@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import model_validator
 from torch import Tensor
 
+from sibp.core.options import Count, NonNegative, OptionError, Options, Positive, Share
 from sibp.methods.adam import AdamRule
-from sibp.methods.base import NonNegative, Options, Positive, Steps
 from sibp.methods.first_order import FirstOrder, Rule
 from sibp.methods.rmsprop import RMSpropRule
-from sibp.methods.sgd import Momentum, Share
+from sibp.methods.sgd import Momentum
 from sibp.nets import layers, propagation
 from sibp.nets.layers import Affine, Patches
 from sibp.nets.network import Layer
@@ -39,7 +38,7 @@ class OracleOptions(Options):
 
     tau_prox: Positive = 1.0
     solver: Literal["cg", "exact", "gradient"] = "cg"
-    cg_steps: Steps = 3
+    cg_steps: Count = 3
     variant: Literal["paper", "released"] = "paper"
     tolerance: NonNegative = 0.0
     reduction: Literal["mean", "sum"] = "mean"
@@ -64,20 +63,13 @@ class ProxPropOptions(OracleOptions):
     alpha: Share = 0.99
     eps: Positive = 1e-8
 
-    @model_validator(mode="before")
     @classmethod
-    def _defaults(cls, given: Any) -> Any:
-        """Fill in the defaults that depend on the optimizer."""
-        if not isinstance(given, dict):
-            return given
-        own = {} if given.get("optimizer", "sgd") == "sgd" else {"eta": 1e-3, "momentum": 0.0, "nesterov": False}
-        return own | given
+    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {} if given.get("optimizer", "sgd") == "sgd" else {"eta": 1e-3, "momentum": 0.0, "nesterov": False}
 
-    @model_validator(mode="after")
-    def _nesterov(self) -> "ProxPropOptions":
+    def check(self) -> None:
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError(f"nesterov: got true, need optimizer sgd with a momentum > 0, got {self.optimizer}")
-        return self
+            raise OptionError(f"nesterov: got true, need optimizer sgd with a momentum > 0, got {self.optimizer}")
 
 
 class ProxPropSolver:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from sibp.core import messages
+from sibp.core.options import Options
 from sibp.methods.adam import Adam
-from sibp.methods.base import Method, Options
+from sibp.methods.base import Method
 from sibp.methods.bcd import BCD
 from sibp.methods.proxbp import ProxBP
 from sibp.methods.proxprop import ProxProp

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from sibp.core import messages
-from sibp.methods.base import Method, Options
+from sibp.core.options import OptionError, Options
+from sibp.methods.base import Method
 from sibp.methods.registry import build
 from sibp.methods.registry import options as options_of
 from sibp.nets import losses
@@ -47,11 +46,10 @@ def read_options(method: str, given: Mapping[str, Any]) -> Options:
     Raises:
         ValueError: naming the option, its value and what is allowed.
     """
-    kind = options_of(method)
     try:
-        return kind(**given)
-    except ValidationError as error:
-        raise ValueError(f"{method}: {messages.explain(error, kind)}") from None
+        return options_of(method)(**given)
+    except OptionError as fault:
+        raise ValueError(f"{method}: {fault}") from None
 
 
 def engine_of(model: nn.Sequential, method: str, loss: Loss, options: Options, x: Tensor, y: Tensor) -> Method:

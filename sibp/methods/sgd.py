@@ -1,21 +1,18 @@
 """Stochastic gradient descent: plain back propagation (J 3.1), with heavy-ball or Nesterov momentum."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Self
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from sibp.methods.base import NonNegative, Options, Positive, State
+from sibp.core.options import NonNegative, OptionError, Options, Positive, Share
+from sibp.methods.base import State
 from sibp.methods.first_order import FirstOrder, Rule
 from sibp.nets import layers, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.propagation import Trace
 
-__all__ = ["SGD", "Momentum", "SGDOptions", "Share"]
-
-Share = Annotated[float, Field(ge=0, lt=1)]
+__all__ = ["SGD", "Momentum", "SGDOptions"]
 
 
 class SGDOptions(Options):
@@ -32,11 +29,9 @@ class SGDOptions(Options):
     nesterov: bool = False
     l1: NonNegative = 0.0
 
-    @model_validator(mode="after")
-    def _nesterov(self) -> Self:
+    def check(self) -> None:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov: got true with momentum 0, need a momentum > 0")
-        return self
+            raise OptionError("nesterov: got true with momentum 0, need a momentum > 0")
 
 
 class Momentum(Rule):

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from sibp.methods.base import Method, NonNegative, Options, Positive, State, Steps
+from sibp.core.options import Count, NonNegative, Options, Positive
+from sibp.methods.base import Method, State
 from sibp.nets import activations, layers, propagation
 from sibp.nets.layers import Affine, Patches
 from sibp.nets.network import Layer
@@ -34,7 +35,7 @@ class SIBPOptions(Options):
 
     eta: Positive = 0.1
     lam: Positive = 0.5
-    cg_steps: Steps = 5
+    cg_steps: Count = 5
     variant: Literal["newton", "armijo", "released", "released-rowwise"] = "newton"
     space: Literal["auto", "batch", "weight"] = "auto"
     l1: NonNegative = 0.0

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from sibp.core import messages
-from sibp.methods.base import Options, columns
+from sibp.core.options import Options, describe
+from sibp.methods.base import columns
 from sibp.methods.proxbp import ProxBPOptions, ProxBPSolver
 from sibp.methods.proxprop import OracleOptions, ProxPropSolver
 from sibp.methods.sibp import SIBPOptions, SIBPSolver
@@ -27,8 +26,8 @@ MOST_SOLVERS = 64  # kept for one group; a schedule makes a new one every step
 
 def option_keys(method: str) -> dict[str, Any]:
     """Return the names under which a group keeps a method's options, with their defaults; eta is where schedulers look for it."""
-    fields = METHODS[method][0].model_fields
-    return {"lr" if name == "eta" else name: field.default for name, field in fields.items()} | {"max_change": None}
+    known = describe(METHODS[method][0])
+    return {"lr" if name == "eta" else name: option.default for name, option in known.items()} | {"max_change": None}
 
 
 class Group:
@@ -52,22 +51,19 @@ class Group:
 
     def snapshot(self, values: Mapping[str, Any]) -> tuple[object, ...]:
         """Return what must not change for this object to stay right; the step size is read anew each time."""
-        return (*(values[name] for name in self.kind.model_fields if name != "eta"), values["max_change"])
+        return (*(values[name] for name in describe(self.kind) if name != "eta"), values["max_change"])
 
     def is_current(self, values: Mapping[str, Any]) -> bool:
         """Return whether a group still has the options that this was made from."""
         return self.snapshot(values) == self._snapshot
 
     def _options(self, values: Mapping[str, Any]) -> Options:
-        given = {name: values[name] for name in self.kind.model_fields if name != "eta"}
+        given = {name: values[name] for name in describe(self.kind) if name != "eta"}
         if self.method == "sibp" and str(given["variant"]).startswith("released"):
             raise ValueError(f"variant: got {given['variant']!r}, which sibp.methods.step has, need newton or armijo")
-        if "eta" in self.kind.model_fields:
+        if "eta" in describe(self.kind):
             given["eta"] = check_rate(values["lr"]) or 1.0  # a schedule may end at 0, where nothing moves
-        try:
-            return self.kind(**given)
-        except ValidationError as error:
-            raise ValueError(messages.explain(error, self.kind)) from None
+        return self.kind(**given)
 
     def solver(self, like: Tensor, rate: float) -> Solver:
         """Return the solver for weights `[E, O, I]` of that number of members, dtype and device, with this eta."""

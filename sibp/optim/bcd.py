@@ -1,6 +1,7 @@
 """Block coordinate descent as an object that steps and can be resumed."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class BCD:
     def state_dict(self) -> dict[str, Any]:
         """Return the options and the state, in plain types and tensors, for `torch.save`; the weights are the model's."""
         state = {name: [tensor.clone() for tensor in tensors] for name, tensors in self.state.items()}
-        return {"method": "bcd", "options": self.options.model_dump(), "state": state}
+        return {"method": "bcd", "options": asdict(self.options), "state": state}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned, onto the model's device; going on gives the same bits as never having stopped.

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from torch import nn
 
 from sibp.core import messages
+from sibp.core.options import describe
 from sibp.modules.groups import METHODS
 from sibp.modules.parameters import Parameters, check_terms
 from sibp.modules.report import nothing_solved, report_lines, report_model
@@ -73,7 +74,7 @@ class Oracle:
         options = {"eta": eta, "lam": lam, "tau_prox": tau_prox, "solver": solver, "cg_steps": cg_steps, "variant": variant}
         options |= {"space": space, "l1": l1, "tolerance": tolerance, "reduction": reduction}
         given = {name: value for name, value in options.items() if value is not None}
-        allowed = METHODS[method][0].model_fields
+        allowed = describe(METHODS[method][0])
         for name in given:
             if name not in allowed:
                 raise ValueError(f"Oracle: {name}: is no option of {method}, need one of {', '.join(allowed)}")

@@ -1,5 +1,6 @@
 """One training run: all members of one label of an experiment, from data to records."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def _settings(job: Job, problem: Problem) -> dict[str, Any]:
         "training": job.training.model_dump(mode="json", exclude_none=True),
         "network": {"name": problem.network.name, "parameters": problem.network.parameter_count},
         "seeds": list(job.seeds),
-        "members": [{"member": m.number, "seed": m.seed, **m.options.model_dump()} for m in job.members],
+        "members": [{"member": m.number, "seed": m.seed, **asdict(m.options)} for m in job.members],
     }
 
 

@@ -6,7 +6,7 @@ stop being finite is `diverged`: from the next evaluation on its metrics are NaN
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -182,7 +182,7 @@ class Trainer:
         table = {name: values.tolist() for name, values in metrics.items()}
         end = "done" if run.step == self.steps else "running" if in_time else "out_of_time"
         for i, member in enumerate(self.members):
-            row = {"member": member.number, "seed": member.seed, **member.options.model_dump()}
+            row = {"member": member.number, "seed": member.seed, **asdict(member.options)}
             row |= {"epoch": run.step / self.batches.steps_per_epoch, "step": run.step}
             row |= {"samples": self.batches.seen(run.step), "seconds": run.seconds}
             row |= {name: values[i] if alive[i] else math.nan for name, values in table.items()}

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sibp.core.options import describe
 from sibp.methods import registry
 from sibp.nets import activations, initialisation, losses, papers, propagation
 from tests.fuzz.profiles import profile
@@ -39,7 +40,7 @@ def cases(draw):
     """Draw a network, a method's options for some members, which member is broken, and a mini-batch's size and scale."""
     name = draw(st.sampled_from(sorted(CHOICES)))
     chosen = {key: draw(st.sampled_from(values)) for key, values in CHOICES[name].items()}
-    if "cg_steps" in registry.options(name).model_fields:
+    if "cg_steps" in describe(registry.options(name)):
         chosen["cg_steps"] = draw(st.integers(1, 4))
     if chosen.get("optimizer", "sgd") != "sgd":
         chosen |= {"momentum": 0.0, "nesterov": False}

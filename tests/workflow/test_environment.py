@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = (ROOT / "envs/requirements.lock").read_text(encoding="utf-8")
 EXTRAS = PROJECT["optional-dependencies"]
+EXPERIMENTS = EXTRAS["experiments"]
+WORKFLOW = [
+    requirement for extra in ("experiments", "workflow") for requirement in EXTRAS[extra] if not requirement.startswith("sibp")
+]
 IMPORTED_AS = {"pyyaml": "yaml", "pillow": "PIL", "snakemake-interface-logger-plugins": "snakemake_interface_logger_plugins"}
 
 
@@ -45,7 +49,7 @@ def imported(folder: str) -> set[str]:
 
 
 def test_the_lock_holds_everything_that_is_asked_for():
-    asked = names([*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["test"]])
+    asked = names([*PROJECT["dependencies"], *EXPERIMENTS, *WORKFLOW, *EXTRAS["test"]])
     assert asked - names(re.findall(r"^[\w.-]+(?===)", LOCK, flags=re.MULTILINE)) == set()
 
 
@@ -62,10 +66,10 @@ def test_the_lock_names_no_address():
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("sibp", []),
-        ("workflow", EXTRAS["workflow"]),
-        ("tools", EXTRAS["workflow"]),
-        ("tests", [*EXTRAS["workflow"], *EXTRAS["test"]]),
+        ("sibp", EXPERIMENTS),
+        ("workflow", WORKFLOW),
+        ("tools", WORKFLOW),
+        ("tests", [*WORKFLOW, *EXTRAS["test"]]),
     ],
 )
 def test_what_is_imported_is_asked_for(folder, extras):

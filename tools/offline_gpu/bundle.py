@@ -71,7 +71,8 @@ def packages(bundle: Path, python: str, platform: str, has: list[str]) -> list[s
         CampaignError: if uv is missing or cannot get a package for that Python and platform.
     """
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.match(r"[\w.-]+", requirement)[0] for requirement in project["dependencies"]]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["experiments"]]
+    names = [re.match(r"[\w.-]+", requirement)[0] for requirement in needed]
     if not (lacks := [name for name in names if name not in has]):
         return []
     beside = Path(sys.executable).with_name("uv")

@@ -9,6 +9,7 @@ import torch
 from sibp.bench import variants
 from sibp.bench.check import work
 from sibp.bench.check.report import Report
+from sibp.core.options import describe
 from sibp.experiments.schema import Experiment, parse
 from sibp.results.progress import Progress
 from sibp.training import cuda_graph, runs
@@ -128,7 +129,8 @@ def _experiment(label: str, kind: str) -> Experiment:
     name = label.split()[0]
     network = {"kind": "mlp", "widths": [784, 20, 10]} if kind == "mlp" else {"kind": kind, "input_shape": [1, 28, 28]}
     training = {"epochs": 3, "batch_size": "full" if name == "bcd" else 20, "evaluate_every": {"epochs": 1}, "ensemble": 4}
-    given = variants.variants(name)[label].model_dump(exclude_defaults=True)
+    options = variants.variants(name)[label]
+    given = {key: option for key, option in vars(options).items() if option != describe(type(options))[key].default}
     content = {
         "id": "check",
         "title": "check",

@@ -1,6 +1,7 @@
 """Small ensembles of every variant, to be stepped on two devices and compared."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -36,8 +37,8 @@ def begin(row: Row, device: str, dtype: torch.dtype) -> tuple[Method, list[Affin
     """Return a method, parameters and state of three members that differ in every number."""
     label, network = row[0], NETWORKS[row[1]]
     name = label.split()[0]
-    few = {key: min(value, 3) for key, value in variants.variants(name)[label] if type(value) is int}
-    options = variants.variants(name)[label].model_copy(update=few)
+    few = {key: min(value, 3) for key, value in vars(variants.variants(name)[label]).items() if type(value) is int}
+    options = replace(variants.variants(name)[label], **few)
     given = list(variants.members(options, MEMBERS))
     method = registry.build(name, network, losses.get("cross-entropy"), given, dtype, device)
     parameters = initialisation.initialise(network, range(MEMBERS), std=0.3, dtype=dtype, device=device)

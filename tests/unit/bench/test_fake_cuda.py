@@ -1,5 +1,7 @@
 """Steps on fake CUDA tensors: nothing in a step may keep it from being recorded, and the kernels that it launches are within budget."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.library import custom_op
@@ -31,7 +33,7 @@ def set_up(mode, name, options, network, members=1, batch=8, loss="cross-entropy
 
 def quick(options):
     """Return the options with counts of at most 2: enough to see a first and a later iteration."""
-    return options.model_copy(update={key: min(value, 2) for key, value in options if type(value) is int})
+    return replace(options, **{key: min(value, 2) for key, value in vars(options).items() if type(value) is int})
 
 
 def watched(name, options, network, members=1, batch=8, loss="cross-entropy"):

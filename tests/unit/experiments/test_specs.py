@@ -67,7 +67,7 @@ def test_the_papers_settings_are_kept_at_full_scale():
         ({"methods": {"mine": {"method": "sibb"}}}, "did you mean 'sibp'?"),
         ({"methods": {"sgd": {"lr": 1}}}, "methods.sgd.lr: unknown key, need one of eta"),
         ({"methods": {"sibp": {"lam": -1}}}, "methods.sibp.lam: got -1, need greater than 0"),
-        ({"methods": {"sibp": {"lam": "big"}}}, "methods.sibp.lam: got 'big', need number"),
+        ({"methods": {"sibp": {"lam": "big"}}}, "methods.sibp.lam: got 'big', need a number"),
         ({"methods": {"sibp": {"grid": {"lam": [1, -1]}}}}, "methods.sibp.lam: got -1, need greater than 0"),
         ({"methods": {"sgd": {"eta": 1, "grid": {"eta": [1]}}}}, "methods.sgd.eta: is fixed and in the grid"),
         ({"methods": {"sgd": {"grid": {"eta": [1, 1]}}}}, "methods.sgd.grid.eta: got [1, 1], need different values"),

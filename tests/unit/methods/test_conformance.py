@@ -4,11 +4,12 @@ A new method or variant joins by one row; `test_the_table_is_complete` fails unt
 """
 
 import math
-from typing import get_args
+from dataclasses import replace
 
 import pytest
 import torch
 
+from sibp.core.options import describe
 from sibp.experiments import checks, schema
 from sibp.methods import registry
 from sibp.nets import initialisation, losses, papers, propagation
@@ -59,8 +60,8 @@ def options_of(label, size=SIZE, factor=1.0):
     """The members' options: every float differs from member to member."""
     name, given = TABLE[label]
     base = registry.options(name)(**given)
-    floats = {key: value for key, value in base if isinstance(value, float)}
-    return [base.model_copy(update={k: v * factor * (1 - 0.05 * e) for k, v in floats.items()}) for e in range(size)]
+    floats = {key: value for key, value in vars(base).items() if isinstance(value, float)}
+    return [replace(base, **{k: v * factor * (1 - 0.05 * e) for k, v in floats.items()}) for e in range(size)]
 
 
 def begin(label, options, network=MLP, seeds=None, dtype=torch.float64, device="cpu"):
@@ -87,13 +88,13 @@ def networks(label):
 
 def test_the_table_is_complete():
     def rows(name, field):
-        default = registry.options(name).model_fields[field].default
+        default = describe(registry.options(name))[field].default
         return {given.get(field, default) for key, given in TABLE.values() if key == name}
 
     assert {name for name, _ in TABLE.values()} == set(registry.METHODS)
     for name in registry.METHODS:
-        for field in {"variant", "solver", "optimizer"} & set(registry.options(name).model_fields):
-            assert rows(name, field) == set(get_args(registry.options(name).model_fields[field].annotation)), (name, field)
+        for field in {"variant", "solver", "optimizer"} & set(describe(registry.options(name))):
+            assert rows(name, field) == set(describe(registry.options(name))[field].choices), (name, field)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -161,10 +162,10 @@ def test_a_lost_member_stays_lost_and_alone(label, device):
     assert not told[1:, 2].isfinite().any()
 
 
-@pytest.mark.parametrize("label", [label for label in TABLE if "eta" in registry.options(TABLE[label][0]).model_fields])
+@pytest.mark.parametrize("label", [label for label in TABLE if "eta" in describe(registry.options(TABLE[label][0]))])
 def test_a_member_with_a_huge_step_leaves_the_others_bit_equal(label):
     options = options_of(label)
-    wild = [*options[:2], options[2].model_copy(update={"eta": 1e30}), *options[3:]]
+    wild = [*options[:2], replace(options[2], eta=1e30), *options[3:]]
     kept = [0, 1, 3, 4]
     first, _ = run(label, options, 3, dtype=torch.float32)
     second, _ = run(label, wild, 3, dtype=torch.float32)
