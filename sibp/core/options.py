@@ -35,7 +35,14 @@ class Bounds(NamedTuple):
     most: float | None = None
 
     def check(self, value: float) -> None:
-        """Refuse a number outside with a ValueError that says what is allowed."""
+        """Refuse a number outside.
+
+        Args:
+            value: the number.
+
+        Raises:
+            ValueError: with what is allowed, such as ``greater than 0``.
+        """
         if not math.isfinite(value):
             raise ValueError("a finite number")
         rules = (("greater than", operator.gt), ("greater than or equal to", operator.ge))
@@ -67,7 +74,17 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
 
     def read(self, value: Any) -> float | int | bool | str:
-        """Return a value in the option's own type, or raise a ValueError that says what was given and what is needed."""
+        """Check a value.
+
+        Args:
+            value: what was given.
+
+        Returns:
+            The value in the option's own type.
+
+        Raises:
+            ValueError: saying what was given and what is needed.
+        """
         if self.kind is str:
             if value in self.choices:
                 return value
@@ -82,7 +99,14 @@ class Option(NamedTuple):
 
 
 def _convert(value: Any, kind: type) -> Any:
-    """Return a number or flag in its type; numbers of numpy and tensors of one number are numbers, texts and flags are not."""
+    """Convert a number or a flag; numbers of numpy and tensors of one number are numbers, texts and flags are not.
+
+    Returns:
+        The value as `kind`.
+
+    Raises:
+        ValueError: with what is needed.
+    """
     words = WORDS[kind]
     if isinstance(value, bool) is not (kind is bool) or isinstance(value, str | bytes):
         raise ValueError(words)
@@ -123,8 +147,15 @@ class Options:
         self.check()
 
     @classmethod
-    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the defaults that depend on other options."""
+    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003 - a hook that most classes leave empty
+        """Say which defaults depend on other options.
+
+        Args:
+            given: the options that are given.
+
+        Returns:
+            Those defaults by name; none here.
+        """
         return {}
 
     def check(self) -> None:
