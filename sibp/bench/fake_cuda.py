@@ -280,13 +280,6 @@ class Recorder(TorchDispatchMode):
         dtype = (call.inputs or call.outputs)[0].dtype
         return Operation(call.name, "ours", dtype, work(*call.args, **call.kwargs) if work else Work())
 
-    def native_call(self, call: Callable[..., Any], name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Any) -> Any:
-        """Stand in for `native.call`: note the kernel's work and compute nothing."""
-        if name == "memory":
-            return call(name, shape, dtype, *arguments)
-        self.seen.operations[Operation(name, "ours", dtype, DECLARED[name](shape, dtype, *arguments))] += self.times
-        return None
-
     @contextlib.contextmanager
     def repeated(self, times: int) -> Iterator[None]:
         """Let everything inside count so many times."""
@@ -398,15 +391,11 @@ def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = 
 
 def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]) -> Seen:
     """Do what `watch` does with a recorder of one's own."""
-    call = native.call
-    native.call = lambda *arguments: recorder.native_call(call, *arguments)
     try:
         with mode, recorder:
             work()
     except Exception as fault:
         recorder.seen.raised = _told(fault)
-    finally:
-        native.call = call
     return recorder.seen
 
 

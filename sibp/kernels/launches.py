@@ -1,7 +1,7 @@
 """What one call of a kernel of ours does on its device, for those who count a step without running it (`sibp.bench.fake_cuda`).
 
 A counter sees a custom operator's name and arguments and nothing of what it launches. Whoever writes a kernel declares that here, in one
-place for all devices: operators of torch's library as ``sibp::NAME``, compiled CPU kernels by the name that `native.call` takes.
+place for all devices, and torch's `FlopCounterMode` is told of it.
 
     @declare("sibp::twice")
     def _twice(Z):
@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
+from sibp.kernels import cpu  # noqa: F401, whose operators are declared here
 from sibp.kernels.triton.operators import LAUNCHES
 
 __all__ = ["DECLARED", "Work", "declare"]
@@ -40,68 +42,83 @@ DECLARED: dict[str, Callable[..., Work]] = {}
 
 
 def declare(name: str) -> Callable[[Callable[..., Work]], Callable[..., Work]]:
-    """Return a decorator that puts a function of a kernel's own arguments into the table under this name."""
+    """Return a decorator that puts a function of an operator's own arguments into the table under its name."""
+    namespace, operator = name.split("::")
 
     def put(function: Callable[..., Work]) -> Callable[..., Work]:
         DECLARED[name] = function
+        packet = getattr(getattr(torch.ops, namespace), operator)
+        register_flop_formula(packet, get_raw=True)(lambda *given, out_val=None, **named: function(*given, **named).flops)
         return function
 
     return put
 
 
-# The compiled CPU kernels: `native.call` hands over shape (E, R, O) and dtype first. Passes that stay in cache count no bytes.
+# The compiled CPU kernels (`cpu`). Passes that stay in cache count no bytes.
 
 
-@declare("targets")
-def _targets(shape: torch.Size, dtype: torch.dtype, *_: object) -> Work:
-    numbers = shape.numel()
-    return Work(1, 4 * numbers * dtype.itemsize, 3 * numbers)
+@declare("sibp_cpu::targets")
+def _targets(Z: Tensor, *_: object) -> Work:
+    return Work(1, 4 * Z.nbytes, 3 * Z.numel())
 
 
-@declare("cross")
-def _cross(shape: torch.Size, dtype: torch.dtype, inputs: int, members: int, *_: object) -> Work:
-    E, R, O = shape
-    moved = E * R * O + members * R * inputs + 2 * E * O * inputs
-    return Work(1, moved * dtype.itemsize, 2 * E * R * O * inputs)
+@declare("sibp_cpu::cross")
+def _cross(W: Tensor, D: Tensor, X: Tensor) -> Work:
+    return Work(1, D.nbytes + X.nbytes + 2 * W.nbytes, 2 * D.numel() * X.shape[2])
 
 
-@declare("minimise")
+@declare("sibp_cpu::minimise")
 def _minimise(
-    shape: torch.Size, dtype: torch.dtype, inputs: int, members: int, rows: object, iterations: int, kind: int, *_: object
+    X: Tensor, Z: Tensor, T: Tensor, lam: Tensor, b: Tensor | None, P: Tensor, iterations: int, armijo: bool, *_: object
 ) -> Work:
-    E, R, O = shape
-    searched = (60 if kind else 24) * E * R * O * iterations
-    flops = members * R * R * inputs + iterations * 2 * E * R * R * O + searched
-    return Work(1, (4 * E * R * O + members * R * inputs) * dtype.itemsize, flops)
+    rows = X.shape[1]
+    flops = X.numel() * rows + iterations * (2 * rows + _searched(armijo)) * Z.numel()
+    return Work(1, 4 * Z.nbytes + X.nbytes, flops)
 
 
-@declare("linear")
-def _linear(
-    shape: torch.Size, dtype: torch.dtype, inputs: int, members: int, rows: object, joint: int, iterations: int, *_: object
-) -> Work:
-    E, R, O = shape
-    flops = members * R * R * inputs + iterations * (2 * E * R * R * O + 12 * E * R * O)
-    return Work(1, (3 * E * R * O + members * R * inputs) * dtype.itemsize, flops)
+@declare("sibp_cpu::linear")
+def _linear(X: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, joint: bool, iterations: int) -> Work:
+    rows = X.shape[1]
+    return Work(1, 3 * R.nbytes + X.nbytes, X.numel() * rows + iterations * (2 * rows + 12) * R.numel())
 
 
-def _weights(shape: torch.Size, dtype: torch.dtype, channels: int, kernel: tuple[int, int], iterations: int, extra: int) -> Work:
+def _weights(Z: Tensor, P: Tensor, iterations: int, extra: int) -> Work:
     """Return the work of a solve in weight space: two products with the patches an iteration, on images that stay in cache."""
-    E, R, O = shape
-    inputs = channels * kernel[0] * kernel[1]
-    return Work(1, 6 * iterations * E * R * O * dtype.itemsize, iterations * E * R * O * (4 * inputs + extra))
+    return Work(1, 6 * iterations * Z.nbytes, iterations * Z.numel() * (4 * P.shape[1] + extra))
 
 
-@declare("minimise_weights")
-def _minimise_weights(shape: torch.Size, dtype: torch.dtype, *given: object) -> Work:
-    _, channels, _, _, height, width = given[:6]  # B, C, H, W, kh, kw, then padding, strides and the images themselves
-    iterations, kind = given[14:16]
-    return _weights(shape, dtype, channels, (height, width), iterations, 60 if kind else 24)
+def _searched(armijo: bool) -> int:
+    """Return the operations of a search, for each of Z's numbers."""
+    return 60 if armijo else 24
 
 
-@declare("linear_weights")
-def _linear_weights(shape: torch.Size, dtype: torch.dtype, *given: object) -> Work:
-    _, channels, _, _, height, width = given[:6]
-    return _weights(shape, dtype, channels, (height, width), given[15], 12)
+@declare("sibp_cpu::minimise_weights")
+def _minimise_weights(
+    images: Tensor,
+    geometry: Sequence[int],
+    Z: Tensor,
+    T: Tensor,
+    lam: Tensor,
+    b: Tensor | None,
+    P: Tensor,
+    iterations: int,
+    armijo: bool,
+    *_: object,
+) -> Work:
+    return _weights(Z, P, iterations, _searched(armijo))
+
+
+@declare("sibp_cpu::linear_weights")
+def _linear_weights(
+    images: Tensor, geometry: Sequence[int], joint: bool, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, iterations: int
+) -> Work:
+    return _weights(R, D, iterations, 12)
+
+
+@declare("sibp_cpu::minimise_l1")
+def _minimise_l1(images: Tensor, geometry: Sequence[int], Z: Tensor, *given: object) -> Work:
+    D, iterations = given[6:8]
+    return _weights(Z, D, 2 * iterations, 12)  # the gradient, its curvature, and most often one trial, each a product
 
 
 # The Triton kernels: what they launch is their own table's; a product is cut into rows of 32, or 64 where there are many, and 32 neurons.

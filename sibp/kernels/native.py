@@ -1,4 +1,4 @@
-"""The fused CPU kernels: compiled once per machine, called through ctypes, never needed.
+"""The fused CPU kernels: compiled once per machine, loaded by ctypes, never needed. `operators` calls them.
 
 `csrc/` hold the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space, there with an l1 term as well. The
 first use compiles them with the system's C++ compiler (a few seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0,
@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import resources
@@ -24,7 +25,7 @@ from torch import Tensor
 from sibp.core.paths import cache_folder
 from sibp.kernels.switch import is_off, obstacle, off
 
-__all__ = ["LEAKS", "add_cross", "call", "fallback", "multiplies", "off", "status", "supports"]
+__all__ = ["LEAKS", "SUFFIXES", "fallback", "function", "off", "status", "supports"]
 
 LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}
 FLAGS = [
@@ -32,7 +33,6 @@ FLAGS = [
     # sums may be reordered into vector lanes; NaN and infinity keep their meaning
     *("-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
 ]
-MOST_ROWS, FEWEST_WEIGHTS = 512, 2048  # of a product D^T X that is worth a kernel
 SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
 
 
@@ -123,32 +123,8 @@ def supports(activation: str, *tensors: Tensor) -> bool:
     return plain and activation in LEAKS and not is_off() and _library()[0] is not None
 
 
-def multiplies(D: Tensor, X: Tensor) -> bool:
-    """Return whether `add_cross` may take the place of torch's product: on the CPU, for rows that stay in cache, `[E, R, ...]`."""
-    return MOST_ROWS >= D.shape[1] and D.shape[2] * X.shape[2] >= FEWEST_WEIGHTS and supports("identity", D, X)
-
-
-def add_cross(W: Tensor, D: Tensor, X: Tensor) -> None:
-    """Add D^T X to W `[E, O, I]`, contiguous, in place, for D `[E, R, O]` and X `[E or 1, R, I]`."""
-    X = X[:1] if X.stride(0) == 0 else X
-    call("cross", D.shape, D.dtype, X.shape[2], X.shape[0], D.contiguous(), X.contiguous(), W)
-
-
-@cache
-def _function(name: str, dtype: torch.dtype) -> ctypes._CFuncPtr:
-    function = getattr(_library()[0], f"{name}_{SUFFIXES[dtype]}")
-    function.restype = ctypes.c_int64 if name == "memory" else None
-    return function
-
-
-def call(name: str, shape: torch.Size, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> int | None:
-    """Call a kernel on contiguous arrays: int becomes int64, float becomes double, a tensor its address, None a null pointer."""
-    converted = [ctypes.c_int64(size) for size in shape]
-    for argument in arguments:
-        if isinstance(argument, Tensor):
-            converted.append(ctypes.c_void_p(argument.data_ptr()))
-        elif argument is None:
-            converted.append(ctypes.c_void_p())
-        else:
-            converted.append(ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_double(argument))
-    return _function(name, dtype)(*converted)
+def function(name: str, dtype: torch.dtype, types: Sequence[type]) -> Callable[..., None]:
+    """Return a compiled function that takes arguments of these ctypes and returns nothing."""
+    found = getattr(_library()[0], f"{name}_{SUFFIXES[dtype]}")
+    found.argtypes, found.restype = types, None
+    return found

@@ -140,6 +140,8 @@ def _hide_from_compiler() -> None:
     """Let torch.compile break its graphs at what a watch does instead of reading it: what is kept on a tensor would be lost."""
     from torch._dynamo import trace_rules  # every torch optimizer imports it anyway
 
+    from sibp.kernels import launches  # noqa: F401, with what torch's FlopCounterMode must know; costs little after that import
+
     trace_rules.add("sibp.modules")
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 from typing_extensions import override
 
-from sibp.kernels import native
+from sibp.kernels import cpu
 from sibp.nets import activations
 
 __all__ = [
@@ -244,9 +244,9 @@ def cross(D: Tensor, X: Tensor | Patches) -> Tensor:
         if X.folded:
             return X.cross(D)
         X = X.rows
-    if native.multiplies(D, X):
+    if cpu.multiplies(D, X):
         W = D.new_zeros(D.shape[0], D.shape[2], X.shape[2])
-        native.add_cross(W, D, X)
+        cpu.add_cross(W, D, X)
         return W
     return D.mT @ X
 
@@ -261,8 +261,8 @@ def add_cross(W: Tensor, D: Tensor, X: Tensor | Patches) -> None:
     """
     if isinstance(X, Patches):
         W += cross(D, X)
-    elif native.multiplies(D, X) and W.is_contiguous():
-        native.add_cross(W, D, X)
+    elif cpu.multiplies(D, X) and W.is_contiguous():
+        cpu.add_cross(W, D, X)
     elif W.shape[0] == 1:
         W[0].addmm_(D[0].mT, X[0])
     else:

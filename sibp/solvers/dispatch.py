@@ -5,12 +5,10 @@ or Armijo search with joint numbers and a piecewise linear activation. `applies`
 A layer's whole solve is one call, the products with K included.
 """
 
-import threading
-
 import torch
 from torch import Tensor
 
-from sibp.kernels import native
+from sibp.kernels import cpu, native
 from sibp.kernels.triton import calls
 from sibp.nets import layers
 from sibp.nets.layers import Patches
@@ -20,10 +18,6 @@ from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BatchSpace, Space, WeightSpace
 
 __all__ = ["applies", "applies_l1", "has_targets", "minimise", "minimise_l1", "solve_linear", "targets"]
-
-
-MOST_KEPT = 2**24  # bytes of work memory that a thread keeps
-_thread = threading.local()
 
 
 def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Tensor) -> bool:
@@ -52,18 +46,17 @@ def _knows(space: Space) -> bool:
     return isinstance(space, WeightSpace) and isinstance(space.X, Patches) and space.X.step.stride == (1, 1)
 
 
-def _search(rules: Rules) -> tuple[int, float, float, int]:
+def _search(rules: Rules) -> tuple[bool, float, float, int]:
     search = rules.search
     if isinstance(search, Armijo):
-        return 1, search.sigma, search.shrink, search.trials
-    return 0, 0.0, 0.0, search.halvings
+        return True, search.sigma, search.shrink, search.trials
+    return False, 0.0, 0.0, search.halvings
 
 
-def _rows(space: BatchSpace) -> tuple[int, int, Tensor]:
-    """Return I, how many members have rows of their own, and the rows; the kernels make K themselves, one half from the other."""
+def _rows(space: BatchSpace) -> Tensor:
+    """Return the rows, those of one member where all share them; the kernels make K themselves, one half from the other."""
     X = layers.matrix(space.X)
-    X = X[:1] if X.stride(0) == 0 else X
-    return X.shape[2], X.shape[0], X.contiguous()
+    return (X[:1] if X.stride(0) == 0 else X).contiguous()
 
 
 def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -75,14 +68,14 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: 
         return gpu.targets(activation, Z, delta, eta, with_error)
     T = delta.expand_as(Z).contiguous()
     D = torch.empty_like(Z) if with_error else None
-    native.call("targets", Z.shape, Z.dtype, Z, T, eta, native.LEAKS[activation], D)
+    cpu.targets(Z, T, eta, D, native.LEAKS[activation])
     return T, D
 
 
-def _images(X: Patches) -> tuple[Tensor | int, ...]:
-    """Return what the kernels must know of a convolution's images: their geometry, strides, and where they are."""
-    strides = [0 if X.images.shape[0] == 1 else X.images.stride(0), *X.images.stride()[1:]]
-    return (*X.images.shape[1:], *X.step.kernel, *X.step.padding, *strides, X.images)
+def _images(X: Patches) -> tuple[Tensor, list[int]]:
+    """Return a convolution's images, those of one member where all share them, and its geometry."""
+    images, step = X.images, X.step
+    return images[:1] if images.stride(0) == 0 else images, [*step.kernel, *step.padding]
 
 
 def minimise(
@@ -108,37 +101,14 @@ def minimise(
     """
     if gpu.applies(space, activation, Z):
         return gpu.minimise(space, activation, Z, T, lam, iterations, rules, b)
-    if isinstance(space, WeightSpace):
-        return _minimise_weights(space.X, activation, Z, T, lam, iterations, rules, b)
-    memory = _memory(native.call("memory", Z.shape, Z.dtype), Z.dtype)
-    S = torch.empty_like(Z)
     moved = None if b is None else b.contiguous()
-    leak = native.LEAKS[activation]
-    native.call("minimise", Z.shape, Z.dtype, *_rows(space), iterations, *_search(rules), T, leak, lam, memory, moved, Z, S)
-    if moved is not b:
-        b.copy_(moved)
-    return S
-
-
-def _memory(count: int, dtype: torch.dtype) -> Tensor:
-    """Return memory for a kernel's work, the same again for the next call: fresh memory would cost a third of a small layer's solve."""
-    if count * dtype.itemsize > MOST_KEPT:
-        return torch.empty(count, dtype=dtype, device="cpu")
-    kept = getattr(_thread, str(dtype), None)
-    if kept is None or kept.numel() < count:
-        kept = torch.empty(count, dtype=dtype, device="cpu")
-        if type(kept) is Tensor:  # not one without numbers, on which a step is only counted
-            setattr(_thread, str(dtype), kept)
-    return kept
-
-
-def _minimise_weights(
-    X: Patches, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None
-) -> Tensor:
-    P = Z.new_empty(Z.shape[0], X.shape[2], Z.shape[2])
-    moved = None if b is None else b.contiguous()
-    leak, search = native.LEAKS[activation], _search(rules)
-    native.call("minimise_weights", Z.shape, Z.dtype, *_images(X), iterations, *search, T, leak, lam, moved, Z, P)
+    how = (iterations, *_search(rules), native.LEAKS[activation])
+    if isinstance(space, BatchSpace):
+        P = torch.empty_like(Z)
+        cpu.minimise(_rows(space), Z, T, lam, moved, P, *how)
+    else:
+        P = Z.new_empty(Z.shape[0], space.X.shape[2], Z.shape[2])
+        cpu.minimise_weights(*_images(space.X), Z, T, lam, moved, P, *how)
     if moved is not b:
         b.copy_(moved)
     return P
@@ -179,9 +149,9 @@ def minimise_l1(
     if calls.supports(activation, Z):
         return gpu.minimise_l1(X, activation, Z, T, V, lam, gamma, iterations, rules, smooth, b)
     D, moved = torch.empty_like(smooth, memory_format=torch.contiguous_format), None if b is None else b.contiguous()
-    leak, halvings = native.LEAKS[activation], proximal_gradient.HALVINGS
-    given = (*_search(rules), halvings, T.contiguous(), leak, lam, gamma, Z.contiguous(), V.contiguous(), smooth.contiguous())
-    native.call("minimise_l1", Z.shape, Z.dtype, *_images(X), iterations, *given, moved, D)
+    how = (iterations, proximal_gradient.HALVINGS, *_search(rules), native.LEAKS[activation])
+    rows, weights = (Z.contiguous(), T.contiguous()), (V.contiguous(), smooth.contiguous())
+    cpu.minimise_l1(*_images(X), *rows, *weights, lam, gamma, moved, D, *how)
     if moved is not b:
         b.copy_(moved)
     return D
@@ -199,7 +169,10 @@ def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, toleranc
         return conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)
     batch = isinstance(space, BatchSpace)
     D = R.new_empty(R.shape if batch else (R.shape[0], space.X.shape[2] + space.joint, R.shape[2]))
-    name, X = ("linear", _rows(space)) if batch else ("linear_weights", _images(space.X))
     column = (torch.zeros_like(lam) + tolerance).contiguous()
-    native.call(name, R.shape, R.dtype, *X, int(space.joint), iterations, R.contiguous(), lam, column, D)
+    given = (R.contiguous(), lam, column, D)
+    if batch:
+        cpu.linear(_rows(space), *given, space.joint, iterations)
+    else:
+        cpu.linear_weights(*_images(space.X), space.joint, *given, iterations)
     return D

@@ -200,43 +200,43 @@ template <class T> class Groups {
 // ---- What Python calls; see exports.hpp
 
 #define EXPORTS(T, suffix)                                                                                                       \
-    EXPORT void targets_##suffix(SHAPE, const T *Z, T *delta, const T *eta, double leak, T *D) {                                 \
+    EXPORT void targets_##suffix(int64_t E, int64_t R, int64_t O, const T *Z, T *delta, const T *eta, T *D, double leak) {       \
         targets<T>(E, R, O, Z, delta, eta, static_cast<T>(leak), D);                                                             \
     }                                                                                                                            \
-    EXPORT int64_t memory_##suffix(SHAPE) { return Groups<T>({E, R, O, WIDTH<T>}).memory(); }                                    \
-    EXPORT void minimise_##suffix(SHAPE, int64_t I, int64_t different, const T *X, int64_t iterations, SEARCH, const T *target,  \
-                                  double leak, const T *lam, T *memory, T *b, T *Z, T *S) {                                      \
+    EXPORT void cross_##suffix(int64_t E, int64_t O, int64_t I, int64_t R, int64_t S, T *W, const T *D, const T *X) {            \
+        Cross<T>::add(E, R, O, I, S, D, X, W);                                                                                   \
+    }                                                                                                                            \
+    EXPORT void minimise_##suffix(int64_t S, int64_t R, int64_t I, int64_t E, int64_t O, const T *X, T *Z, const T *target,      \
+                                  const T *lam, T *b, T *P, int64_t iterations, SEARCH, double leak) {                           \
         const Groups<T> groups({E, R, O, WIDTH<T>});                                                                             \
         const Search search{armijo != 0, sigma, shrink, trials};                                                                 \
+        const Scratch<T> memory(groups.memory());                                                                                \
         Team::lead(E *R *(O + I) >= SMALL, [&] {                                                                                 \
-            groups.run(search, static_cast<T>(leak), iterations, I, different, X, target, lam, memory, b, Z, S);                 \
+            groups.run(search, static_cast<T>(leak), iterations, I, S, X, target, lam, memory.data, b, Z, P);                    \
         });                                                                                                                      \
     }                                                                                                                            \
-    EXPORT void minimise_weights_##suffix(SHAPE, IMAGES, const T *images, int64_t iterations, SEARCH, const T *target,           \
-                                          double leak, const T *lam, T *b, const T *Z, T *P) {                                   \
+    EXPORT void linear_##suffix(int64_t S, int64_t R, int64_t I, int64_t E, int64_t O, const T *X, const T *residual,            \
+                                const T *lam, const T *tolerance, T *D, int64_t joint, int64_t iterations) {                     \
+        solve_linear<T>({E, R, O, WIDTH<T>}, iterations, I, S, joint != 0, X, residual, lam, tolerance, D);                      \
+    }                                                                                                                            \
+    EXPORT void minimise_weights_##suffix(IMAGES(T), const T *Z, const T *target, const T *lam, T *b, T *P, int64_t iterations,  \
+                                          SEARCH, double leak) {                                                                 \
         const Geometry geometry{B, C, H, W, kh, kw, ph, pw};                                                                     \
-        const int64_t stride[] = {of_member, of_sample, of_channel, of_row, of_column};                                          \
+        const int64_t stride[] = {S > 1 ? of_member : 0, of_sample, of_channel, of_row, of_column};                              \
         const Search search{armijo != 0, sigma, shrink, trials};                                                                 \
         over_members<T>(geometry, E, images, stride, [&](int64_t e, const Patches<T> &x) {                                       \
             WeightSolver<T>(x, O, search, static_cast<T>(leak), lam[e])                                                          \
-                .run(iterations, Z + e * R * O, target + e * R * O, b ? b + e * O : nullptr, P + e * geometry.inputs() * O);     \
+                .run(iterations, Z + e * R * O, target + e * R * O, b ? b + e * O : nullptr, P + e * I * O);                     \
         });                                                                                                                      \
     }                                                                                                                            \
-    EXPORT void linear_weights_##suffix(SHAPE, IMAGES, const T *images, int64_t joint, int64_t iterations, const T *residual,    \
-                                        const T *lam, const T *tolerance, T *result) {                                           \
+    EXPORT void linear_weights_##suffix(IMAGES(T), int64_t joint, const T *residual, const T *lam, const T *tolerance, T *D,     \
+                                        int64_t iterations) {                                                                    \
         const Geometry geometry{B, C, H, W, kh, kw, ph, pw};                                                                     \
-        const int64_t stride[] = {of_member, of_sample, of_channel, of_row, of_column};                                          \
+        const int64_t stride[] = {S > 1 ? of_member : 0, of_sample, of_channel, of_row, of_column};                              \
         over_members<T>(geometry, E, images, stride, [&](int64_t e, const Patches<T> &x) {                                       \
             LinearWeights<T>(x, O, joint != 0, 1 / (2 * lam[e]), tolerance[e])                                                   \
-                .run(iterations, residual + e * R * O, result + e * (geometry.inputs() + joint) * O);                            \
+                .run(iterations, residual + e * R * O, D + e * I * O);                                                           \
         });                                                                                                                      \
-    }                                                                                                                            \
-    EXPORT void cross_##suffix(SHAPE, int64_t I, int64_t different, const T *D, const T *X, T *W) {                              \
-        Cross<T>::add(E, R, O, I, different, D, X, W);                                                                           \
-    }                                                                                                                            \
-    EXPORT void linear_##suffix(SHAPE, int64_t I, int64_t different, const T *X, int64_t joint, int64_t iterations,              \
-                                const T *residual, const T *lam, const T *tolerance, T *result) {                                \
-        solve_linear<T>({E, R, O, WIDTH<T>}, iterations, I, different, joint != 0, X, residual, lam, tolerance, result);         \
     }
 
 EXPORTS(float, f32)

@@ -122,7 +122,7 @@ template <class T> class LinearWeights {
     }
 
     // For the array [S, O, span] that `fill` makes sample by sample: the squares of every neuron and, if asked for, q = X^T array.
-    template <class Fill> void visit(bool back, Fill fill) {
+    template <class Fill> ALONE void visit(bool back, Fill fill) {
         chunks.run<0>(nullptr, [&](int64_t block, int64_t chunk, double *) {
             Buffer<T> image(x.count(block) * O * x.span);
             T *part = parts.data() + chunk * size();

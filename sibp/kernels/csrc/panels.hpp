@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -48,6 +49,8 @@ template <class T, int N, class V> T total_of(const V &v) {
 #define SIMD _Pragma("omp simd")
 #define SUM(...) _Pragma(#__VA_ARGS__)
 #define UNROLL _Pragma("GCC unroll 16")
+// Compiled by itself, so that its sums keep their order, and results their last bits, whatever code stands around it.
+#define ALONE __attribute__((noinline))
 // Keep a vector that several products need in a register: the compiler would load it from memory for each of them.
 #if defined(__x86_64__)
 #define HOLD(v) asm("" : "+v"(v))
@@ -76,6 +79,31 @@ template <class T> class Buffer {
     ~Buffer() { ::operator delete(data, std::align_val_t(ALIGNED)); }
     Buffer(const Buffer &) = delete;
     Buffer &operator=(const Buffer &) = delete;
+    T *const data;
+};
+
+// Memory for one call's work. It stays with its thread for the next call, unless it is large: fresh memory would cost a third of a small
+// layer's solve.
+template <class T> class Scratch {
+  public:
+    explicit Scratch(int64_t size) : own(size > MOST_KEPT ? size : 0), data(size > MOST_KEPT ? own.data : kept(size)) {}
+
+  private:
+    static constexpr int64_t MOST_KEPT = (16 << 20) / sizeof(T);
+    const Buffer<T> own;
+
+    static T *kept(int64_t size) {
+        static thread_local std::unique_ptr<Buffer<T>> memory;
+        static thread_local int64_t count = 0;
+        if (size > count) {
+            memory.reset();
+            memory = std::make_unique<Buffer<T>>(size);
+            count = size;
+        }
+        return memory->data;
+    }
+
+  public:
     T *const data;
 };
 

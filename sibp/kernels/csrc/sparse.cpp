@@ -207,14 +207,13 @@ void minimise_l1(const Patches<T> &x, int64_t O, const Search &search, T leak, d
 } // namespace
 
 #define EXPORTS(T, suffix)                                                                                                      \
-    EXPORT void minimise_l1_##suffix(SHAPE, IMAGES, const T *images, int64_t iterations, SEARCH, int64_t halvings,              \
-                                     const T *target, double leak, const T *lam, const T *gamma, const T *Z, const T *V,        \
-                                     const T *smooth, T *b, T *D) {                                                             \
+    EXPORT void minimise_l1_##suffix(IMAGES(T), const T *Z, const T *target, const T *V, const T *smooth, const T *lam,         \
+                                     const T *gamma, T *b, T *D, int64_t iterations, int64_t halvings, SEARCH, double leak) {   \
         const Geometry geometry{B, C, H, W, kh, kw, ph, pw};                                                                    \
-        const int64_t stride[] = {of_member, of_sample, of_channel, of_row, of_column};                                         \
+        const int64_t stride[] = {S > 1 ? of_member : 0, of_sample, of_channel, of_row, of_column};                             \
         const Search search{armijo != 0, sigma, shrink, trials};                                                                \
         over_members<T>(geometry, E, images, stride, [&](int64_t e, const Patches<T> &x) {                                      \
-            const int64_t rows = e * R * O, inputs = e * geometry.inputs() * O;                                                 \
+            const int64_t rows = e * R * O, inputs = e * I * O;                                                                 \
             minimise_l1<T>(x, O, search, static_cast<T>(leak), lam[e], gamma[e], iterations, halvings, Z + rows, target + rows, \
                            V + inputs, smooth + inputs, b ? b + e * O : nullptr, D + inputs);                                   \
         });                                                                                                                     \

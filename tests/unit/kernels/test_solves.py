@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from sibp.core.paths import cache_folder
-from sibp.kernels import native
+from sibp.kernels import cpu, native
 from sibp.nets import activations, layers
 from sibp.solvers import conjugate_gradient, dispatch
 from sibp.solvers.conjugate_gradient import Rules
@@ -143,7 +141,7 @@ def test_a_member_that_is_nan_touches_nobody(search):
 
 def test_without_kernels_the_eager_code_runs_and_says_why():
     code = (
-        "import torch, sibp; from sibp.kernels import native; m = sibp.mlp([4, 3, 2], std=.5);"
+        "import torch, sibp; from sibp.kernels import cpu, native; m = sibp.mlp([4, 3, 2], std=.5);"
         "x, y = torch.ones(5, 4), torch.zeros(5, dtype=torch.int64); "
         "l = sibp.SIBP(m.parameters()).step(lambda: torch.nn.functional.cross_entropy(m(x), y)); print(native.status(), bool(l.isfinite()))"
     )
@@ -157,7 +155,7 @@ def test_a_compiler_that_fails_is_told_and_leaves_nothing(tmp_path):
     fake.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho 'no space left' >&2; exit 1\n")
     fake.chmod(0o755)
     environment = {**os.environ, "CXX": str(fake), "SIBP_CACHE": str(tmp_path / "cache")}
-    code = "from sibp.kernels import native; print(native.status())"
+    code = "from sibp.kernels import cpu, native; print(native.status())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("not compiled:") and "no space left" in done.stdout
     assert not any((tmp_path / "cache").rglob("*.so"))
@@ -171,7 +169,7 @@ def test_a_library_that_was_cut_short_is_compiled_anew(tmp_path, share):
     compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\nfor last; do :; done; cp {whole} "$last"\n')
     compiler.chmod(0o755)
     environment = {**os.environ, "SIBP_CACHE": str(tmp_path), "CXX": str(compiler)}
-    code = "from sibp.kernels import native; print(native.status())"
+    code = "from sibp.kernels import cpu, native; print(native.status())"
 
     def status():
         return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
@@ -203,7 +201,7 @@ def test_the_product_of_an_update_equals_torchs(size, shared, dtype, randn):
     E, R, I, O = size
     X, D, W = randn(E, R, I).to(dtype), randn(E, R, O).to(dtype), randn(E, O, I).to(dtype)
     X = X[:1].expand(E, -1, -1) if shared else X
-    assert native.multiplies(D, X)
+    assert cpu.multiplies(D, X)
     tolerance = {torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
     torch.testing.assert_close(layers.cross(D, X), D.mT @ X, rtol=tolerance, atol=tolerance)
     expected = W + D.mT @ X
@@ -214,21 +212,13 @@ def test_the_product_of_an_update_equals_torchs(size, shared, dtype, randn):
 @needs_compiler
 def test_products_that_are_no_work_for_the_kernel_stay_torchs(randn):
     D, X = randn(1, 8, 64), randn(1, 8, 64)
-    assert native.multiplies(D, X)
-    assert not native.multiplies(randn(1, 600, 64), randn(1, 600, 64))  # rows of a convolution
-    assert not native.multiplies(D[:, :, :4], X[:, :, :4])
-    assert not native.multiplies(D.half(), X.half())
+    assert cpu.multiplies(D, X)
+    assert not cpu.multiplies(randn(1, 600, 64), randn(1, 600, 64))  # rows of a convolution
+    assert not cpu.multiplies(D[:, :, :4], X[:, :, :4])
+    assert not cpu.multiplies(D.half(), X.half())
     with native.off():
-        assert not native.multiplies(D, X)
+        assert not cpu.multiplies(D, X)
     W = randn(1, 64, 64)
     across, expected = W.mT, W.mT + D.mT @ X
     layers.add_cross(across, D, X)  # not contiguous
     torch.testing.assert_close(across, expected)
-
-
-def test_work_memory_of_a_step_that_was_only_counted_is_not_kept(monkeypatch):
-    monkeypatch.setattr(dispatch, "_thread", threading.local())
-    with FakeTensorMode():
-        assert isinstance(dispatch._memory(10, torch.float32), FakeTensor)
-    kept = dispatch._memory(10, torch.float32)
-    assert type(kept) is torch.Tensor and dispatch._memory(5, torch.float32) is kept
