@@ -123,7 +123,7 @@ def _parser() -> Parser:
     run = add("run", _run, "Train the methods of one experiment.")
     run.add_argument("experiment", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
     run.add_argument("--method", metavar="M", help="one label of the experiment; all of them by default")
-    run.add_argument("--out", metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet and .json")
+    run.add_argument("--out", metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet")
     run.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
     text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
     run.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
@@ -134,6 +134,7 @@ def _parser() -> Parser:
 
     show = add("show", _show, "Draw the curves of finished runs, here or as a picture.")
     show.add_argument("path", metavar="PATH", help="a folder DIR/<id> of 'sibp run --out DIR', or one run's file in it")
+    show.add_argument("--record", action="store_true", help="print as JSON what was trained, on what, with what, and for how long")
     show.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
     show.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
     show.add_argument("--png", metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too")
@@ -263,6 +264,8 @@ def _show(arguments: argparse.Namespace) -> int:
     from sibp.core import messages
     from sibp.results import chart, curves, page
 
+    if arguments.record:
+        return _show_record(Path(arguments.path))
     runs = curves.read(Path(arguments.path))
     preferred = [name for name in ("test_accuracy", "validation_accuracy", "train_accuracy") if name in runs.measures]
     measure = arguments.measure or [*preferred, *runs.measures][0]
@@ -279,6 +282,15 @@ def _show(arguments: argparse.Namespace) -> int:
             except ImportError as fault:
                 raise UsageError(str(fault)) from None
             print(file)
+    return 0
+
+
+def _show_record(path: Path) -> int:
+    """Print the record of a run, or by label those of several."""
+    from sibp.results import curves, records
+
+    found = {file.stem: records.read_record(file) for file in curves.find(path)}
+    print(json.dumps(next(iter(found.values())) if len(found) == 1 else found, indent=2))
     return 0
 
 

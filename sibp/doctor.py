@@ -13,7 +13,7 @@ from sibp.bench import cost, rates
 from sibp.bench.rates import Device
 from sibp.core import cuda, paths
 from sibp.experiments import specs, yaml_file
-from sibp.results import records
+from sibp.results import environment
 
 __all__ = ["as_json", "as_table", "as_text", "examine", "exhibits"]
 
@@ -28,7 +28,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
     fault = cuda.fault()
     device = torch.device("cpu" if fault else "cuda")
     scale = "full" if device.type == "cuda" else "laptop"
-    about = records.environment(device)
+    about = environment.environment(device)
     cache = _cache(root)
     measured = rates.measured(device)
     report = {

@@ -20,7 +20,9 @@ import tarfile
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from sibp.core import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ("paper/report.pdf", "paper/claims.md", "paper/tables/*", "figures/*", "results/summary/*", "results/*.*")
@@ -125,19 +127,16 @@ def contents(root: Path, commit: str) -> tuple[dict[str, bytes], datetime]:
 
 def pack(files: dict[str, bytes], when: datetime, folder: str, output: Path) -> None:
     """Write the archive, whole or not at all; equal files give equal bytes."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".part-{output.name}")
     seconds = int(when.timestamp())
-    with (
-        unfinished.open("wb") as raw,
-        gzip.GzipFile("", "wb", 9, raw, seconds) as packed,
-        tarfile.open(fileobj=packed, mode="w") as tar,
-    ):
-        for name in sorted(files):
-            about = tarfile.TarInfo(f"{folder}/{name}")
-            about.size, about.mtime, about.mode = len(files[name]), seconds, 0o644
-            tar.addfile(about, io.BytesIO(files[name]))
-    unfinished.replace(output)
+
+    def fill(raw: BinaryIO) -> None:
+        with gzip.GzipFile("", "wb", 9, raw, seconds) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+            for name in sorted(files):
+                about = tarfile.TarInfo(f"{folder}/{name}")
+                about.size, about.mtime, about.mode = len(files[name]), seconds, 0o644
+                tar.addfile(about, io.BytesIO(files[name]))
+
+    atomic.write(output, fill)
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from sibp.results import summary as summaries
+
 LEVEL = 0.01  # of the test
 CLOSE = 0.001  # apart by no more than this is the same, whatever the spread
 SINGLE = 0.01  # likewise where one member says nothing about spread
-FRONT = 3  # exhibit, method, algorithm
 
 
 def last(summary: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +33,7 @@ def last(summary: pd.DataFrame) -> pd.DataFrame:
 
 def setting(summary: pd.DataFrame) -> list[str]:
     """Return the columns that identify a setting: method and hyper-parameters."""
-    return list(summary.loc[:, :"epoch"].columns[1:-1])
+    return ["method", "algorithm", *summaries.settings(summary)]
 
 
 def metrics(summary: pd.DataFrame) -> list[str]:

@@ -4,8 +4,6 @@ A run that comes in must have today's settings, and have been trained by code th
 of its commit is checked out and computes them anew, bit by bit.
 """
 
-import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,23 +16,28 @@ from sibp.experiments import size, specs
 from sibp.experiments.jobs import Job, jobs
 from sibp.experiments.schema import Experiment, SpecError, parse
 from sibp.methods import registry
+from sibp.results import records
 from tests.golden import runs as golden
+from tools import older_runs
 
 EXPERIMENTS = Path("workflow/experiments")
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished job's two files, its record, and the job that it was."""
+class Finished:
+    """A finished run, the job that it was, and the job that it would be today."""
 
-    table: Path
-    record: dict[str, Any]
+    run: records.Run
     ran: Job
     full: Job  # the same label as its experiment file has it today
 
     @property
     def name(self) -> str:
         return self.ran.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return self.run.record
 
     @property
     def rank(self) -> tuple[bool, int, str]:
@@ -53,30 +56,30 @@ class Run:
         return f"{reductions}, {len(self.ran.seeds)} of {len(self.full.seeds)} seeds"
 
 
-def read(table: Path, experiments: Path = EXPERIMENTS) -> Run:
-    """Return the run whose Parquet file this is.
+def read(path: Path, experiments: Path = EXPERIMENTS) -> Finished:
+    """Return the run whose Parquet file this is, also one of the older form, see `tools.older_runs`.
 
     Raises:
         SpecError: if it has no record, or belongs to no job of this checkout.
     """
     try:
-        record = json.loads(table.with_suffix(".json").read_text(encoding="utf-8"))
-        ran = Job(parse(Experiment, record["settings"], str(table)), record["method"])
-    except (OSError, ValueError, KeyError) as fault:
-        raise SpecError(f"{table}: its record is missing or damaged ({' '.join(str(fault).split())})") from None
-    return Run(table, record, ran, Job(specs.load_experiment(experiments / f"{ran.experiment.id}.yaml", shallow=True), ran.label))
+        run = older_runs.read(path)
+        ran = Job(parse(Experiment, run.record["settings"], str(path)), run.record["method"])
+    except (records.RecordError, SpecError, LookupError) as fault:
+        raise SpecError(f"{path}: its record is missing or damaged ({' '.join(str(fault).split())})") from None
+    return Finished(run, ran, Job(specs.load_experiment(experiments / f"{ran.experiment.id}.yaml", shallow=True), ran.label))
 
 
 def merge(
-    folders: list[Path], into: Path, check: Callable[[Run], str] | None = None, experiments: Path = EXPERIMENTS
+    folders: list[Path], into: Path, check: Callable[[Finished], str] | None = None, experiments: Path = EXPERIMENTS
 ) -> Iterator[str]:
-    """Take from folders what is better than the runs below `into`, ``<id>/<label>.parquet`` and ``.json``; yield a line for each job.
+    """Take from folders what is better than the runs below `into`, ``<id>/<label>.parquet``; yield a line for each job.
 
     `check` says why a run's code does not count as today's, or nothing; by default the golden runs decide, see `other_code`.
     """
-    for table in sorted(path for folder in folders for path in folder.rglob("*.parquet")):
+    for path in sorted(path for folder in folders for path in folder.rglob("*.parquet")):
         try:
-            new = read(table, experiments)
+            new = read(path, experiments)
         except SpecError as fault:
             yield f"refused {fault}"
             continue
@@ -89,13 +92,11 @@ def merge(
         elif fault := (check or other_code)(new):
             yield f"refused {new.name}: {fault}"
         else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(table, target)
-            shutil.copyfile(table.with_suffix(".json"), target.with_suffix(".json"))
+            records.write(target, new.run)
             yield f"took {new.name}: {new.words()}" + (f" in place of {old.words()}" if old else "")
 
 
-def other_code(run: Run) -> str:
+def other_code(run: Finished) -> str:
     """Return why the code that trained a run does not count as today's; nothing if it passes the golden runs that cover it to the bit."""
     git = run.record.get("git") or {}
     if not git.get("commit"):

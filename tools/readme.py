@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from sibp.core import atomic
 from workflow.figures.exhibit import Exhibit, exhibits
-from workflow.scripts import files
 from workflow.scripts.claims import counted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,7 +157,7 @@ def main() -> None:
         if check and new != text:
             sys.exit(f"{page}: not in step with results/reference: run `make readme`")
         if not check and new != text:
-            files.write(ROOT / page, new)
+            atomic.write(ROOT / page, new)
 
 
 if __name__ == "__main__":

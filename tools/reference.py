@@ -72,7 +72,7 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
     drawn = [exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & changed]
     if faults := {name: fault for name, fault in redraw.draw_all(drawn, root) if fault}:
         raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
-    provenance.write(sorted((results / "runs").rglob("*.json")), results / "provenance.csv")
+    provenance.write(sorted((results / "runs").rglob("*.parquet")), results / "provenance.csv")
     judge(results, paper, changed)
     return lines
 

@@ -13,9 +13,8 @@ import torch
 
 from sibp.bench import fake_cuda
 from sibp.bench.fake_cuda import Fault, Operation, Seen
-from sibp.core import paths
+from sibp.core import atomic, paths
 from sibp.kernels.launches import Work
-from sibp.results import records
 
 __all__ = ["cached", "keep_in"]
 
@@ -88,6 +87,5 @@ def _written(name: str, counted: tuple[Seen, int]) -> tuple[Seen, int]:
         }
     )
     with suppress(OSError):  # a cache that cannot be written costs time only
-        _path(name).parent.mkdir(parents=True, exist_ok=True)
-        records.written(_path(name), lambda path: path.write_text(text, encoding="utf-8"))
+        atomic.write(_path(name), text)
     return counted

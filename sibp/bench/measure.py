@@ -21,10 +21,10 @@ from sibp.bench.cases import ADAM, BOUNDS, CASES, QUICK, SGD, SIBP
 from sibp.bench.steps import STEPS
 from sibp.bench.timed import Call, Case, Step, count_operations
 from sibp.bench.timing import Timing, ceiling, exponent, interleaved
-from sibp.core import precision
+from sibp.core import atomic, precision
 from sibp.kernels import native
 from sibp.nets import papers
-from sibp.results import records
+from sibp.results import environment
 
 __all__ = ["CASES", "QUICK", "main", "measure"]
 
@@ -53,7 +53,7 @@ def main(
     report.show(result)
     if json is not None:
         text = json_format.dumps(result, indent=1, allow_nan=False) + "\n"
-        records.written(Path(json), lambda path: path.write_text(text, encoding="utf-8"))
+        atomic.write(Path(json), text)
     return 0
 
 
@@ -76,7 +76,7 @@ def measure(
     seconds = (QUICK_SECONDS if quick else SECONDS) if seconds is None else seconds
     known = QUICK if quick else CASES
     applied, load = precision.configure(threads, deterministic=False), _load()
-    about = records.environment(device) | {"precision": applied, "threads": torch.get_num_threads(), "quick": quick}
+    about = environment.environment(device) | {"precision": applied, "threads": torch.get_num_threads(), "quick": quick}
     about["networks"] = len(known)
     peak = ceiling(device, (256, 512)) if quick else ceiling(device)
     result = {"cases": [_case(known[name], device, peak, quick, seconds) for name in names or known]}

@@ -13,10 +13,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock, Timeout
 
+from sibp.core import atomic
 from sibp.core.paths import cache_folder, unreadable
 from sibp.data.packages import Report
 from sibp.data.registry import DataError, Dataset, Entry, digest, find
@@ -184,26 +186,22 @@ def _store(entry: Entry, arrays: dict[str, np.ndarray], source: str, scratch: Pa
     folder.mkdir()
     for name in entry.arrays:
         header = np.lib.format.header_data_from_array_1_0(arrays[name])
-        with written(folder / f"{name}.npy") as file:
+        content = np.ascontiguousarray(arrays[name]).data
+
+        def fill(file: BinaryIO, header: dict[str, Any] = header, content: memoryview = content) -> None:
             np.lib.format.write_array_header_1_0(file, header)
-            file.write(np.ascontiguousarray(arrays[name]).data)  # np.save would hide why a write failed
+            file.write(content)  # np.save would hide why a write failed
+
+        atomic.write(folder / f"{name}.npy", fill)
     manifest = {"name": entry.name, "source": source, "sha256": {n: digest(a) for n, a in arrays.items()}}
-    with written(folder / "manifest.json") as file:
-        file.write(json.dumps(manifest, indent=2).encode())
+    atomic.write(folder / "manifest.json", json.dumps(manifest, indent=2))
+    for file in folder.iterdir():
+        file.chmod(0o444)
     _sync(folder)
     if target.exists():
         os.rename(target, scratch / "damaged")
     os.replace(folder, target)
     _sync(target.parent)
-
-
-@contextmanager
-def written(path: Path) -> Iterator:
-    with path.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(0o444)
 
 
 def _sync(folder: Path) -> None:

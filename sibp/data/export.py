@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
-from sibp.data.cache import load, written
+from sibp.core import atomic
+from sibp.data.cache import load
 from sibp.data.formats import IDX
 from sibp.data.registry import find
 
@@ -32,11 +33,10 @@ def export_torchvision(name: str, folder: str | Path, root: str | Path | None = 
         raise ValueError(f"{entry.title} cannot be exported: torchvision reads only the official pickles; use as_torch_dataset")
     dataset = load(name, root)
     raw = Path(folder) / entry.title / "raw"
-    raw.mkdir(parents=True, exist_ok=True)
     for array_name, file_name in IDX.items():
         array = getattr(dataset, array_name)
-        with written(raw / file_name) as file:
-            file.write(struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
+        header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+        atomic.write(raw / file_name, header + array.tobytes())
     return raw
 
 

@@ -95,6 +95,11 @@ class Job:
         return [Member(number, seed, options) for number, (seed, options) in enumerate(pairs)]
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """The names of its method's options."""
+        return tuple(type(self.members[0].options).model_fields)
+
+    @property
     def seeds(self) -> range:
         """The seeds of its members."""
         return range(self.experiment.first_seed, self.experiment.first_seed + self.experiment.seeds)

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sibp.core import atomic
 from sibp.core.paths import cache_folder
 from sibp.kernels.switch import is_off, obstacle, off
 
@@ -63,9 +64,7 @@ def _compile(sources: dict[str, bytes], compiler: str, cache: Path, name: str) -
         if done.returncode:
             raise OSError(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
         target = cache / f"{name}-{_digest(built)}.so"
-        with built.open("rb") as file:
-            os.fsync(file.fileno())  # or the name might outlive a power failure, and the content not
-        os.replace(built, target)  # two processes may compile at once: the last one wins with the same code
+        atomic.write(target, built.read_bytes())  # two processes may compile at once: the last one wins with the same code
         return target
 
 

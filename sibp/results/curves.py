@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sibp.results.records import RecordError, read_run
+from sibp.results import records
+from sibp.results.records import RecordError, Role
 
 __all__ = ["AXES", "Curve", "Runs", "find", "read"]
 
@@ -59,8 +60,8 @@ def find(path: Path) -> list[Path]:
     Raises:
         RecordError: in one line, if there are none, or several experiments to choose from.
     """
-    if path.suffix in (".parquet", ".json") and path.is_file():
-        return [path.with_suffix(".parquet")]
+    if path.suffix == ".parquet" and path.is_file():
+        return [path]
     if (alone := path.with_name(f"{path.name}.parquet")).is_file():
         return [alone]
     if not path.is_dir():
@@ -85,19 +86,16 @@ def read(path: Path) -> Runs:
     Raises:
         RecordError: in one line, if there is nothing, or it cannot be read.
     """
-    curves, measures, records = [], {}, {}
-    for file in find(path):
-        rows, record = read_run(file)
-        columns = list(rows.columns)
-        names = columns[columns.index("seconds") + 1 : columns.index("status")]
-        measures |= dict.fromkeys(names)
-        records[file.stem] = record
-        curves += _curves(file.stem, rows, columns[columns.index("seed") + 1 : columns.index("epoch")], names)
-    return Runs(file.parent.name, curves, list(measures), records)
+    files = find(path)
+    runs = {file.stem: records.read(file) for file in files}
+    measures = dict.fromkeys(name for run in runs.values() for name in run.columns(Role.metric))
+    curves = [curve for label, run in runs.items() for curve in _curves(label, run)]
+    return Runs(files[0].parent.name, curves, list(measures), {label: run.record for label, run in runs.items()})
 
 
-def _curves(label: str, rows: pd.DataFrame, options: list[str], measures: list[str]) -> list[Curve]:
-    varied = [name for name in options if rows[name].nunique(dropna=False) > 1]
+def _curves(label: str, run: records.Run) -> list[Curve]:
+    rows, measures = run.rows, run.columns(Role.metric)
+    varied = [name for name in run.columns(Role.setting) if rows[name].nunique(dropna=False) > 1]
     groups = rows.groupby(varied, sort=False, dropna=False) if varied else [((), rows)]
     return [_curve(label, dict(zip(varied, key, strict=True)), group, measures) for key, group in groups]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sibp.results import chart, records
+from sibp.core import atomic
+from sibp.results import chart
 from sibp.results.curves import Runs
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def write_picture(runs: Runs, path: Path, axis: str = "epoch") -> None:
         OSError: if the file cannot be written.
     """
     drawing = figure(runs, axis)
-    records.written(path, lambda file: drawing.savefig(file, format=path.suffix.removeprefix("."), dpi=150))
+    atomic.write(path, lambda file: drawing.savefig(file, format=path.suffix.removeprefix("."), dpi=150))
 
 
 def write_page(runs: Runs, path: Path, axis: str = "epoch") -> None:
@@ -85,7 +86,7 @@ def write_page(runs: Runs, path: Path, axis: str = "epoch") -> None:
 {_records(runs)}</body>
 </html>
 """
-    records.written(path, lambda file: file.write_text(text, encoding="utf-8"))
+    atomic.write(path, text)
 
 
 def _svg(runs: Runs, axis: str) -> str:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from sibp.results.records import Role
+
 __all__ = ["Bar", "Clock", "Lines", "Progress", "for_stream"]
 
 QUIET = 5.0  # seconds between two plain lines
@@ -61,8 +63,11 @@ class Progress:
     def evaluated(self, metrics: dict[str, float]) -> None:
         """The mean metrics of the members that have not diverged."""
 
-    def recorded(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of the record: all so far of the ensemble in training, or of those that are trained. The same ones come again and again."""
+    def recorded(self, rows: list[dict[str, Any]], roles: dict[str, Role]) -> None:
+        """Rows of the record: all so far of the ensemble in training, or of those that are trained. The same ones come again and again.
+
+        `roles` are those of their columns.
+        """
 
     def note(self, text: str) -> None:
         """Something out of the ordinary that the record will say, too."""

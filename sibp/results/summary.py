@@ -6,40 +6,31 @@
 
 import pandas as pd
 
+from sibp.results.records import EVERY_RUN, Role, Run
 from sibp.results.statistics import over_seeds
 
-__all__ = ["curve", "last", "metrics", "options", "union"]
+__all__ = ["curve", "last", "settings", "union"]
 
-FRONT = ["exhibit", "method", "algorithm"]
-POINT = ["epoch", "step", "samples"]
-
-
-def options(run: pd.DataFrame) -> list[str]:
-    """Return the columns between `seed` and `epoch`."""
-    columns = list(run.columns)
-    return columns[columns.index("seed") + 1 : columns.index("epoch")]
+LABEL = [name for name, role in EVERY_RUN.items() if role == Role.label]
+POINT = [name for name, role in EVERY_RUN.items() if role == Role.position]
+COUNTS = ["members", "n", "diverged", "averaged"]
+STATISTICS = ("mean", "std", "low", "high")
 
 
-def metrics(run: pd.DataFrame) -> list[str]:
-    """Return `seconds` and the columns between it and `status`."""
-    columns = list(run.columns)
-    return columns[columns.index("seconds") : columns.index("status")]
-
-
-def curve(run: pd.DataFrame) -> pd.DataFrame:
+def curve(run: Run) -> pd.DataFrame:
     """Return a row per setting and evaluation. A member counts as diverged from the evaluation that found it so, and then leaves the mean.
 
     `averaged` says over whom: all, the survivors (of divergence and of the time limit), or nobody.
     """
-    names, rows = [*FRONT, *options(run)], []
-    for key, setting in run.groupby(names, dropna=False, sort=False):
+    names, measured, rows = run.columns(Role.label, Role.setting), run.columns(Role.clock, Role.metric), []
+    for key, setting in run.rows.groupby(names, dropna=False, sort=False):
         members = setting["member"].nunique()
         for point, group in setting.groupby(POINT, dropna=False):
             alive = group[group["status"] != "diverged"]
             averaged = "all" if len(alive) == members else "survivors" if len(alive) else "nobody"
-            counts = {"members": members, "n": len(alive), "diverged": len(group) - len(alive), "averaged": averaged}
+            counts = dict(zip(COUNTS, (members, len(alive), len(group) - len(alive), averaged), strict=True))
             place = dict(zip([*names, *POINT], [*key, *point], strict=True))
-            rows.append(place | counts | _columns({name: alive[name] for name in metrics(run)}))
+            rows.append(place | counts | _columns({name: alive[name] for name in measured}))
     return pd.DataFrame(rows)
 
 
@@ -48,13 +39,18 @@ def last(summary: pd.DataFrame) -> pd.DataFrame:
 
     Where all members make the same number of steps its means are those of the quantity `last` (`sibp.results.quantities`).
     """
-    setting = ["method", *summary.loc[:, :"epoch"].columns[len(FRONT) : -1]]
-    return summary.sort_values("step", kind="stable").groupby(setting, dropna=False, sort=False).tail(1)
+    return summary.sort_values("step", kind="stable").groupby(["method", *settings(summary)], dropna=False, sort=False).tail(1)
+
+
+def settings(summary: pd.DataFrame) -> list[str]:
+    """Return the columns of a summary that are options of a method: all that are none of the names and statistics that every one has."""
+    known = (*LABEL, *POINT, *COUNTS)
+    return [name for name in summary if name not in known and not name.endswith(tuple(f"_{word}" for word in STATISTICS))]
 
 
 def union(summaries: list[pd.DataFrame]) -> pd.DataFrame:
     """Return the summaries of several labels one below the other; options of any of them stay before `epoch`."""
-    front = dict.fromkeys(name for part in summaries for name in part.loc[:, :"epoch"].columns[:-1])
+    front = dict.fromkeys([*LABEL, *(name for part in summaries for name in settings(part))])
     return pd.concat(summaries, ignore_index=True).set_index(list(front)).reset_index()
 
 
@@ -62,5 +58,5 @@ def _columns(values: dict[str, pd.Series]) -> dict[str, float]:
     row = {}
     for name, numbers in values.items():
         facts = over_seeds(numbers)
-        row |= {f"{name}_mean": facts.mean, f"{name}_std": facts.std, f"{name}_low": facts.low, f"{name}_high": facts.high}
+        row |= {f"{name}_{word}": getattr(facts, word) for word in STATISTICS}
     return row

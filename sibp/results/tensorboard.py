@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sibp.results.progress import Progress
+from sibp.results.records import Role
 
 __all__ = ["Live", "Writer", "to_folder"]
 
@@ -47,22 +48,22 @@ class Live(Progress):
     def note(self, text: str) -> None:
         self.told.note(text)
 
-    def recorded(self, rows: list[dict[str, Any]]) -> None:
+    def recorded(self, rows: list[dict[str, Any]], roles: dict[str, Role]) -> None:
         new = [row for row in rows if (row["member"], row["step"]) not in self.written]
         for row in new:
-            self.write(row)
+            self.write(row, roles)
         for member in {row["member"] for row in new}:
             self.writers[member].flush()
-        self.told.recorded(rows)
+        self.told.recorded(rows, roles)
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: dict[str, Any], roles: dict[str, Role]) -> None:
         """Write one row, and before a member's first one its seed and options."""
-        member, names = row["member"], list(row)
+        member = row["member"]
         if member not in self.writers:
             self.writers[member] = self.open(f"{self.folder}/{member:03}")
-            options = names[names.index("seed") : names.index("epoch")]
+            options = ["seed", *(name for name in row if roles[name] == Role.setting)]
             self.writers[member].add_text("member", ", ".join(f"{name} {row[name]}" for name in options))
-        for name in names[names.index("seconds") + 1 : names.index("status")]:
+        for name in (name for name in row if roles[name] == Role.metric):
             self.writers[member].add_scalar(name, row[name], global_step=row["step"])
         self.written.add((member, row["step"]))
 

@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 
 import torch
 
+from sibp.core import atomic
 from sibp.experiments.jobs import Job
-from sibp.results import records
+from sibp.results import environment, records
 
 __all__ = ["SECONDS", "SHARE", "Checkpoint", "Stopped", "key"]
 
@@ -73,7 +74,7 @@ class Checkpoint:
         """Return the content, or None and one line on why it is not used; None and no line if there is no checkpoint."""
         if self.path is None:
             return None, ""
-        records.sweep(self.path)
+        atomic.sweep(self.path)
         if not self.path.exists():
             return None, ""
         try:
@@ -112,8 +113,7 @@ class Checkpoint:
     def _write(self, content: dict[str, Any]) -> None:
         begin = perf_counter()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            records.written(self.path, lambda file: _save(content, file))
+            atomic.write(self.path, lambda file: _save(content, file))
         except OSError as fault:
             raise records.RecordError(f"checkpoint {self.path}: {fault.strerror or fault}") from None
         end = perf_counter()
@@ -125,7 +125,7 @@ class Checkpoint:
         """Take the checkpoint away: the results are there."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-            records.sweep(self.path)
+            atomic.sweep(self.path)
 
 
 def key(job: Job, device: torch.device) -> dict[str, str]:
@@ -137,7 +137,7 @@ def key(job: Job, device: torch.device) -> dict[str, str]:
         "code": job.code,
         "torch version": str(torch.__version__),
         "threads": str(torch.get_num_threads()),
-        "device": records.environment(device)["device"] if named else device.type,
+        "device": environment.environment(device)["device"] if named else device.type,
     }
 
 
@@ -182,19 +182,18 @@ class _Body:
         return self.file.readline()
 
 
-def _save(content: dict[str, Any], path: Path) -> None:
+def _save(content: dict[str, Any], file: BinaryIO) -> None:
     """Write a content behind its SHA-256, tensor by tensor."""
-    with path.open("wb") as file:
-        file.write(b"0" * HEADER)
-        hashed = _Hashed(file)
-        try:
-            torch.save(content, hashed)
-        except RuntimeError:
-            if hashed.fault is None:
-                raise
-            raise hashed.fault from None
-        file.seek(0)
-        file.write(hashed.sha.hexdigest().encode())
+    file.write(b"0" * HEADER)
+    hashed = _Hashed(file)
+    try:
+        torch.save(content, hashed)
+    except RuntimeError:
+        if hashed.fault is None:
+            raise
+        raise hashed.fault from None
+    file.seek(0)
+    file.write(hashed.sha.hexdigest().encode())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sibp.experiments.jobs import Job
 from sibp.kernels import native
 from sibp.methods import Method
 from sibp.nets.network import Network
-from sibp.results import records
+from sibp.results import environment, records
 from sibp.results.progress import Clock, Progress
 from sibp.training import evaluation
 from sibp.training.checkpoint import Checkpoint
@@ -124,7 +124,8 @@ class Ensembles:
             begun = {"started": self.about["started"], "peak_memory_bytes": self.peak_memory(), "seconds": self.clock.so_far()}
             return begun | vars(self.done) | {"run": run and run.content()}
 
-        self.progress.recorded(run.rows if run else self.done.rows)
+        rows = run.rows if run else self.done.rows
+        self.progress.recorded(rows, records.roles(rows[0] if rows else (), self.job.options))
         self.checkpoint.offer(content)
 
     def resume(self) -> None:
@@ -154,7 +155,7 @@ class Ensembles:
 
     def peak_memory(self) -> int:
         """Return the most memory held so far, in bytes, before the job was killed and after."""
-        return max(self.about.get("peak_memory_bytes", 0), records.peak_memory(self.problem.device))
+        return max(self.about.get("peak_memory_bytes", 0), environment.peak_memory(self.problem.device))
 
 
 def bytes_per_member(network: Network, batch_size: int, dtype: torch.dtype = torch.float32, method: type[Method] = Method) -> int:

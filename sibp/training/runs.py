@@ -13,7 +13,7 @@ from sibp.experiments.schema import Experiment
 from sibp.kernels.status import status
 from sibp.methods import Method, registry
 from sibp.nets import losses, papers
-from sibp.results import records
+from sibp.results import environment, records
 from sibp.results.progress import Clock, Progress
 from sibp.training import checkpoint, gpu_lock, sampling
 from sibp.training.checkpoint import Checkpoint
@@ -40,8 +40,8 @@ def run(
         label: one of its methods.
         device: ``cpu`` or ``cuda``; an experiment of tiny products may insist on ``cpu``.
         threads: CPU threads; None leaves torch's choice.
-        out: where to write ``<id>/<label>.parquet`` and ``.json``, at the end and whole; None writes nothing. Until then a
-            checkpoint is in ``<id>/<label>.pt``, from which the same call goes on if it is killed.
+        out: where to write ``<id>/<label>.parquet``, at the end and whole; None writes nothing. Until then a checkpoint is in
+            ``<id>/<label>.pt``, from which the same call goes on if it is killed.
         progress: what to tell while training.
         root: the data cache; None takes the user's.
         checkpoint_seconds: least time between two checkpoints, >= 0.
@@ -61,8 +61,8 @@ def run(
         kept = Checkpoint(path, checkpoint.key(job, target), checkpoint_seconds)
         rows, provenance = _train(job, target, kept, told, root)
     provenance |= {"precision": applied, "threads": torch.get_num_threads()}
-    if out is not None:
-        records.write_run(Path(out) / experiment.id, label, rows, provenance)
+    if path is not None:
+        records.write(path.with_name(f"{label}.parquet"), records.Run(rows, provenance, records.roles(rows, job.options)))
         kept.remove()
     return rows, provenance
 
@@ -70,10 +70,10 @@ def run(
 def _train(
     job: Job, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    clock, about = Clock(device), records.environment(device)
+    clock, about = Clock(device), environment.environment(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    records.reset_peak_memory(device)
+    environment.reset_peak_memory(device)
     with clock("total"):
         with clock("data"):
             problem, about["data"] = _problem(job, device, root)

@@ -1,6 +1,5 @@
 """What the workflow must do on a SLURM cluster that is up: python checks.py FOLDER; run.sh sets the cluster up and calls this."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+
+from sibp.results import records
 
 T = TypeVar("T")
 CANCELLED = "j-fig3/sgd-stochastic"  # needs no download, and trains long enough to be cancelled
@@ -51,7 +52,7 @@ def cancelled_job(root: Path) -> None:
         until(lambda: any(other != job for other, _, _ in squeue("%i %T %k", "--states=RUNNING")), 120, "a second job")
         noticed = time.monotonic() - begin
         finish(snakemake, root)
-    notes = json.loads(Path(f"{record}.json").read_text(encoding="utf-8"))["notes"]
+    notes = records.read_record(Path(f"{record}.parquet"))["notes"]
     assert len(notes) == 1 and notes[0].startswith("went on from ensemble 1, step "), f"notes of the record: {notes}"
     print(f"test-slurm: job {job} was cancelled, another ran after {noticed:.0f} s; its record says: {notes[0]}")
 

@@ -1,6 +1,5 @@
 """The command line: exit codes, one-line errors, and that nothing is written before all is checked."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -38,21 +37,22 @@ def test_run_trains_all_methods_and_says_where_the_results_are(sibp, tmp_path):
     code, out, _ = sibp("run", "tiny", "--scale", "full", "--out", "results")
     assert code == 0
     assert out.splitlines() == ["results/tiny/sgd.parquet", "results/tiny/sibp.parquet"]
-    rows, about = records.read_run(tmp_path / "results/tiny/sibp.parquet")
-    assert rows["status"].iloc[-1] == "done"
+    run = records.read(tmp_path / "results/tiny/sibp.parquet")
+    about = run.record
+    assert run.rows["status"].iloc[-1] == "done"
     assert (about["scale"], about["device_kind"], about["seeds"]) == ("full", "cpu", [0, 1])
 
 
 def test_run_can_train_one_method_of_a_file_with_given_threads(sibp, tmp_path):
     path = "workflow/experiments/tiny.yaml"
     assert sibp("run", path, "--method", "sgd", "--threads", "1", "--out", "r")[0] == 0
-    assert sorted(file.name for file in (tmp_path / "r/tiny").iterdir()) == ["sgd.json", "sgd.parquet"]
-    assert json.loads((tmp_path / "r/tiny/sgd.json").read_text())["threads"] == 1
+    assert sorted(file.name for file in (tmp_path / "r/tiny").iterdir()) == ["sgd.parquet"]
+    assert records.read_record(tmp_path / "r/tiny/sgd.parquet")["threads"] == 1
 
 
 def test_scale_auto_is_laptop_without_cuda(sibp, tmp_path):
     assert sibp("run", "tiny", "--method", "sgd", "--out", "r")[0] == 0
-    assert records.read_run(tmp_path / "r/tiny/sgd.parquet")[1]["scale"] == "laptop"
+    assert records.read_record(tmp_path / "r/tiny/sgd.parquet")["scale"] == "laptop"
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ def test_an_experiment_of_one_s_own_runs_anywhere_as_its_file_says(sibp, tmp_pat
     (tmp_path / "scales").mkdir()  # somebody's folder of that name, which has nothing to do with it
     for name, words in (("a", ()), ("b", ("--scale", "full"))):
         assert sibp("run", "own/mine.yaml", "--out", name, *words)[0] == 0
-        about = records.read_run(tmp_path / name / "mine/sgd.parquet")[1]
+        about = records.read_record(tmp_path / name / "mine/sgd.parquet")
         assert (about["scale"], about["seeds"]) == ("full", [0, 1])  # the checkout's `laptop` has one seed
     monkeypatch.chdir(tmp_path / "own")
     assert sibp("run", "mine.yaml", "--out", "c")[0] == 0
     write(tmp_path, {"name": "small", "limits": {"epochs": 1}}, "own/small.yaml")
     assert sibp("run", "mine.yaml", "--out", "d", "--scale", "small.yaml")[0] == 0
-    assert records.read_run(tmp_path / "own/d/mine/sgd.parquet")[1]["scale"] == "small"
+    assert records.read_record(tmp_path / "own/d/mine/sgd.parquet")["scale"] == "small"
     code, _, errors = sibp("run", "mine.yaml", "--out", "e", "--scale", "laptop")
     assert (code, len(errors)) == (2, 1)
     assert errors[0].startswith("sibp: error: scale: got 'laptop', need auto, full or the path of a scale file (.yaml)")
@@ -217,8 +217,8 @@ def test_a_name_that_would_lead_elsewhere_is_refused_before_anything_is_written(
 def test_every_name_that_is_allowed_keeps_its_results(sibp, tmp_path, name):
     write(tmp_path, mapping(id="mine", seeds=1, methods={name: {"method": "sgd", "eta": 0.1}}), "own/mine.yaml")
     assert sibp("run", "own/mine.yaml", "--out", "r", "--checkpoint-seconds", "0")[0] == 0
-    assert records.read_run(tmp_path / f"r/mine/{name}.parquet")[1]["method"] == name
-    assert len(list((tmp_path / "r/mine").iterdir())) == 2
+    assert records.read_record(tmp_path / f"r/mine/{name}.parquet")["method"] == name
+    assert len(list((tmp_path / "r/mine").iterdir())) == 1
 
 
 def test_labels_that_only_differ_in_capitals_are_refused(sibp, tmp_path):
@@ -240,7 +240,7 @@ def test_slower_code_is_told_once_and_recorded(sibp, tmp_path, monkeypatch):
     _, _, errors = sibp("run", "tiny", "--out", "r")
     assert errors.count("slower code runs: no C++ compiler found") == 1
     for label in ("sgd", "sibp"):
-        assert "slower code runs: no C++ compiler found" in records.read_run(tmp_path / f"r/tiny/{label}.parquet")[1]["notes"]
+        assert "slower code runs: no C++ compiler found" in records.read_record(tmp_path / f"r/tiny/{label}.parquet")["notes"]
 
 
 @pytest.mark.parametrize("command", ["list", "doctor"])

@@ -10,6 +10,7 @@ import yaml
 
 from sibp.experiments import schema
 from sibp.experiments.schema import Experiment
+from sibp.results.records import Run, roles
 
 TINY: dict[str, Any] = {
     "id": "tiny",
@@ -49,6 +50,11 @@ def write(folder: Path, content: dict[str, Any] | str, name: str = "experiments/
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
     return path
+
+
+def as_run(rows: pd.DataFrame, record: dict[str, Any] | None = None) -> Run:
+    """Return a run with these rows, whose options are eta and lam."""
+    return Run(rows, record or {}, roles(rows, ["eta", "lam"]))
 
 
 def long_table(accuracies: dict[tuple[float, int], list[float | None]], label: str = "sgd") -> pd.DataFrame:

@@ -26,7 +26,7 @@ def packed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artifact")
     (folder / "figures").mkdir()
     (folder / "figures/a.png").write_bytes(b"picture")
-    (folder / "figures/.part-b.png").write_bytes(b"half")
+    (folder / "figures/.b.png.k3").write_bytes(b"half")
     files, when = artifact.contents(folder, "HEAD")
     artifact.pack(files, when, "sibp-0", folder / "a.tar.gz")
     return folder / "a.tar.gz", files, when
@@ -60,7 +60,7 @@ def test_every_change_is_named(unpacked):
 def test_it_holds_source_lock_results_and_descriptions(packed):
     names = set(packed[1])
     assert names >= {"source/Snakefile", "source/envs/requirements.lock", "results/figures/a.png", "CITATION.cff", "codemeta.json"}
-    assert not [name for name in names if ".part-" in name or ".venv" in name]
+    assert not [name for name in names if ".k3" in name or ".venv" in name]
 
 
 def test_the_same_files_give_the_same_bytes(packed, tmp_path):

@@ -1,24 +1,25 @@
 """One folder goes to a machine without a network, one file comes back, and Snakemake has nothing left to train."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
 from sibp import data
 from sibp.data import registry
+from sibp.results import records
 from tests.workflow.conftest import ROOT, copy_repository, jobs, run, snakemake
 from tools.offline_gpu import calls, data_chunks, import_runs, order, training_jobs, workers
 from tools.offline_gpu.training_jobs import CampaignError
@@ -65,9 +66,8 @@ def test_what_comes_back_is_done_for_snakemake(home, node):
     assert "4 jobs are in out/results/runs, done for Snakemake at scale smoke, as long as it is told job=label" in said
     planned = jobs(snakemake(home, "--dry-run", "out/results/summary/j-fig3.csv", *WORDS))
     assert planned == {"summary": 1}
-    record = json.loads((home / "out/results/runs/j-fig3/sgd-full.json").read_text())
+    record = records.read_record(home / "out/results/runs/j-fig3/sgd-full.parquet")
     assert record["training"]["steps"] == 30
-    assert not list((home / "out/results/runs").rglob(".part-*"))
 
 
 def test_the_plan_comes_first_and_what_is_done_is_not_trained_again(node):
@@ -114,11 +114,18 @@ def changed(home, node, tmp_path, monkeypatch):
 
 
 def rewritten(manifest: dict, contents: dict, name: str, edit) -> None:
-    """Edit a job's record and give it the right hash: what a careful forger, or another version of the runner, would do."""
-    record = json.loads(contents[f"runs/{name}.json"])
-    edit(record)
-    contents[f"runs/{name}.json"] = json.dumps(record).encode()
-    manifest["jobs"][name]["files"][f"runs/{name}.json"] = hashlib.sha256(contents[f"runs/{name}.json"]).hexdigest()
+    """Edit a job's run and give it the right hash: what a careful forger, or another version of the runner, would do."""
+    file = f"runs/{name}.parquet"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.parquet"
+        path.write_bytes(contents[file])
+        records.write(path, edit(records.read(path)))
+        contents[file] = path.read_bytes()
+    manifest["jobs"][name]["files"][file] = hashlib.sha256(contents[file]).hexdigest()
+
+
+def with_settings(run: records.Run, **settings: object) -> records.Run:
+    return replace(run, record=run.record | {"settings": run.record["settings"] | settings})
 
 
 def test_unchanged_it_is_taken_whole(changed):
@@ -133,21 +140,21 @@ def test_unchanged_it_is_taken_whole(changed):
             lambda m, c: c.update({"runs/j-fig3/sgd-full.parquet": c["runs/j-fig3/sgd-full.parquet"][:-9]}),
             "j-fig3/sgd-full: runs/j-fig3/sgd-full.parquet is not as it was written there",
         ),
-        (lambda m, c: c.pop("runs/j-fig3/sgd-full.json"), "j-fig3/sgd-full: runs/j-fig3/sgd-full.json is missing"),
+        (lambda m, c: c.pop("runs/j-fig3/sgd-full.parquet"), "j-fig3/sgd-full: runs/j-fig3/sgd-full.parquet is missing"),
         (
             lambda m, c: m["jobs"]["j-fig3/sgd-full"].update(code="0" * 64),
             "j-fig3/sgd-full: was trained by other code of sibp than this checkout's",
         ),
         (
-            lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda record: record["settings"].update(seeds=3)),
+            lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda run: with_settings(run, seeds=3)),
             "j-fig3/sgd-full: was trained with other settings (seeds) than this checkout's",
         ),
         (
-            lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda record: record.pop("settings")),
+            lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda run: replace(run, record={})),
             "j-fig3/sgd-full: its record lacks 'settings'",
         ),
         (
-            lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda record: record["settings"].update(title="Another", note="x")),
+            lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda run: with_settings(run, title="Another", note="x")),
             None,  # words decide nothing
         ),
     ],
@@ -160,11 +167,12 @@ def test_a_job_that_is_not_this_checkouts_is_refused_and_the_others_are_taken(ch
 
 def test_a_job_whose_members_are_not_all_at_their_end_is_refused(changed):
     def cut(manifest, contents):
-        name, file = "j-fig3/sgd-full", "runs/j-fig3/sgd-full.parquet"
-        table = pd.read_parquet(io.BytesIO(contents[file]))
-        content = table[table["step"] < table["step"].max()].to_parquet(index=False)
-        contents[file] = content
-        manifest["jobs"][name]["files"][file] = hashlib.sha256(content).hexdigest()
+        rewritten(
+            manifest,
+            contents,
+            "j-fig3/sgd-full",
+            lambda run: replace(run, rows=run.rows[run.rows["step"] < run.rows["step"].max()]),
+        )
 
     assert changed(cut)[1] == ["j-fig3/sgd-full: 0 of 16 members have come to their end"]
 
@@ -176,7 +184,7 @@ def test_a_file_that_the_manifest_does_not_list_refuses_all(changed):
 
 def test_a_job_from_outside_is_refused_whatever_its_name(changed):
     def add(manifest, contents):
-        files = {f"runs/../x/sgd{suffix}": hashlib.sha256(b"").hexdigest() for suffix in (".parquet", ".json")}
+        files = {"runs/../x/sgd.parquet": hashlib.sha256(b"").hexdigest()}
         manifest["jobs"] = {"../x/sgd": {"code": "", "settings": "", "files": files}}
         contents.clear()
         contents.update(dict.fromkeys(files, b""))
@@ -190,15 +198,6 @@ def test_a_file_that_is_cut_short_is_refused(node, tmp_path):
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CampaignError, match=r"cut\.zip: cut short or no zip file"):
         import_runs.read(tmp_path / "cut.zip")
-
-
-def test_results_are_replaced_as_a_pair_or_not_at_all(tmp_path):
-    (tmp_path / "runs/x").mkdir(parents=True)
-    (tmp_path / "runs/x/a.parquet").write_bytes(b"old")
-    (tmp_path / "runs/x/.part-a.json").mkdir()  # in the way of the second file
-    with pytest.raises(OSError):
-        import_runs.put({"runs/x/a.parquet": b"new", "runs/x/a.json": b"new"}, tmp_path)
-    assert (tmp_path / "runs/x/a.parquet").read_bytes() == b"old"
 
 
 # --- who runs beside whom -------------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """The verdicts: each rule of judgement on made-up runs, and the claims file itself."""
 
-import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
-from sibp.results import summary  # noqa: E402
+from sibp.results import records, summary  # noqa: E402
 from sibp.results.quantities import DURATIONS, LEVELS, PLAIN, Quantity  # noqa: E402
-from tests.unit.tiny import experiment, mapping, write  # noqa: E402
+from tests.unit.tiny import as_run, experiment, mapping, write  # noqa: E402
 from workflow.figures import columns, papers  # noqa: E402
 from workflow.scripts import claims  # noqa: E402
 
@@ -52,10 +52,8 @@ def runs(folder, **curves):
             for seed, curve in enumerate(seeds)
             for epoch, value in enumerate(curve)
         ]
-        (folder / "runs" / "x").mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_parquet(folder / "runs" / "x" / f"{label}.parquet")
         record = RECORD | {"seeds": list(range(len(seeds))), "seconds": {"train": 1.0}, "diverged": []}
-        (folder / "runs" / "x" / f"{label}.json").write_text(json.dumps(record))
+        records.write(folder / "runs" / "x" / f"{label}.parquet", as_run(pd.DataFrame(rows), record))
     write(folder, mapping(**ASKED), "experiments/x.yaml")
     return claims.Runs(folder / "runs", folder / "experiments")
 
@@ -141,7 +139,7 @@ def test_table_and_verdict_say_the_same_of_the_same_runs(a, tmp_path):
         column = columns.Column(asked, "", "")
         verdict = claims.per_seed(made, "x", quantity(**taken), lost=math.inf)
         pd.testing.assert_series_equal(column.per_seed(rows), verdict)
-    end = summary.last(summary.curve(rows)).iloc[0]
+    end = summary.last(summary.curve(as_run(rows))).iloc[0]
     alive = claims.per_seed(made, "x", quantity()).dropna().to_numpy()
     assert end["n"] == len(alive)
     assert claims.describe(alive) == (
@@ -226,10 +224,11 @@ def test_claims_are_counted_by_size_and_verdict():
 
 def test_networks_that_were_cut_are_asked_by_their_share_and_the_best_of_a_seed_counts(tmp_path):
     made = runs(tmp_path, a=[[0.9], [0.8]])
-    path = tmp_path / "runs/x/a.json"
+    path = tmp_path / "runs/x/a.parquet"
     cuts = [{"member": m, "share": share, "train_accuracy": 0.1 * m + share} for m in range(3) for share in (0.0, 0.5)]
     members = [{"member": 0, "seed": 0}, {"member": 1, "seed": 0}, {"member": 2, "seed": 1}]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"pruned": cuts, "members": members}))
+    run = records.read(path)
+    records.write(path, replace(run, record=run.record | {"pruned": cuts, "members": members}))
     assert claims.per_seed(made, "x", quantity("a", pruned=0.5, over="max")).to_dict() == pytest.approx({0: 0.6, 1: 0.7})
 
 

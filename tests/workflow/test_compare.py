@@ -82,15 +82,15 @@ def test_packed_runs_come_back(tmp_path):
     for label in asked.methods:
         runs.run(asked, label, out=tmp_path / "runs")
     run_archive.pack(tmp_path / "runs", tmp_path / "packed")
-    assert sorted(file.name for file in (tmp_path / "packed").iterdir()) == ["tiny.json.gz", "tiny.parquet"]
+    assert sorted(file.name for file in (tmp_path / "packed").iterdir()) == ["tiny.parquet"]
     assert run_archive.unpack(tmp_path / "packed", tmp_path / "back") == ["tiny"]
     for label in asked.methods:
-        rows, about = records.read_run(tmp_path / f"runs/tiny/{label}.parquet")
-        back, about_back = records.read_run(tmp_path / f"back/tiny/{label}.parquet")
+        run, again = (records.read(tmp_path / f"{folder}/tiny/{label}.parquet") for folder in ("runs", "back"))
+        rows, back = run.rows, again.rows
         exact = ["eta", "seed", "step", "status"]
         pd.testing.assert_frame_equal(back[exact], rows[exact], check_exact=True)
         pd.testing.assert_frame_equal(back, rows, rtol=1e-6)
-        assert about_back == about
+        assert (again.record, again.roles) == (run.record, run.roles)
 
 
 def test_what_an_exhibit_is_drawn_from_is_read_from_its_file():

@@ -1,12 +1,15 @@
 """Which of several runs of a job is kept, and which are not taken at all."""
 
 import json
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 import yaml
 
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment, parse
+from sibp.results import records
 from sibp.training import runs
 from tests.unit.tiny import mapping
 from tools import merge_runs
@@ -35,13 +38,12 @@ def merge(tmp_path, experiments, check=lambda run: ""):
 
 
 def seeds(tmp_path):
-    return json.loads((tmp_path / "kept/tiny/sgd.json").read_text())["seeds"]
+    return records.read_record(tmp_path / "kept/tiny/sgd.parquet")["seeds"]
 
 
 def test_a_job_that_is_not_there_is_taken_with_its_own_record(tmp_path, experiments):
     trained(tmp_path / "from", seeds=2)
     assert merge(tmp_path, experiments) == ["took tiny/sgd: the papers' size, 2 of 3 seeds"]
-    assert (tmp_path / "kept/tiny/sgd.json").read_bytes() == (tmp_path / "from/tiny/sgd.json").read_bytes()
     assert (tmp_path / "kept/tiny/sgd.parquet").read_bytes() == (tmp_path / "from/tiny/sgd.parquet").read_bytes()
 
 
@@ -76,9 +78,24 @@ def test_a_run_by_other_code_is_refused_and_says_why(tmp_path, experiments):
     assert merge(tmp_path, experiments, lambda run: "commit 0 computes others") == ["refused tiny/sgd: commit 0 computes others"]
 
 
+def test_a_run_of_the_older_form_is_taken_as_one_file(tmp_path, experiments):
+    path = trained(tmp_path / "from") / "tiny/sgd.parquet"
+    run = records.read(path)
+    run.rows.to_parquet(path, index=False)  # as it was before: neither roles nor a record in it
+    beside = path.with_suffix(".json")
+    beside.write_text(json.dumps(run.record, indent=2))
+    assert merge(tmp_path, experiments) == ["took tiny/sgd: the papers' size, 2 of 3 seeds"]
+    kept = records.read(tmp_path / "kept/tiny/sgd.parquet")
+    pd.testing.assert_frame_equal(kept.rows, run.rows, check_exact=True)
+    assert (kept.record, kept.roles) == (run.record, run.roles)
+    beside.write_text("{")
+    assert merge(tmp_path, experiments)[0].startswith(f"refused {path}: its record is missing or damaged ({beside}: ")
+
+
 def test_damaged_and_foreign_files_are_named(tmp_path, experiments):
     trained(tmp_path / "from")
-    (tmp_path / "from/tiny/sgd.json").write_text("{")
+    path = tmp_path / "from/tiny/sgd.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
     trained(tmp_path / "from", "adam", methods={"adam": {}})
     lines = merge(tmp_path, experiments)
     assert len(lines) == 2 and all(line.startswith("refused ") for line in lines)
@@ -103,7 +120,9 @@ def test_code_counts_as_todays_if_it_passes_its_methods_golden_runs(git, then, f
     trained(tmp_path / "from")
     monkeypatch.setattr(merge_runs, "golden_bits", lambda commit: then if commit else ALL)
     run = merge_runs.read(tmp_path / "from/tiny/sgd.parquet", experiments)
-    assert merge_runs.other_code(merge_runs.Run(run.table, run.record | {"git": git}, run.ran, run.full)) == fault
+    assert (
+        merge_runs.other_code(merge_runs.Finished(replace(run.run, record=run.record | {"git": git}), run.ran, run.full)) == fault
+    )
 
 
 def test_a_commit_that_is_not_there_is_named():

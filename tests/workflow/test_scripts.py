@@ -1,12 +1,12 @@
 """The workflow's scripts on small made-up runs."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-from tests.unit.tiny import long_table
+from sibp.results import records
+from tests.unit.tiny import as_run, long_table
 from tools import closing_message
 from workflow.scripts import choose, gallery, provenance, typeset
 
@@ -39,8 +39,7 @@ def record(label: str = "sgd", **more: object) -> dict:
 
 
 def search(folder: Path, accuracies: dict[tuple[float, int], list[float | None]]) -> Path:
-    long_table(accuracies).to_parquet(folder / "sgd.parquet")
-    (folder / "sgd.json").write_text(json.dumps(record()))
+    records.write(folder / "sgd.parquet", as_run(long_table(accuracies), record()))
     return folder
 
 

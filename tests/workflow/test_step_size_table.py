@@ -1,7 +1,6 @@
 """The step-size tables on made-up runs of a-table1: what a cell shows, and which version's SGD cell the runs support."""
 
 import itertools
-import json
 import math
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import pytest
 import yaml
 
 from sibp.experiments import specs
-from sibp.results import summary
+from sibp.results import records, summary
+from tests.unit.tiny import as_run
 from workflow.figures import step_size_table
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING
@@ -31,7 +31,6 @@ def made(tmp_path, monkeypatch):
     def make(accuracy, seeds=2):
         monkeypatch.setenv("SIBP_ROOT", str(tmp_path))
         folder = tmp_path / "results/runs/a-table1"
-        folder.mkdir(parents=True)
         summaries = []
         for label, method in FILE["methods"].items():
             points = [dict(zip(method["grid"], values, strict=True)) for values in itertools.product(*method["grid"].values())]
@@ -43,11 +42,10 @@ def made(tmp_path, monkeypatch):
                 head |= {"seed": seed, **{key: value for key, value in options.items() if value is not None}}
                 head |= {"epoch": 2.0, "step": 1100, "samples": 110000, "seconds": 1.0, "train_accuracy": train}
                 rows.append(head | {"validation_accuracy": validation, "status": "diverged" if math.isnan(train) else "done"})
-            run = pd.DataFrame(rows)
-            run.to_parquet(folder / f"{label}.parquet")
             settings = EXPERIMENT | {"data": EXPERIMENT["data"] | {"train": 500}, "seeds": seeds}
             record = {"scale": "laptop", "settings": settings, "seeds": list(range(seeds))}
-            (folder / f"{label}.json").write_text(json.dumps(record | {"device": "a machine", "threads": 1}))
+            run = as_run(pd.DataFrame(rows), record | {"device": "a machine", "threads": 1})
+            records.write(folder / f"{label}.parquet", run)
             summaries.append(summary.curve(run))
         (tmp_path / "results/summary").mkdir()
         summary.union(summaries).to_csv(tmp_path / "results/summary/a-table1.csv", index=False)

@@ -22,19 +22,18 @@ from typing import Any
 import torch
 
 from sibp.bench.rates import DEVICES
+from sibp.core import atomic
 from sibp.data import DataError, fetch
 from sibp.experiments.schema import SpecError
-from sibp.results import records
+from sibp.results import environment
 from tools.offline_gpu import data_chunks, order, training_jobs
 from tools.offline_gpu.training_jobs import CampaignError
-from workflow.scripts import files
 
 SOURCES = (
     "sibp/**/*.py",
     "sibp/**/*.yaml",
     "sibp/**/*.?pp",
     "workflow/*/*.yaml",
-    "workflow/scripts/files.py",
     "tools/__init__.py",
     *(f"tools/offline_gpu/{name}.py" for name in ("__init__", "data_chunks", "order", "workers")),
 )
@@ -103,7 +102,7 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     for old in (bundle / "sibp", bundle / "workflow", bundle / "tools", bundle / "site"):
         shutil.rmtree(old, ignore_errors=True)
     (bundle / "packages.zip").unlink(missing_ok=True)
-    commit = records.environment(torch.device("cpu"))["git"]
+    commit = environment.environment(torch.device("cpu"))["git"]
     made: dict[str, Any] = {"format": 1, "scale": arguments.scale, "git": commit, "python": None, "packages": []}
     made["sources"] = copy_sources(bundle)
     if not arguments.here:
@@ -114,7 +113,7 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             data_chunks.pack(dataset, bundle / "data" / name, round(arguments.chunk * 2**20))
     claims = training_jobs.open_claims(Path("results/reference/claims.json"), {job["name"] for job in jobs})
     made |= {"device": arguments.device, "jobs": jobs, "claims": claims}
-    files.write(bundle / "plan.json", json.dumps(made, indent=1) + "\n")
+    atomic.write(bundle / "plan.json", json.dumps(made, indent=1) + "\n")
     return made
 
 

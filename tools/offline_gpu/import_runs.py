@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import lzma
-import os
 import sys
 import tempfile
 import zipfile
@@ -17,8 +16,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pandas as pd
-
+from sibp.core import atomic
 from sibp.data import registry
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job
@@ -26,8 +24,8 @@ from sibp.experiments.schema import Experiment, SpecError, parse
 from sibp.results import records
 from tools.offline_gpu import training_jobs
 from tools.offline_gpu.training_jobs import CampaignError
+from tools.offline_gpu.workers import FORMAT
 
-FORMAT = 1
 Contents = dict[str, bytes]
 
 
@@ -53,21 +51,20 @@ def read(path: Path) -> tuple[dict[str, Any], Contents]:
     return manifest, contents
 
 
-def check(name: str, entry: dict[str, Any], contents: Contents, scale: str) -> Contents:
-    """Return the two files of a job by their names below results/, if it is one that this checkout would train.
+def check(name: str, entry: dict[str, Any], contents: Contents, scale: str) -> bytes:
+    """Return the file of a job, if it is one that this checkout would train.
 
     Raises:
         CampaignError: in one line, if not.
     """
     exhibit, _, label = name.partition("/")
-    files = {f"runs/{name}{suffix}": suffix for suffix in (".parquet", ".json")}
-    if set(entry["files"]) != set(files) or PurePosixPath(name).parts != (exhibit, label):
-        raise CampaignError(f"{name}: files: got {', '.join(sorted(entry['files'])) or 'none'}, need {', '.join(files)}")
-    for file, digest in entry["files"].items():
-        if file not in contents:
-            raise CampaignError(f"{name}: {file} is missing")
-        if hashlib.sha256(contents[file]).hexdigest() != digest:
-            raise CampaignError(f"{name}: {file} is not as it was written there")
+    file = f"runs/{name}.parquet"
+    if set(entry["files"]) != {file} or PurePosixPath(name).parts != (exhibit, label):
+        raise CampaignError(f"{name}: files: got {', '.join(sorted(entry['files'])) or 'none'}, need {file}")
+    if file not in contents:
+        raise CampaignError(f"{name}: {file} is missing")
+    if hashlib.sha256(contents[file]).hexdigest() != entry["files"][file]:
+        raise CampaignError(f"{name}: {file} is not as it was written there")
     try:
         experiment = training_jobs.experiment(exhibit, scale)[1]
         experiment.method(label)
@@ -75,24 +72,24 @@ def check(name: str, entry: dict[str, Any], contents: Contents, scale: str) -> C
         raise CampaignError(f"{name}: not a job of this checkout ({fault})") from None
     if entry["code"] != Job(experiment, label).code:
         raise CampaignError(f"{name}: was trained by other code of sibp than this checkout's")
-    _check_record(name, experiment, label, *_parsed(name, contents, list(files)))
-    return {file: contents[file] for file in files}
+    _check_run(name, experiment, label, _parsed(name, contents[file]))
+    return contents[file]
 
 
-def _parsed(name: str, contents: Contents, files: list[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return a job's rows and its record, read from where `read_run` can see them."""
+def _parsed(name: str, content: bytes) -> records.Run:
+    """Return a job's run, read from where `records.read` can see it."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / Path(file).name for file in files]
-        for path, file in zip(paths, files, strict=True):
-            path.write_bytes(contents[file])
+        path = Path(folder) / f"{name.rpartition('/')[2]}.parquet"
+        path.write_bytes(content)
         try:
-            return records.read_run(paths[0])
+            return records.read(path)
         except records.RecordError as fault:
             raise CampaignError(f"{name}: {str(fault).replace(folder + '/', '')}") from None
 
 
-def _check_record(name: str, experiment: Experiment, label: str, rows: pd.DataFrame, record: dict[str, Any]) -> None:
+def _check_run(name: str, experiment: Experiment, label: str, run: records.Run) -> None:
     """Make sure that settings and data are the checkout's, and that every member has come to its end."""
+    record = run.record
     job = Job(experiment, label)
     asked, got = job.settings(), Job(parse(Experiment, record["settings"], name), label).settings()
     if other := [key for key in asked if asked[key] != got[key]]:
@@ -100,32 +97,18 @@ def _check_record(name: str, experiment: Experiment, label: str, rows: pd.DataFr
     data = experiment.data
     if data.is_real and record["data"]["hashes"] != registry.find(data.name).hashes:
         raise CampaignError(f"{name}: was trained on other data than {data.name} of the registry")
-    ends = rows.sort_values("step").groupby("member")["status"].last()
+    ends = run.rows.sort_values("step").groupby("member")["status"].last()
     expected = len(job.members)
     if sorted(ends.index) != list(range(expected)) or (ends == "running").any():
         raise CampaignError(f"{name}: {(ends != 'running').sum()} of {expected} members have come to their end")
 
 
-def put(files: Contents, results: Path) -> bool:
-    """Write a job's files below results/, each whole or not at all and none before all are on the disk; tell whether any is new."""
-    targets = {results / file: content for file, content in files.items()}
-    if all(path.is_file() and path.read_bytes() == content for path, content in targets.items()):
+def put(path: Path, content: bytes) -> bool:
+    """Write a job's file; tell whether it is new."""
+    if path.is_file() and path.read_bytes() == content:
         return False
-    written = []
-    try:
-        for path, content in targets.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            written.append((path.with_name(f".part-{path.name}"), path))
-            with written[-1][0].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for unfinished, path in written:
-            os.replace(unfinished, path)
-    finally:
-        for unfinished, _ in written:
-            unfinished.unlink(missing_ok=True)
-    next(iter(targets)).with_suffix(".pt").unlink(missing_ok=True)  # a checkpoint of the same job here is of no use any more
+    atomic.write(path, content)
+    path.with_suffix(".pt").unlink(missing_ok=True)  # a checkpoint of the same job here is of no use any more
     return True
 
 
@@ -159,11 +142,11 @@ def take(path: Path, root: str) -> tuple[str, list[str], list[str]]:
     scale, here, refused = manifest.get("scale"), [], []
     for name, entry in manifest["jobs"].items():
         try:
-            files = check(name, entry, contents, scale)
+            content = check(name, entry, contents, scale)
         except (CampaignError, KeyError, TypeError) as fault:
             refused.append(str(fault) if isinstance(fault, CampaignError) else f"{name}: its record lacks {fault}")
             continue
-        put(files, Path(root) / "results")
+        put(Path(root) / f"results/runs/{name}.parquet", content)
         here.append(name)
     return scale, here, refused
 

@@ -5,21 +5,22 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from sibp.core import atomic
 from sibp.results import records
-from workflow.scripts import files
 
 BUNDLE = Path(__file__).resolve().parents[2]
 CHECKPOINT = 15  # seconds between two checkpoints of a job
 PATIENCE = 10.0  # seconds that a job gets to stop
+FORMAT = 2  # of the list in returned.zip
 Job = dict[str, Any]
 
 
@@ -52,28 +53,27 @@ class Results:
     def add(self, job: Job) -> None:
         """Note a job that has ended well; its record gets the commit that the bundle was made from, which only the bundle knows."""
         table = self.out / "runs" / f"{job['name']}.parquet"
-        record = records.read_run(table)[1]
-        record["git"] = record["git"] or self.plan["git"]
-        files.write(table.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
-        written = [table, table.with_suffix(".json")]
-        digests = {path.relative_to(self.out).as_posix(): _sha256(path) for path in written}
+        run = records.read(table)
+        if not run.record["git"]:
+            records.write(table, replace(run, record=run.record | {"git": self.plan["git"]}))
+        digests = {table.relative_to(self.out).as_posix(): _sha256(table)}
         self.done[job["name"]] = {"settings": job["settings"], "code": job["code"], "files": digests}
-        files.write(self.out / "done.json", json.dumps(self.done, indent=1) + "\n")
+        atomic.write(self.out / "done.json", json.dumps(self.done, indent=1) + "\n")
         self.pack()
 
     def pack(self) -> None:
         """Write returned.zip anew, and its copy, each whole or not at all."""
-        unfinished = self.out / ".part-returned.zip"
-        manifest = {"format": 1, "scale": self.plan["scale"], "jobs": self.done}
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("manifest.json", json.dumps(manifest, indent=1))
-            for file in (file for entry in self.done.values() for file in entry["files"]):
-                archive.write(self.out / file, file)
-        os.replace(unfinished, self.out / "returned.zip")
+        manifest = {"format": FORMAT, "scale": self.plan["scale"], "jobs": self.done}
+
+        def fill(zipped: BinaryIO) -> None:
+            with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("manifest.json", json.dumps(manifest, indent=1))
+                for file in (file for entry in self.done.values() for file in entry["files"]):
+                    archive.write(self.out / file, file)
+
+        atomic.write(self.out / "returned.zip", fill)
         if self.back:
-            copy = self.back / ".part-returned.zip"
-            shutil.copyfile(self.out / "returned.zip", copy)
-            os.replace(copy, self.back / "returned.zip")
+            atomic.write(self.back / "returned.zip", (self.out / "returned.zip").read_bytes())
 
 
 class Worker:

@@ -9,19 +9,19 @@ Paths lie below the repository, or below the folder that SIBP_ROOT names.
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from sibp.core import atomic
 from sibp.experiments import schema, size, specs, yaml_file
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
-from sibp.results import quantities, summary
+from sibp.results import quantities, records, summary
 from workflow.figures import papers, style
 from workflow.figures.layout import Table
 
@@ -73,12 +73,12 @@ class Exhibit:
     def records(self) -> dict[str, dict[str, Any]]:
         """What each run says of itself, by label."""
         labels = self.source.experiment.methods
-        return {label: json.loads((self._folder / f"{label}.json").read_text(encoding="utf-8")) for label in labels}
+        return {label: records.read_record(self._folder / f"{label}.parquet") for label in labels}
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """All rows of all labels: one per member and evaluation."""
-        return pd.concat([pd.read_parquet(self._folder / f"{label}.parquet") for label in self.records], ignore_index=True)
+        return pd.concat([records.read(self._folder / f"{label}.parquet").rows for label in self.records], ignore_index=True)
 
     def cuts(self, label: str) -> pd.DataFrame:
         """Return what pruning left of a label's networks, see `sibp.results.quantities.cuts`."""
@@ -91,7 +91,7 @@ class Exhibit:
 
     @property
     def hyperparameters(self) -> list[str]:
-        return list(self.summary.loc[:, :"epoch"].columns[3:-1])  # after exhibit, method, algorithm
+        return summary.settings(self.summary)
 
     @cached_property
     def final(self) -> pd.DataFrame:
@@ -152,7 +152,7 @@ class Exhibit:
 
     def _reductions(self, label: str) -> list[str]:
         record, file = self.records[label], self.experiment
-        ran = schema.parse(Experiment, record["settings"], f"{self.id}/{label}.json", "settings")
+        ran = schema.parse(Experiment, record["settings"], f"{self.id}/{label}.parquet", "settings")
         fewer = [f"{ran.seeds} of {file.seeds} seeds"] * (ran.seeds < file.seeds)
         return [*size.reductions(Job(ran, label), Job(file, label)), *fewer]
 
@@ -177,15 +177,19 @@ class Exhibit:
             alt: what the figure shows, in a sentence or two, for those who cannot see it; None takes the title.
         """
         paper, figures, alt = self.root / "paper", self.root / "figures", alt or self.experiment.title
-        _write(paper / "tables" / f"{self.id}.tex", lambda path: path.write_text(table.latex(self.id), encoding="utf-8"))
-        _write(paper / "tables" / f"{self.id}.md", lambda path: path.write_text(table.markdown(), encoding="utf-8"))
-        _write(paper / "tables" / f"{self.id}.csv", lambda path: data.to_csv(path, index=False))
+        atomic.write(paper / "tables" / f"{self.id}.tex", table.latex(self.id))
+        atomic.write(paper / "tables" / f"{self.id}.md", table.markdown())
+        atomic.write(paper / "tables" / f"{self.id}.csv", data.to_csv(index=False))
         if figure is not None:
             style.stamp(figure, self.reductions)
             made = {"Date": None, "Creator": "sibp", "Title": self.experiment.title, "Description": alt}
-            _write(paper / "figures" / f"{self.id}.pdf", lambda p: figure.savefig(p, metadata={"CreationDate": None}))
-            _write(figures / f"{self.id}.svg", lambda p: figure.savefig(p, metadata=made))
-            _write(figures / f"{self.id}.png", lambda p: figure.savefig(p))
+            pictures = {
+                paper / "figures" / f"{self.id}.pdf": {"CreationDate": None},
+                figures / f"{self.id}.svg": made,
+                figures / f"{self.id}.png": None,
+            }
+            for path, facts in pictures.items():
+                atomic.write(path, partial(figure.savefig, format=path.suffix.removeprefix("."), metadata=facts))
         page = {
             "id": self.id,
             "title": self.experiment.title,
@@ -198,7 +202,7 @@ class Exhibit:
             "figure": figure is not None,
             "table": table.structure(),
         }
-        _write(paper / "exhibits" / f"{self.id}.json", lambda p: p.write_text(json.dumps(page, indent=1), encoding="utf-8"))
+        atomic.write(paper / "exhibits" / f"{self.id}.json", json.dumps(page, indent=1))
 
 
 PAPERS_SIZE = "the papers' own size"
@@ -214,11 +218,3 @@ def _fewer_networks(cost: dict[str, Any]) -> list[str]:
     measured, all_of_them = len(cost["cases"]), cost["environment"]["networks"]
     parts = ["small networks"] if cost["environment"]["quick"] else []
     return parts + ([f"{measured} of {all_of_them} networks"] if measured < all_of_them else [])
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path` that keeps its suffix, then move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".part-{path.name}")
-    write(unfinished)
-    os.replace(unfinished, path)

@@ -1,7 +1,7 @@
 rule provenance:
     """What ran where, from which commit, at what cost: a row a training job."""
     input:
-        records=all_runs("json"),
+        runs=all_runs(),
         script=local("workflow/scripts/provenance.py"),
     output:
         "<results>/provenance.csv",
@@ -10,4 +10,4 @@ rule provenance:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m workflow.scripts.provenance {input.records:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.scripts.provenance {input.runs:q} --output {output:q} > {log:q} 2>&1"

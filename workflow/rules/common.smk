@@ -118,12 +118,12 @@ def training_data(exhibit):
     return [f"<results>/data/{data.name}.json"] if data.is_real else []
 
 
-def runs(exhibit, suffix):
-    return [f"<results>/runs/{source}/{label}.{suffix}" for source in EXPERIMENTS[exhibit].sources for label in labels(source)]
+def runs(exhibit):
+    return [f"<results>/runs/{source}/{label}.parquet" for source in EXPERIMENTS[exhibit].sources for label in labels(source)]
 
 
-def all_runs(suffix):
-    return [file for exhibit in TRAINED for file in runs(exhibit, suffix)]
+def all_runs():
+    return [file for exhibit in TRAINED for file in runs(exhibit)]
 
 
 def costs(exhibit):
@@ -144,7 +144,7 @@ def drawn_from(exhibit):
     notebook = f"workflow/notebooks/{exhibit}.py"
     files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(EXPERIMENTS[exhibit].sources)]
     files += [notebook] if EXPERIMENTS[exhibit].notebook else []
-    numbers = [*runs(exhibit, "parquet"), *runs(exhibit, "json"), *costs(exhibit), *summaries(exhibit)]
+    numbers = [*runs(exhibit), *costs(exhibit), *summaries(exhibit)]
     return [*numbers, *map(local, [*files, *DRAWING])]
 
 

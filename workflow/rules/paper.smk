@@ -42,8 +42,7 @@ rule gallery:
 rule claims:
     """A verdict on every claim of the papers, by criteria written down before the runs."""
     input:
-        tables=all_runs("parquet"),
-        records=all_runs("json"),
+        runs=all_runs(),
         exhibits=[f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if not EXPERIMENTS[exhibit].runs and not labels(exhibit)],
         claims=local("workflow/claims.yaml"),
         measuring=[local(path) for path in ("workflow/papers.yaml", "workflow/figures/papers.py", *MEASURING)],

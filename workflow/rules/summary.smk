@@ -2,7 +2,7 @@ rule summary:
     """Mean, spread and 95 % interval over the seeds, and how many members diverged."""
     input:
         script=local("workflow/scripts/summarise.py"),
-        runs=lambda wildcards: runs(wildcards.exhibit, "parquet"),
+        runs=lambda wildcards: runs(wildcards.exhibit),
         measuring=[local(path) for path in MEASURING],
     output:
         "<results>/summary/{exhibit}.csv",

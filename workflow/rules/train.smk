@@ -8,8 +8,7 @@ for name, (exhibits, files) in TRAIN.items():
         input:
             data=lambda wildcards: training_data(wildcards.exhibit),
         output:
-            tables=[f"<results>/runs/{{exhibit}}/{file}.parquet" for file in files],
-            records=[f"<results>/runs/{{exhibit}}/{file}.json" for file in files],
+            [f"<results>/runs/{{exhibit}}/{file}.parquet" for file in files],
         log:
             "<logs>/train/{exhibit}/{label}.log" if JOB == "label" else "<logs>/train/{exhibit}.log",
         wildcard_constraints:
@@ -55,8 +54,7 @@ rule cost:
 rule selection:
     """The searches for what the papers leave unsaid, and their choices; `make selection` puts them in workflow/selection/chosen.yaml."""
     input:
-        records=[file for search in SEARCHES for file in runs(search, "json")],
-        tables=[file for search in SEARCHES for file in runs(search, "parquet")],
+        runs=[file for search in SEARCHES for file in runs(search)],
         script=local("workflow/scripts/choose.py"),
     output:
         "<results>/selection.yaml",
@@ -65,6 +63,6 @@ rule selection:
     conda:
         "../../envs/environment.yaml"
     params:
-        folders=lambda wildcards, input: sorted({str(Path(file).parent) for file in input.records}),
+        folders=lambda wildcards, input: sorted({str(Path(file).parent) for file in input.runs}),
     shell:
         "python -m workflow.scripts.choose {params.folders:q} --output {output:q} > {log:q} 2>&1"

@@ -9,21 +9,20 @@ exhibit uses; the test set has no part.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-from workflow.scripts.files import write
+from sibp.core import atomic
+from sibp.results import records
 
 
 def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
     """Return one row per grid point of a label, best first, and the names of the searched options."""
-    record = json.loads((folder / f"{label}.json").read_text(encoding="utf-8"))
-    names = list(record["settings"]["methods"][label].get("grid", {}))
-    runs = pd.read_parquet(folder / f"{label}.parquet").sort_values("step")
-    last = runs.groupby("member").tail(1).assign(diverged=lambda rows: rows["status"] == "diverged")
+    run = records.read(folder / f"{label}.parquet")
+    names = list(run.record["settings"]["methods"][label].get("grid", {}))
+    last = run.rows.sort_values("step").groupby("member").tail(1).assign(diverged=lambda rows: rows["status"] == "diverged")
     sums = {"accuracy": ("validation_accuracy", "mean"), "loss": ("validation_loss", "mean"), "diverged": ("diverged", "sum")}
     points = last.groupby(names, dropna=False).agg(**sums).reset_index()
     return points.sort_values(["diverged", "accuracy", "loss"], ascending=[True, False, True], na_position="last"), names
@@ -31,9 +30,9 @@ def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
 
 def choose(folder: Path) -> dict[str, object]:
     """Return the choice of a search, with the accuracy of every point beside it."""
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    files = sorted(folder.glob("*.parquet"))
     chosen, tried = {}, {}
-    for label in records:
+    for label in (file.stem for file in files):
         points, names = candidates(folder, label)
         chosen[label] = {name: float(points.iloc[0][name]) for name in names}
         tried[label] = [
@@ -43,9 +42,9 @@ def choose(folder: Path) -> dict[str, object]:
             }
             for _, row in points.sort_values(names).iterrows()
         ]
-    one = next(iter(records.values()))
-    settings = {"scale": one["scale"], "seeds": one["seeds"], "samples": one["settings"]["data"]["train"]}
-    settings |= {key: one["training"][key] for key in ("epochs", "steps") if one["training"].get(key)}
+    record = records.read_record(files[0])
+    settings = {"scale": record["scale"], "seeds": record["seeds"], "samples": record["settings"]["data"]["train"]}
+    settings |= {key: record["training"][key] for key in ("epochs", "steps") if record["training"].get(key)}
     return {"chosen": chosen, "run": settings, "tried": tried}
 
 
@@ -56,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     result = {folder.name: choose(folder) for folder in arguments.folders}
     head = "# Written by workflow/scripts/choose.py from the searches beside this file: `make selection`. The rule stands there.\n"
-    write(arguments.output, head + yaml.safe_dump(result, sort_keys=False, default_flow_style=None, width=120))
+    atomic.write(arguments.output, head + yaml.safe_dump(result, sort_keys=False, default_flow_style=None, width=120))
 
 
 if __name__ == "__main__":

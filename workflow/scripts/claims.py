@@ -24,13 +24,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from sibp.core import atomic
 from sibp.experiments import schema, size, specs
 from sibp.experiments.jobs import Job
-from sibp.results import quantities
+from sibp.results import quantities, records
 from sibp.results.quantities import Quantity
 from sibp.results.statistics import interval
 from workflow.figures import papers
-from workflow.scripts.files import write
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
 ENOUGH_SEEDS = 3  # with fewer, a verdict at the papers' size is provisional
@@ -55,11 +55,11 @@ class Runs:
 
     def table(self, exhibit: str, label: str) -> pd.DataFrame:
         if (exhibit, label) not in self._tables:
-            self._tables[exhibit, label] = pd.read_parquet(self.folder / exhibit / f"{label}.parquet")
+            self._tables[exhibit, label] = records.read(self.folder / exhibit / f"{label}.parquet").rows
         return self._tables[exhibit, label]
 
     def record(self, exhibit: str, label: str) -> dict[str, Any]:
-        return json.loads((self.folder / exhibit / f"{label}.json").read_text(encoding="utf-8"))
+        return records.read_record(self.folder / exhibit / f"{label}.parquet")
 
     def rows(self, exhibit: str, label: str, quantity: Quantity) -> pd.DataFrame:
         """Return the rows that a quantity of a label is read off."""
@@ -68,7 +68,7 @@ class Runs:
     def has_papers_size(self, exhibit: str, label: str) -> bool:
         """Return whether a run had the papers' size, see `sibp.experiments.size`."""
         path = self.experiments / f"{exhibit}.yaml"
-        ran = schema.parse(schema.Experiment, self.record(exhibit, label)["settings"], f"{exhibit}/{label}.json", "settings")
+        ran = schema.parse(schema.Experiment, self.record(exhibit, label)["settings"], f"{exhibit}/{label}.parquet", "settings")
         return size.has_papers_size(Job(ran, label), Job(specs.load_experiment(path, shallow=True), label))
 
 
@@ -222,17 +222,17 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
         return head | {"verdict": "not run", "size": "", "provisional": False, "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
     outcomes = [run_test(runs, claim["runs"], test) for test in of_runs]
     outcomes += [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
-    records = [runs.record(*pair) for pair in sorted(used)]
-    is_full, seeds = all(runs.has_papers_size(*pair) for pair in used), min((len(r["seeds"]) for r in records), default=0)
+    made = [runs.record(*pair) for pair in sorted(used)]
+    is_full, seeds = all(runs.has_papers_size(*pair) for pair in used), min((len(r["seeds"]) for r in made), default=0)
     return head | {
         "verdict": verdict(outcomes),
         "size": "papers'" if is_full else "smaller",
         "provisional": is_full and 0 < seeds < ENOUGH_SEEDS,
         "ours": "; ".join(outcome.text for outcome in outcomes),
         "results": [outcome.result for outcome in outcomes],
-        "scale": records[0]["scale"] if records else "",
+        "scale": made[0]["scale"] if made else "",
         "seeds": seeds,
-        "seconds": round(sum(record["seconds"].get("train", 0.0) for record in records), 1),
+        "seconds": round(sum(record["seconds"].get("train", 0.0) for record in made), 1),
     }
 
 
@@ -279,8 +279,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 def save(rows: list[dict[str, Any]], listed: Path, page: Path) -> None:
     """Write the claims' rows as JSON, and as the page that people read."""
-    write(listed, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    write(page, markdown(rows))
+    atomic.write(listed, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    atomic.write(page, markdown(rows))
 
 
 def main() -> None:

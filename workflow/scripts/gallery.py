@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from workflow.scripts import files
+from sibp.core import atomic
 
 
 def page(exhibits: list[dict[str, Any]], tables: Path, output: Path) -> str:
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     exhibits = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.exhibits]
     tables = arguments.exhibits[0].parent.parent / "tables"
-    files.write(arguments.output, page(exhibits, tables, arguments.output))
+    atomic.write(arguments.output, page(exhibits, tables, arguments.output))
 
 
 if __name__ == "__main__":

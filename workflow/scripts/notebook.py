@@ -11,9 +11,9 @@ import jupytext
 import nbformat
 from nbconvert.preprocessors import ExecutePreprocessor
 
+from sibp.core import atomic
 from workflow.figures.exhibit import Exhibit
 from workflow.scripts.draw import NOTEBOOKS
-from workflow.scripts.files import write
 
 PLAIN = """# %% [markdown]
 # # {place}: {title}
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     os.environ |= {"SIBP_ROOT": str(arguments.root.resolve())}
-    write(arguments.output, nbformat.writes(execute(source(Exhibit(arguments.exhibit)))) + "\n")
+    atomic.write(arguments.output, nbformat.writes(execute(source(Exhibit(arguments.exhibit)))) + "\n")
 
 
 if __name__ == "__main__":

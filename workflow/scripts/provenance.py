@@ -1,17 +1,17 @@
 """What ran where, from which commit, at what cost, a row a training job.
 
-python -m workflow.scripts.provenance RUN.json... --output FILE.csv
+python -m workflow.scripts.provenance RUN.parquet... --output FILE.csv
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from workflow.scripts import files
+from sibp.core import atomic
+from sibp.results import records
 
 
 def row(record: dict[str, Any]) -> dict[str, Any]:
@@ -31,18 +31,17 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write(records: Sequence[Path], output: Path) -> None:
+def write(runs: Sequence[Path], output: Path) -> None:
     """Write the lines of some runs' records as CSV."""
-    rows = [row(json.loads(path.read_text(encoding="utf-8"))) for path in records]
-    files.write(output, pd.DataFrame(rows).to_csv(index=False))
+    atomic.write(output, pd.DataFrame([row(records.read_record(path)) for path in runs]).to_csv(index=False))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("records", type=Path, nargs="+")
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    write(arguments.records, arguments.output)
+    write(arguments.runs, arguments.output)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from sibp.results import summary
-from workflow.scripts import files
+from sibp.core import atomic
+from sibp.results import records, summary
 
 
 def write(runs: Sequence[Path], output: Path) -> None:
     """Write the summary of some runs, one below the other, as CSV."""
-    table = summary.union([summary.curve(pd.read_parquet(path)) for path in runs])
-    files.write(output, table.to_csv(index=False))
+    table = summary.union([summary.curve(records.read(path)) for path in runs])
+    atomic.write(output, table.to_csv(index=False))
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import typst
 
+from sibp.core import atomic
+
 
 def sections(page: str) -> list[dict[str, object]]:
     """Return the tables of a Markdown page: the title above each, its head and its rows, as lists of text."""
@@ -42,9 +44,7 @@ def main() -> None:
         "deviations": json.dumps(sections(arguments.deviations.read_text(encoding="utf-8"))),
         **{name: inside(path) for name, path in read.items()},
     }
-    unfinished = arguments.output.with_name(f".part-{arguments.output.name}")
-    typst.compile(str(source), output=str(unfinished), root=str(root), sys_inputs=inputs)
-    os.replace(unfinished, arguments.output)
+    atomic.write(arguments.output, typst.compile(str(source), root=str(root), sys_inputs=inputs))
 
 
 if __name__ == "__main__":

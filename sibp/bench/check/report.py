@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sibp.results import records
+from sibp.core import atomic
 
 __all__ = ["Report"]
 
@@ -46,10 +46,9 @@ class Report:
         """Write everything known so far, whole or not at all."""
         if self.out is None:
             return
-        self.out.mkdir(parents=True, exist_ok=True)
         told = {"device": self.device, "passed": not self.failed, "verdicts": self.verdicts, "left_out": self.left_out, **self.data}
         text = json.dumps(told, indent=1, default=str) + "\n"
-        records.written(self.out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
+        atomic.write(self.out / "check.json", text)
 
     def summary(self) -> str:
         """Return the last line."""

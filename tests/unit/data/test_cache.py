@@ -181,14 +181,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(tiny, cache, monkeypatch):
     assert visible(cache) == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_a_write_that_fails_is_noticed(tmp_path):
-    (tmp_path / "x.npy").symlink_to("/dev/full")
-    with pytest.raises(OSError) as caught, cache_module.written(tmp_path / "x.npy") as file:
-        file.write(bytes(10**6))
-    assert caught.value.errno == errno.ENOSPC
-
-
 def test_a_cache_that_cannot_be_made_is_told(tiny, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"^data set 'mnist': cannot write the cache \(.*file/cache\): not a directory$"):

@@ -1,5 +1,6 @@
 """`sibp show`: curves from records, drawn in plain characters, as a picture and as a page that needs no other file."""
 
+import json
 import math
 import re
 
@@ -8,6 +9,7 @@ import pytest
 
 from sibp import cli
 from sibp.results import chart, curves, records
+from tests.unit.tiny import as_run
 
 WORD = "<script>&"  # in a title, to see that it is escaped
 
@@ -26,10 +28,14 @@ def rows(label, etas, seeds=2, epochs=3, diverged=(), measures=("train_loss", "t
     return pd.DataFrame(table)
 
 
+def write(folder, label, table, record=None):
+    records.write(folder / f"{label}.parquet", as_run(table, record))
+
+
 @pytest.fixture
 def folder(tmp_path):
-    records.write_run(tmp_path / "mine", "sgd", rows("sgd", [0.5, 0.25], diverged=[0]), {"settings": {"title": WORD}})
-    records.write_run(tmp_path / "mine", "adam", rows("adam", [0.125]), {})
+    write(tmp_path / "mine", "sgd", rows("sgd", [0.5, 0.25], diverged=[0]), {"settings": {"title": WORD}})
+    write(tmp_path / "mine", "adam", rows("adam", [0.125]))
     return tmp_path / "mine"
 
 
@@ -44,7 +50,7 @@ def test_a_curve_is_the_mean_over_the_seeds_that_did_not_diverge(folder):
 
 
 def test_a_path_may_be_a_run_an_experiment_or_the_folder_above(folder):
-    for path in (folder / "sgd.parquet", folder / "sgd.json", folder / "sgd"):
+    for path in (folder / "sgd.parquet", folder / "sgd"):
         assert curves.find(path) == [folder / "sgd.parquet"]
     for path in (folder, folder.parent):
         assert curves.find(path) == [folder / "adam.parquet", folder / "sgd.parquet"]
@@ -55,7 +61,7 @@ def test_a_path_without_runs_is_one_line(folder, tmp_path):
     for name in ("empty", "none"):
         with pytest.raises(records.RecordError, match=rf"{name}: .*need a folder DIR/<id> that 'sibp run --out DIR' has written"):
             curves.find(tmp_path / name)
-    records.write_run(tmp_path / "other", "sgd", rows("sgd", [1]), {})
+    write(tmp_path / "other", "sgd", rows("sgd", [1]))
     with pytest.raises(records.RecordError, match=r"several experiments, show one: .*mine, .*other$"):
         curves.find(tmp_path)
 
@@ -81,8 +87,8 @@ def test_the_chart_s_corners_are_the_smallest_and_largest_values(folder):
 
 
 def test_more_curves_than_letters_keep_each_label_s_best(tmp_path):
-    records.write_run(tmp_path, "many", rows("many", [float(k) for k in range(20)]), {})
-    records.write_run(tmp_path, "one", rows("one", [-5.0]), {})
+    write(tmp_path, "many", rows("many", [float(k) for k in range(20)]))
+    write(tmp_path, "one", rows("one", [-5.0]))
     runs = curves.read(tmp_path)
     best = chart.best(runs.curves, "test_accuracy")
     assert [curve.name for curve in best] == [*(f"many eta={k}" for k in range(12, 20)), "one"]
@@ -91,7 +97,7 @@ def test_more_curves_than_letters_keep_each_label_s_best(tmp_path):
 
 
 def test_where_all_diverged_the_chart_says_so(tmp_path):
-    records.write_run(tmp_path, "sgd", rows("sgd", [1.0], diverged=[0, 1]), {})
+    write(tmp_path, "sgd", rows("sgd", [1.0], diverged=[0, 1]))
     text = chart.text(curves.read(tmp_path), "train_loss")
     assert "(no values: every seed diverged)" in text and re.search(r"sgd +diverged  0 of 2 seeds", text)
     assert math.isnan(curves.read(tmp_path).curves[0].last("train_loss"))
@@ -100,7 +106,7 @@ def test_where_all_diverged_the_chart_says_so(tmp_path):
 def test_a_loss_over_decades_has_a_logarithmic_axis(tmp_path):
     table = rows("sgd", [1.0], seeds=1)
     table["train_loss"] = [1.0, 0.1, 0.01, 0.001]
-    records.write_run(tmp_path, "sgd", table, {})
+    write(tmp_path, "sgd", table)
     cells = [line.partition("|")[2].strip() for line in chart.text(curves.read(tmp_path), "train_loss").splitlines()[1:17]]
     assert all(cells)  # a straight line, which passes every row
 
@@ -116,6 +122,13 @@ def test_the_command_draws_and_writes_a_picture_and_a_page(folder, tmp_path, cap
     page = (tmp_path / "a.html").read_text()
     assert "<svg" in page and WORD not in page and "&lt;script&gt;&amp;" in page and "<td>sgd eta=0.25</td>" in page
     assert not re.search(r"<(script|link|img|iframe|object)|(src|href)=\"(?!#)|@import|url\((?!#)|<!DOCTYPE svg", page)
+
+
+def test_the_record_of_one_run_or_of_several_is_printed_as_json(folder, capsys):
+    assert cli.main(["show", str(folder / "sgd.parquet"), "--record"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"settings": {"title": WORD}}
+    assert cli.main(["show", str(folder), "--record"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"adam": {}, "sgd": {"settings": {"title": WORD}}}
 
 
 @pytest.mark.parametrize(

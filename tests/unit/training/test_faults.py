@@ -1,7 +1,6 @@
 """What machines do to a run: full and read-only disks, damaged caches, clocks that jump, too little memory. One line each."""
 
 import errno
-import json
 import os
 import tempfile
 import time
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from sibp import cli
+from sibp.core import atomic
 from sibp.methods.sgd import SGD
 from sibp.results import records
 from sibp.training import checkpoint, runs
@@ -40,23 +40,22 @@ def sibp(tmp_path, monkeypatch, capsys):
 RUN = ("run", "tiny", "--scale", "full", "--device", "cpu", "--out", "r", "--checkpoint-seconds", "0")
 
 
-@pytest.mark.parametrize("name", ["sgd.json", "sgd.parquet", "sgd.pt"])
+@pytest.mark.parametrize("name", ["sgd.parquet", "sgd.pt"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
 def test_a_disk_that_fails_gets_one_line_and_nothing_is_half_written(sibp, tmp_path, monkeypatch, name, number):
     folder = tmp_path / "r/tiny"
     folder.mkdir(parents=True)
     (folder / name).write_text("old")
-    plain = records.written
+    plain = atomic.write
 
-    def failing(path, fill):
+    def failing(path, content):
         def half(file):
-            fill(file)
-            os.truncate(file, file.stat().st_size // 2)
+            file.write(b"half")
             raise OSError(number, os.strerror(number))
 
-        plain(path, half if path.name == name else fill)
+        plain(path, half if path.name == name else content)
 
-    monkeypatch.setattr(records, "written", failing)
+    monkeypatch.setattr(atomic, "write", failing)
     code, errors = sibp(*RUN)
     assert code == 1
     assert [line for line in errors if "not used" not in line] == [errors[-1]]
@@ -71,10 +70,10 @@ def test_after_a_full_disk_the_same_command_goes_on(sibp, tmp_path, monkeypatch)
         def full(*_):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        patched.setattr(pd.DataFrame, "to_parquet", full)
+        patched.setattr(records.parquet, "write_table", full)
         assert sibp(*RUN)[0] == 1
     assert sibp(*RUN)[0] == 0
-    assert "went on from" in records.read_run(tmp_path / "r/tiny/sgd.parquet")[1]["notes"][0]
+    assert "went on from" in records.read_record(tmp_path / "r/tiny/sgd.parquet")["notes"][0]
 
 
 def test_a_read_only_output_folder_is_found_before_training(sibp, monkeypatch):
@@ -152,4 +151,4 @@ def test_halves_stay_halves_after_a_kill(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(rows.drop(columns="seconds"), straight.drop(columns="seconds"), check_exact=True)
     assert about["ensembles"] == [[0, 1], [2, 3]]
     assert [note.split()[0] for note in about["notes"]] == ["an", "went"]
-    assert json.loads((tmp_path / "tiny/sgd.json").read_text())["notes"] == about["notes"]
+    assert records.read_record(tmp_path / "tiny/sgd.parquet")["notes"] == about["notes"]

@@ -14,6 +14,7 @@ from sibp.nets import losses, papers, propagation
 from sibp.nets.layers import Affine
 from sibp.results import records
 from sibp.results.progress import Clock, Progress
+from sibp.results.records import Role
 from sibp.training import cuda_graph, evaluation, runs, sampling
 from sibp.training.problem import Problem
 from sibp.training.trainer import CHECK_EVERY, Trainer
@@ -57,7 +58,7 @@ def test_there_is_one_row_for_each_member_and_evaluation():
     assert rows.groupby("member")["samples"].apply(list).tolist() == [[0, 60, 120]] * 4
     assert rows.groupby("member")["status"].apply(list).tolist() == [["running", "running", "done"]] * 4
     assert set(zip(rows["seed"], rows["eta"], strict=True)) == {(s, e) for s in (0, 1) for e in (0.1, 0.01)}
-    assert set(records.COLUMNS) <= set(rows.columns)
+    assert records.EVERY_RUN.keys() <= set(rows.columns)
     assert rows.groupby("member")["seconds"].apply(lambda seconds: seconds.is_monotonic_increasing).all()
 
 
@@ -260,8 +261,11 @@ def test_time_that_runs_out_after_the_last_step_is_no_matter():
 def test_a_run_is_recorded_with_all_that_it_depends_on(tmp_path):
     asked = experiment()
     rows, about = runs.run(asked, "sgd", threads=1, out=tmp_path)
-    table, provenance = records.read_run(tmp_path / "tiny" / "sgd.parquet")
-    pd.testing.assert_frame_equal(table, rows, check_dtype=False)
+    kept = records.read(tmp_path / "tiny" / "sgd.parquet")
+    provenance = kept.record
+    pd.testing.assert_frame_equal(kept.rows, rows, check_dtype=False)
+    assert kept.columns(Role.setting)[0] == "eta"
+    assert kept.columns(Role.metric) == ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
     assert provenance == about
     assert set(provenance) >= {"scale", "git", "versions", "device", "driver", "precision", "digest", "started"}
     assert provenance["settings"]["data"]["train"] == 60
