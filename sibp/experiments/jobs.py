@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sibp.core.options import Options
+from sibp.core.options import Options, describe
 from sibp.experiments import code
 from sibp.experiments.schema import Experiment, Network, Training
 
@@ -97,7 +97,7 @@ class Job:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of its method's options."""
-        return tuple(type(self.members[0].options).model_fields)
+        return tuple(describe(type(self.members[0].options)))
 
     @property
     def seeds(self) -> range:
