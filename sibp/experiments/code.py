@@ -26,10 +26,10 @@ PACKAGE = Path(__file__).parents[1]
 
 
 @cache
-def fingerprint(method: str, package: Path = PACKAGE) -> str:
-    """Return the SHA-256, in hex, of all modules of `package` (its folder) that training with a method runs."""
+def fingerprint(method: str, package: Path = PACKAGE, entry: str = ENTRY) -> str:
+    """Return the SHA-256, in hex, of all modules of `package` (its folder) that training with a method runs, begun in `entry`."""
     sha = hashlib.sha256()
-    for name in modules(method, package):
+    for name in modules(method, package, entry):
         file = _file(name, package)
         sha.update(f"{name}\n{normal_form(_source(file))}\n".encode())
         for other in sorted(file.parent.glob("csrc/[!.]*.[ch]*")):  # C++ that a module of the package builds: every byte counts
@@ -37,7 +37,7 @@ def fingerprint(method: str, package: Path = PACKAGE) -> str:
     return sha.hexdigest()
 
 
-def modules(method: str, package: Path = PACKAGE) -> list[str]:
+def modules(method: str, package: Path = PACKAGE, entry: str = ENTRY) -> list[str]:
     """Return those modules' dotted names, sorted; other methods' modules are in only if the method's own imports them.
 
     A method without a module of its own name might live in any of them, so it gets them all.
@@ -47,7 +47,7 @@ def modules(method: str, package: Path = PACKAGE) -> list[str]:
         f"{METHODS}.registry",
     }
     own = every & {f"{METHODS}.{method}"} or every
-    return sorted((_closure(own, package, LISTS) | _closure({ENTRY}, package, LISTS | every)) - INERT)
+    return sorted((_closure(own, package, LISTS) | _closure({entry}, package, LISTS | every)) - INERT)
 
 
 @cache

@@ -244,12 +244,33 @@ class Bench(Strict):
     quick: bool = False
 
 
+class Fit(Strict):
+    """A network of `sibp.bench.fits.networks` and how it is trained."""
+
+    network: str
+    data: Data
+    steps: PositiveInt
+    batch_size: PositiveInt = 100
+
+
+class Fits(Strict):
+    """Networks beyond the papers' kinds, trained with the optimizers of `sibp.bench.fits.methods`.
+
+    Each method's points are tried with one seed, the best on validation data is trained with `seeds` others; all for as many steps.
+    """
+
+    seeds: PositiveInt = 3
+    evaluations: PositiveInt = 10
+    methods: dict[str, Method]
+    networks: dict[str, Fit]
+
+
 class Experiment(Strict):
     """One exhibit: it trains methods, or is drawn from the `runs` of others, or trains nothing (`methods: {}`).
 
     `figure` or `table` says what it shows; `notebook` says which of both workflow/notebooks/<id>.py computes. What has none of the three is
     trained for others. None of them is part of a run's settings. `bench`
-    names measurements of what steps cost; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set
+    names measurements of what steps cost, `fits` trains torch modules; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set
     by `specs.resolve`.
     """
 
@@ -267,6 +288,7 @@ class Experiment(Strict):
     first_seed: Count = 0
     methods: dict[str, Method] = {}
     bench: dict[str, Bench] = {}
+    fits: Fits | None = None
     figure: Annotated[drawing.Figure | None, Field(exclude=True)] = None
     table: Annotated[drawing.Table | None, Field(exclude=True)] = None
     notebook: Annotated[Literal["figure", "table"] | None, Field(exclude=True)] = None
@@ -290,6 +312,11 @@ class Experiment(Strict):
             if (other := first.setdefault(name.lower(), name)) != name:
                 raise ValueError(f"got {other!r} and {name!r}, which are one file where capitals do not count")
         return value
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """The names of the networks that it fits, which name files."""
+        return tuple(self.fits.networks) if self.fits else ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -138,8 +138,14 @@ def _cap(mapping: dict[str, Any], scale: Scale) -> dict[str, Any]:
         return {k: min(v, limits[k]) if k in limits and isinstance(v, int) else v for k, v in section.items()}
 
     capped = cap(mapping) | {key: cap(mapping[key]) for key in ("data", "training") if mapping.get(key)}
-    if scale.data == "generated" and "data" in capped:
-        capped["data"]["generated"] = True
+    fits = mapping.get("fits") or {"networks": {}}
+    networks = {name: cap(fit) | {"data": cap(fit["data"])} for name, fit in fits["networks"].items()}
+    if networks:
+        capped["fits"] = cap(fits) | {"networks": networks}
+    if scale.data == "generated":
+        for section in (capped, *networks.values()):
+            if "data" in section:
+                section["data"]["generated"] = True
     for label, method in capped.get("methods", {}).items():
         capped["methods"][label] = method | ({"training": cap(method["training"])} if method.get("training") else {})
     return capped

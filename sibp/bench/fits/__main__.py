@@ -1,0 +1,33 @@
+"""python -m sibp.bench.fits EXPERIMENT.yaml [NETWORK...] [--scale NAME] [--device cpu] [--threads 1] [--out FOLDER]"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sibp.bench.fits.study import study
+from sibp.data.registry import DataError
+from sibp.experiments import specs
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sibp.bench.fits", description="Train an experiment's `fits`.")
+    parser.add_argument("experiment", type=Path)
+    parser.add_argument("networks", nargs="*", help="all by default")
+    parser.add_argument("--scale", default=specs.FULL)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("results/fits"))
+    arguments = parser.parse_args()
+    try:
+        scale = specs.load_scale(arguments.scale, arguments.experiment.parent.parent / "scales")
+        experiment = specs.resolve(specs.load_experiment(arguments.experiment), scale)
+        for label in arguments.networks or experiment.fitted:
+            print(study(experiment, label, arguments.out, arguments.device, arguments.threads), file=sys.stderr, flush=True)
+    except (specs.SpecError, DataError, ValueError) as fault:
+        print(f"sibp.bench.fits: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
