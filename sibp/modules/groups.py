@@ -1,6 +1,8 @@
 """Parameter groups: a method's options under torch's roof, checked, and the layer solvers made from them."""
 
 from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,10 +26,12 @@ METHODS: dict[str, tuple[type[Options], type[Solver]]] = {
 MOST_SOLVERS = 64  # kept for one group; a schedule makes a new one every step
 
 
-def option_keys(method: str) -> dict[str, Any]:
+@cache
+def option_keys(method: str) -> Mapping[str, Any]:
     """Return the names under which a group keeps a method's options, with their defaults; eta is where schedulers look for it."""
     known = describe(METHODS[method][0])
-    return {"lr" if name == "eta" else name: option.default for name, option in known.items()} | {"max_change": None}
+    keys = {"lr" if name == "eta" else name: option.default for name, option in known.items()} | {"max_change": None}
+    return MappingProxyType(keys)
 
 
 class Group:

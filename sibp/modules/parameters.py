@@ -3,7 +3,8 @@ report says of it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,15 @@ from sibp.modules.watch import Watch
 __all__ = ["Parameters", "check_terms"]
 
 TORCHS_KEYS = {"params", "param_names", "initial_lr"}  # the last is a scheduler's
+
+
+class _Index(NamedTuple):
+    """What a step looks parameters up in, and what it was made of: options and groups, and the parameters' ids."""
+
+    groups: list[Any]
+    keys: list[int]
+    names: dict[int, str]
+    weights: dict[int, tuple[Group, dict[str, Any]]]
 
 
 class Parameters(torch.optim.Optimizer):
@@ -37,6 +47,7 @@ class Parameters(torch.optim.Optimizer):
             raise ValueError(f"params: got {params!r}, need tensors, such as model.parameters()")
         self.method = method
         self._options: list[Group | None] = []
+        self._index: _Index | None = None
         _hide_from_compiler()
         super().__init__(params, {**option_keys(method), **_under_lr(options), "implicit": True})
 
@@ -116,14 +127,18 @@ class Parameters(torch.optim.Optimizer):
 
     def watch(self, in_place: bool, terms: float | str | None, allow: Callable[[Mapping[int, str]], None]) -> Watch:
         """Return a watch over the groups that are implicit."""
-        options = self.current()
-        weights = {
-            id(p): (group, values)
-            for group, values in zip(options, self.param_groups, strict=True)
-            if group is not None
-            for p in values["params"]
-        }
-        return Watch(self.names(), weights.keys(), Update(self.method, weights, in_place), check_terms(terms), allow)
+        index = self._indexed(self.current())
+        return Watch(index.names, index.weights.keys(), Update(self.method, index.weights, in_place), check_terms(terms), allow)
+
+    def _indexed(self, options: list[Group | None]) -> "_Index":
+        """Return what a step looks parameters up in, made anew where groups or their options are others."""
+        groups, keys = [*options, *self.param_groups], [id(p) for values in self.param_groups for p in values["params"]]
+        index = self._index
+        if index is None or index.keys != keys or any(a is not b for a, b in zip_longest(index.groups, groups)):
+            pairs = zip(options, self.param_groups, strict=True)
+            weights = {id(p): (group, values) for group, values in pairs if group is not None for p in values["params"]}
+            index = self._index = _Index(groups, keys, self.names(), weights)
+        return index
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse to take an option as an attribute, where nobody would read it."""
@@ -132,7 +147,7 @@ class Parameters(torch.optim.Optimizer):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "method": self.method, "_options": []}
+        return {**super().__getstate__(), "method": self.method, "_options": [], "_index": None}
 
 
 @cache

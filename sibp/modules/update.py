@@ -6,8 +6,7 @@ Displacements are formed as such: W - W_new would lose the digits of a small ste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from sibp.nets.network import Layer
 from sibp.solvers import dispatch
 from sibp.solvers.subproblem import MINI_BATCH, WeightSpace, choose_space
 
-__all__ = ["Moved", "Problem", "Target", "Update", "join", "quiet", "through"]
+__all__ = ["Moved", "Problem", "Target", "Update", "join", "quiet", "through", "typed"]
 
 
 class Target(NamedTuple):
@@ -119,22 +118,22 @@ class Update:
 
     def target(self, map_: AffineMap, W: Tensor, activation: str, Z: Tensor, delta: Tensor) -> Target:
         """Return a layer's target from its pre-activation and the error at its activation's output (J 4.2)."""
-        z, d = map_.to_rows(Z.to(W.dtype)).contiguous(), map_.to_rows(delta.to(W.dtype))
-        solver = self.solver(W, map_.weight(W.detach()))
+        z, d = map_.to_rows(typed(Z, W.dtype)).contiguous(), map_.to_rows(typed(delta, W.dtype))
+        solver = self.solver(W, map_.weight(W))
         has_kernel = dispatch.has_targets(activation, z)
         if has_kernel and d.data_ptr() == delta.data_ptr():
             d = d.clone()  # the kernel writes T there
         F = z if has_kernel else activations.get(activation).value(z)
         layer = _layer(0, z.shape[2], activation, False)
         T, D = solver.targets(layer, z, F, d, has_kernel)
-        return Target(activation, z, T, z.data_ptr() != Z.data_ptr(), map_.from_rows(D, Z.shape).to(delta.dtype))
+        return Target(activation, z, T, z.data_ptr() != Z.data_ptr(), typed(map_.from_rows(D, Z.shape), delta.dtype))
 
     def move(self, problem: Problem, needs_new: bool = True) -> Moved:
         """Solve, and move the parameters or say by how much they would move; `needs_new`: whether the new weight is asked for."""
-        map_, W, b = problem.map, problem.W.detach(), None if problem.b is None else problem.b.detach()
-        group, _ = self.groups[id(problem.W)]
+        map_, W, b = problem.map, problem.W, problem.b
+        group, _ = self.groups[id(W)]
         w, beta = map_.weight(W), None if b is None else b.view(map_.members, 1, -1)
-        solver = self.solver(problem.W, w)
+        solver = self.solver(W, w)
         if self.in_place and group.max_change is None:
             self.solve(solver, problem, w, beta)
             if w.data_ptr() != W.data_ptr():
@@ -157,9 +156,7 @@ class Update:
     @staticmethod
     def mark(problem: Problem) -> None:
         """Tell autograd that the parameters have changed, which it does not see where a kernel has done it."""
-        increment_version(problem.W)
-        if problem.b is not None:
-            increment_version(problem.b)
+        increment_version(problem.W if problem.b is None else (problem.W, problem.b))
 
     def displacement(self, solver: Solver, problem: Problem, W: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return W+ - W `[E, O, I]` and b+ - b `[E, 1, O]`."""
@@ -196,7 +193,7 @@ class Update:
         O, I = problem.D.shape[2], problem.rows.shape[2]
         shape = tuple(problem.W.shape)
         layer = Layer(I, O, bias=problem.b is not None, weight_shape=shape if len(shape) != 3 else (*shape[:2], 1, shape[2]))
-        rows = self.fast_rows(solver, problem, problem.map.weight(problem.W.detach()), layer.bias)
+        rows = self.fast_rows(solver, problem, problem.map.weight(problem.W), layer.bias)
         scale = self.terms if solver.shared["reduction"] == "sum" else self.to_mean
         return solver.direction(layer, rows, problem.D if scale == 1 else problem.D * scale, problem.is_output)
 
@@ -210,6 +207,11 @@ class Update:
             return rows
         space = choose_space(shared["space"], rows, W.shape[1], shared["cg_steps"], joint)
         return pointwise(rows.contiguous()) if isinstance(space, WeightSpace) else rows
+
+
+def typed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in a dtype; asking first is several times as fast as `to` where it already is."""
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
 def through(activation: str, Z: Tensor, delta: Tensor) -> Tensor:
@@ -235,13 +237,24 @@ def shorten(most: float, W: Tensor, dW: Tensor, db: Tensor | None) -> None:
         db *= factor
 
 
-@contextmanager
-def _without_autocast(device: str) -> Iterator[None]:
-    with torch._C.DisableTorchFunction(), torch.autocast(device, enabled=False):
-        yield
+class quiet:  # noqa: N801 - used as a function is
+    """A context in which no mode sees torch's functions and nothing is cast: the solvers' dtype is the parameters'.
 
+    Written out, since it is entered twice a layer and step.
+    """
 
-def quiet(tensor: Tensor) -> Any:
-    """Return a context in which no mode sees torch's functions and nothing is cast: the solvers' dtype is the parameters'."""
-    device = tensor.device.type
-    return _without_autocast(device) if torch.is_autocast_enabled(device) else torch._C.DisableTorchFunction()
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __enter__(self) -> None:
+        self.off = torch._C.DisableTorchFunction()
+        self.off.__enter__()  # before all else: a mode would be asked even for a tensor's device
+        device = self.tensor.device.type
+        self.cast = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else None
+        if self.cast is not None:
+            self.cast.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        if self.cast is not None:
+            self.cast.__exit__(*error)
+        self.off.__exit__(*error)

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
@@ -26,7 +25,7 @@ from sibp.modules.fates import Fate, check_unmoved, decide
 from sibp.modules.graph import read_graph
 from sibp.modules.groups import check_dtype
 from sibp.modules.interceptions import INTERCEPTIONS
-from sibp.modules.update import Problem, Target, Update, join, quiet, through
+from sibp.modules.update import Problem, Target, Update, join, quiet, through, typed
 from sibp.modules.uses import Use
 
 __all__ = ["Watch"]
@@ -42,7 +41,6 @@ class AffineFunction(torch.autograd.Function):
         return use.map.forward(X, W, b)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         return *ctx.use.watch.affine_backward(ctx.use, ctx.saved_tensors[0], error, ctx.needs_input_grad[:3]), None
 
@@ -60,7 +58,6 @@ class ActivationFunction(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.use.watch.activation_backward(ctx.use, ctx.name, ctx.saved_tensors[0], delta), None, None, None, None
 
@@ -94,6 +91,7 @@ class Watch(TorchFunctionMode):
         self.solved: dict[int, str] = {}  # how, by the parameter's id
         self.left: dict[int, str] = {}  # ordinary gradients: why, by the parameter's id
         self.losses: list[Tensor] = []  # what has gone backward
+        self.values: list[float] = []  # of those, as far as they have been looked at
         self.has_gone_back = self.is_plain = False
         update.terms = None
 
@@ -173,7 +171,8 @@ class Watch(TorchFunctionMode):
 
     def is_finite(self) -> bool:
         """Return whether every loss that went backward had a value; on a device that is a wait for it."""
-        return all(math.isfinite(loss.item() if loss.numel() == 1 else loss.sum().item()) for loss in self.losses)
+        self.values += [(loss if loss.numel() == 1 else loss.sum()).item() for loss in self.losses[len(self.values) :]]
+        return all(map(math.isfinite, self.values))
 
     def activation_backward(self, use: Use, name: str, Z: Tensor, delta: Tensor) -> Tensor:
         """Return D = sigma'(Z) * delta, and leave the layer its target."""
@@ -189,13 +188,13 @@ class Watch(TorchFunctionMode):
         with quiet(error):
             if target is not None and (use.activations > 1 or error is not target.error):
                 target = None  # something else reads Z, too
-            x, error = X.to(use.W.dtype), error.to(use.W.dtype)
+            x, error = typed(X, use.W.dtype), typed(error, use.W.dtype)
             fate = self.fate(use)
             if fate.uses == 0:
-                gX, gW, gb = use.map.gradients(error, x, use.W.detach(), needs)
+                gX, gW, gb = use.map.gradients(error, x, use.W, needs)
             else:
                 gX, gW, gb = self.implicit(use, fate, x, error, target, needs)
-            return None if gX is None else gX.to(X.dtype), gW, gb
+            return None if gX is None else typed(gX, X.dtype), gW, gb
 
     def fate(self, use: Use) -> Fate:
         """Return what becomes of a use.
@@ -221,7 +220,7 @@ class Watch(TorchFunctionMode):
         )
         gb = problem.D.sum(1).view(-1) if needs[2] and not fate.with_bias else None
         through_new = update.is_sibp and fate.uses == 1
-        gX = map_.adjoint(error, X, W.detach()) if needs[0] and not through_new else None
+        gX = map_.adjoint(error, X, W) if needs[0] and not through_new else None
         if fate.uses > 1:
             together = self.waiting.setdefault(id(W), [])
             together.append(problem)

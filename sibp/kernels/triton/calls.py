@@ -25,6 +25,7 @@ DTYPES = (torch.float32, torch.float64)
 _failures: list[str] = []
 
 
+@cache
 def interpreted() -> bool:
     """Return whether Triton runs kernels on the CPU in this process."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
