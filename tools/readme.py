@@ -103,7 +103,7 @@ def listing(_: Reference | None) -> str:
         experiment = exhibit.experiment
         paper = experiment.paper
         place = f"{paper.source} {paper.section}, {paper.exhibit}" if paper else "beyond the papers"
-        made = "trained" if experiment.methods else "measured" if experiment.bench else "computed"
+        made = "trained" if experiment.methods else "measured" if experiment.bench else "fitted" if experiment.fits else "computed"
         if experiment.runs:
             made = f"drawn from the runs of {', '.join(f'`{source.id}`' for source in exhibit.sources)}"
         lines.append(f"| `{exhibit.id}` | {place} | {experiment.title} | {made} |")

@@ -19,14 +19,16 @@ from tools import run_archive
 from workflow.figures.exhibit import Exhibit, exhibits
 from workflow.scripts import draw
 
+MEASURED = ("costs", "fits")  # folders of results that are kept as they are
+
 
 def unpack(reference: Path, root: Path) -> set[str]:
     """Lay the reference out below `root` and return the ids of the experiments that it holds."""
     names = run_archive.unpack(reference / "runs", root / "results/runs")
-    costs = root / "results/costs"
-    if (reference / "costs").is_dir():
-        shutil.copytree(reference / "costs", costs, dirs_exist_ok=True)
-        names = [*names, *(folder.name for folder in costs.iterdir())]
+    for kind in MEASURED:
+        if (reference / kind).is_dir():
+            shutil.copytree(reference / kind, root / "results" / kind, dirs_exist_ok=True)
+            names = [*names, *(folder.name for folder in (reference / kind).iterdir())]
     summary = root / "results/summary"
     summary.mkdir(parents=True, exist_ok=True)
     for file in (reference / "summary").glob("*.csv.gz"):
@@ -36,7 +38,9 @@ def unpack(reference: Path, root: Path) -> set[str]:
 
 def needed(exhibit: Exhibit) -> set[str]:
     """Return the experiments whose runs or measurements an exhibit is drawn from; none if it computes all it shows."""
-    return {source.id for source in exhibit.sources if source.experiment.methods or source.experiment.bench}
+    return {
+        source.id for source in exhibit.sources if source.experiment.methods or source.experiment.bench or source.experiment.fits
+    }
 
 
 def draw_all(exhibits: list[str], root: Path) -> Iterator[tuple[str, str]]:

@@ -43,8 +43,9 @@ def collect(root: Path, folder: Path) -> None:
             else:
                 shutil.copyfile(source, target)
     run_archive.pack(root / "results/runs", folder / "runs")
-    if (root / "results/costs").is_dir():
-        shutil.copytree(root / "results/costs", folder / "costs")
+    for kind in redraw.MEASURED:
+        if (root / "results" / kind).is_dir():
+            shutil.copytree(root / "results" / kind, folder / kind, ignore=shutil.ignore_patterns("*.runs"))
 
 
 def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
@@ -62,6 +63,13 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
     results, paper = root / "results", root / "paper"
     lines = list(merge_runs.merge(folders, results / "runs"))
     changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
+    for folder in folders:
+        for file in sorted(folder.glob("fits/*/*.json")):
+            target = results / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+            changed.add(file.parent.name)
+            lines.append(f"took {file.parent.name}/{file.stem}: a fit, the newer of equals")
     for place, patterns in KEPT.items():
         for pattern in patterns if place != "summary" else ():
             (root / pattern).parent.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,16 @@ def _check_file_name(name: str) -> None:
         raise ValueError(f"got {shown}, need {need}")
 
 
+def _checked_file_names(value: Any) -> Any:
+    """Return a name or a collection of names, of which files are made."""
+    first: dict[str, str] = {}
+    for name in [value] if isinstance(value, str) else value or ():
+        _check_file_name(name)
+        if (other := first.setdefault(name.lower(), name)) != name:
+            raise ValueError(f"got {other!r} and {name!r}, which are one file where capitals do not count")
+    return value
+
+
 def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str = "") -> Model:
     """Validate a mapping strictly; as JSON, whose lists may stand for tuples.
 
@@ -261,8 +271,13 @@ class Fits(Strict):
 
     seeds: PositiveInt = 3
     evaluations: PositiveInt = 10
-    methods: dict[str, Method]
-    networks: dict[str, Fit]
+    methods: Annotated[dict[str, Method], Field(min_length=1)]
+    networks: Annotated[dict[str, Fit], Field(min_length=1)]
+
+    @field_validator("methods", "networks")
+    @classmethod
+    def _names_of_files(cls, value: Any) -> Any:
+        return _checked_file_names(value)
 
 
 class Experiment(Strict):
@@ -270,8 +285,8 @@ class Experiment(Strict):
 
     `figure` or `table` says what it shows; `notebook` says which of both workflow/notebooks/<id>.py computes. What has none of the three is
     trained for others. None of them is part of a run's settings. `bench`
-    names measurements of what steps cost, `fits` trains torch modules; `note` says in words what the papers leave unsaid and how it was chosen; `scale` is set
-    by `specs.resolve`.
+    names measurements of what steps cost; `fits` trains torch modules; `note` says in words what the papers leave unsaid and how it was
+    chosen; `scale` is set by `specs.resolve`.
     """
 
     id: str
@@ -306,12 +321,7 @@ class Experiment(Strict):
     @field_validator("id", "runs", "methods", "bench")
     @classmethod
     def _names_of_files(cls, value: Any) -> Any:
-        first: dict[str, str] = {}
-        for name in [value] if isinstance(value, str) else value or ():
-            _check_file_name(name)
-            if (other := first.setdefault(name.lower(), name)) != name:
-                raise ValueError(f"got {other!r} and {name!r}, which are one file where capitals do not count")
-        return value
+        return _checked_file_names(value)
 
     @property
     def fitted(self) -> tuple[str, ...]:

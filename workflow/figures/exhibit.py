@@ -22,7 +22,7 @@ from sibp.experiments import schema, size, specs, yaml_file
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
 from sibp.results import quantities, records, summary
-from workflow.figures import papers, style
+from workflow.figures import fits, papers, style
 from workflow.figures.layout import Table
 
 WORKFLOW = Path(__file__).resolve().parents[1]
@@ -104,10 +104,18 @@ class Exhibit:
         folder = self.root / "results" / "costs" / self.id
         return {label: json.loads((folder / f"{label}.json").read_text(encoding="utf-8")) for label in self.experiment.bench}
 
+    @cached_property
+    def fits(self) -> dict[str, dict[str, Any]]:
+        """The networks beyond the papers' kinds that have been trained, by name, in the experiment file's order."""
+        folder = self.root / "results" / "fits" / self.id
+        files = {label: folder / f"{label}.json" for label in self.experiment.fitted}
+        return {label: json.loads(file.read_text(encoding="utf-8")) for label, file in files.items() if file.is_file()}
+
     @property
     def scale(self) -> str:
         """The scale of the runs; `full` where nothing is trained."""
-        return next((record["scale"] for record in [*self._all_records, *self.costs.values()]), "full")
+        made = [*self._all_records, *self.costs.values(), *self.fits.values()]
+        return next((record["scale"] for record in made), "full")
 
     @property
     def reductions(self) -> str:
@@ -117,6 +125,7 @@ class Exhibit:
         sources = {source.id: [part for label in source.records for part in source._reductions(label)] for source in self.sources}
         everywhere = [part for part in next(iter(sources.values())) if all(part in parts for parts in sources.values())]
         everywhere += [part for cost in self.costs.values() for part in _fewer_networks(cost)]
+        everywhere += fits.reductions(self.experiment, self.fits)
         texts = [", ".join(dict.fromkeys(everywhere))]
         for name, parts in sources.items():  # what is one experiment's own carries its name
             own = ", ".join(dict.fromkeys(part for part in parts if part not in everywhere))
@@ -126,7 +135,7 @@ class Exhibit:
     @property
     def hardware(self) -> str:
         """On what the runs or the measurements were made."""
-        made = [*self._all_records, *(cost["environment"] for cost in self.costs.values())]
+        made = [*self._all_records, *(each["environment"] for each in [*self.costs.values(), *self.fits.values()])]
         names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in made)
         return "; ".join(dict.fromkeys(names))
 
@@ -162,8 +171,9 @@ class Exhibit:
         if self._all_records:
             scale = self.reductions or "Full scale: the papers' settings"
             facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self.seeds}. Trained on {self.hardware}.")
-        if self.costs:
-            facts.append(f"{self.reductions[:1].upper()}{self.reductions[1:] or 'Full scale'}. Measured on {self.hardware}.")
+        if self.costs or self.fits:
+            made = "Measured" if self.costs else "Trained"
+            facts.append(f"{self.reductions[:1].upper()}{self.reductions[1:] or 'Full scale'}. {made} on {self.hardware}.")
         return " ".join([text, *facts, *filter(None, [self.experiment.note])]).replace("\n", " ").strip()
 
     def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None, alt: str | None = None) -> None:

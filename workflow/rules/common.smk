@@ -130,6 +130,10 @@ def costs(exhibit):
     return [f"<results>/costs/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].bench]
 
 
+def fits(exhibit):
+    return [f"<results>/fits/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].fitted]
+
+
 def bench_options(exhibit, label):
     """Return a set of measurements as options of `sibp bench`."""
     measured = EXPERIMENTS[exhibit].bench[label]
@@ -144,7 +148,7 @@ def drawn_from(exhibit):
     notebook = f"workflow/notebooks/{exhibit}.py"
     files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(EXPERIMENTS[exhibit].sources)]
     files += [notebook] if EXPERIMENTS[exhibit].notebook else []
-    numbers = [*runs(exhibit), *costs(exhibit), *summaries(exhibit)]
+    numbers = [*runs(exhibit), *costs(exhibit), *fits(exhibit), *summaries(exhibit)]
     return [*numbers, *map(local, [*files, *DRAWING])]
 
 

@@ -51,6 +51,39 @@ rule cost:
         "python -m sibp bench {params.options:q} --device {resources.device} --json {output:q} > {log:q} 2>&1"
 
 
+# Networks beyond the papers' kinds, trained by the public optimizers. Their seconds are the processor's, so they need not run alone.
+for exhibit in (exhibit for exhibit in EXPERIMENTS if EXPERIMENTS[exhibit].fits):
+
+    rule:
+        name:
+            f"fit_{exhibit}"
+        input:
+            data=sorted(
+                {f"<results>/data/{fit.data.name}.json" for fit in EXPERIMENTS[exhibit].fits.networks.values() if fit.data.is_real}
+            ),
+        output:
+            fits(exhibit) if JOB == "experiment" else f"<results>/fits/{exhibit}/{{label}}.json",
+        log:
+            f"<logs>/fits/{exhibit}.log" if JOB == "experiment" else f"<logs>/fits/{exhibit}/{{label}}.log",
+        wildcard_constraints:
+            label="|".join(EXPERIMENTS[exhibit].fitted),
+        conda:
+            "../../envs/environment.yaml"
+        resources:
+            gpu=int(DEVICE == "cuda"),
+            device=DEVICE,
+        params:
+            scale=SCALE_OPTION,
+            settings=EXPERIMENTS[exhibit].fits.model_dump(mode="json"),
+            code=code.fingerprint("every method", entry="sibp.bench.fits.study"),
+            experiment=experiment_file(exhibit),
+            label=lambda wildcards: wildcards.get("label", ""),
+            out=lambda wildcards, output: Path(output[0]).parent.parent,
+        shell:
+            "python -m sibp.bench.fits {params.experiment:q} {params.label} --scale {params.scale:q} --device {resources.device}"
+            " --threads 1 --out {params.out:q} > {log:q} 2>&1"
+
+
 rule selection:
     """The searches for what the papers leave unsaid, and their choices; `make selection` puts them in workflow/selection/chosen.yaml."""
     input:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
 from sibp.core import messages, precision
-from sibp.experiments import code
 from sibp.experiments.schema import Experiment, Fit, Fits, SpecError
 from sibp.results import records
 from sibp.training import sampling
 
-__all__ = ["check", "choose", "fingerprint", "study"]
+__all__ = ["check", "choose", "study"]
 
 TUNING_SEED = 1000
+PACKAGE = Path(__file__).parents[2]
 
 
 def check(experiment: Experiment) -> None:
@@ -46,9 +47,11 @@ def check(experiment: Experiment) -> None:
                 raise SpecError(f"{place}.data.{part}: got 0, need samples to measure on")
 
 
-def fingerprint() -> str:
-    """Return the hash of all code that a study's numbers come from."""
-    return code.fingerprint("every method", entry=__name__)
+@cache
+def _package() -> str:
+    """Return the hash of the package's sources: after an edit no run of an unfinished study is taken as done."""
+    files = sorted(file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".cpp", ".hpp"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def study(
@@ -105,7 +108,6 @@ class _Runs:
 
     def __init__(self, problem: Problem, fits: Fits, folder: Path) -> None:
         self.problem, self.fits, self.folder = problem, fits, folder
-        self.code = fingerprint()
         folder.mkdir(parents=True, exist_ok=True)
 
     def all(self) -> Iterator[dict[str, Any]]:
@@ -122,7 +124,7 @@ class _Runs:
         """Return a run's settings and curves."""
         method = self.fits.methods[label]
         made = {"method": label, "point": point, "options": method.points()[point], "seed": seed, "split": split}
-        given = [made, self.problem.fit.model_dump(mode="json"), self.fits.evaluations, str(self.problem.device), self.code]
+        given = [made, self.problem.fit.model_dump(mode="json"), self.fits.evaluations, str(self.problem.device), _package()]
         digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
         path = self.folder / f"{label}-{point}-{seed}.json"
         if path.is_file() and (stored := json.loads(path.read_text(encoding="utf-8")))["digest"] == digest:
