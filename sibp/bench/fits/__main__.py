@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from sibp.bench.fits.study import study
-from sibp.data.registry import DataError
 from sibp.experiments import specs
+from sibp.training import sampling
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         experiment = specs.resolve(specs.load_experiment(arguments.experiment), scale)
         for label in arguments.networks or experiment.fitted:
             print(study(experiment, label, arguments.out, arguments.device, arguments.threads), file=sys.stderr, flush=True)
-    except (specs.SpecError, DataError, ValueError) as fault:
+    except (specs.SpecError, sampling.data.DataError, ValueError) as fault:
         print(f"sibp.bench.fits: {fault}", file=sys.stderr)
         return 2
     return 0
