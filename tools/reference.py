@@ -63,13 +63,8 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
     results, paper = root / "results", root / "paper"
     lines = list(merge_runs.merge(folders, results / "runs"))
     changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
-    for folder in folders:
-        for file in sorted(folder.glob("fits/*/*.json")):
-            target = results / file.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-            changed.add(file.parent.name)
-            lines.append(f"took {file.parent.name}/{file.stem}: a fit, the newer of equals")
+    fitted = [file.relative_to(folder) for folder in folders for file in take_fits(folder, results)]
+    lines += [f"took {file.parent.name}/{file.stem}: a fit" for file in fitted]
     for place, patterns in KEPT.items():
         for pattern in patterns if place != "summary" else ():
             (root / pattern).parent.mkdir(parents=True, exist_ok=True)
@@ -77,12 +72,23 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
                 shutil.copyfile(source, (root / pattern).with_name(source.name))
     for name in changed:
         summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
-    drawn = [exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & changed]
+    taken = changed | {file.parent.name for file in fitted}
+    drawn = [exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & taken]
     if faults := {name: fault for name, fault in redraw.draw_all(drawn, root) if fault}:
         raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
     provenance.write(sorted((results / "runs").rglob("*.parquet")), results / "provenance.csv")
     judge(results, paper, changed)
     return lines
+
+
+def take_fits(folder: Path, results: Path) -> list[Path]:
+    """Copy the finished fits below `folder` over those that are kept, and return their files; the last one to come stays."""
+    files = sorted(folder.glob("fits/*/*.json"))
+    for file in files:
+        target = results / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return files
 
 
 def judge(results: Path, paper: Path, changed: set[str]) -> None:

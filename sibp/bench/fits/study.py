@@ -16,7 +16,7 @@ import torch
 from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
-from sibp.core import messages, precision
+from sibp.core import atomic, messages, precision
 from sibp.experiments.schema import Experiment, Fit, Fits, SpecError
 from sibp.results import records
 from sibp.training import sampling
@@ -90,7 +90,7 @@ def study(
     }
     path = out / experiment.id / f"{label}.json"
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    records.written(path, lambda file: file.write_text(text, encoding="utf-8"))
+    atomic.write(path, text)
     shutil.rmtree(runs.folder)
     return path
 
@@ -131,7 +131,7 @@ class _Runs:
             return stored["run"]
         curves = train(self.problem, method.method or label, made["options"], seed, split, self.fits.evaluations)
         text = json.dumps({"digest": digest, "run": made | {"curves": curves}}, allow_nan=False) + "\n"
-        records.written(path, lambda file: file.write_text(text, encoding="utf-8"))
+        atomic.write(path, text)
         return made | {"curves": curves}
 
 
