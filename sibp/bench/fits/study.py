@@ -18,7 +18,7 @@ from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
 from sibp.core import atomic, messages, precision
 from sibp.experiments.schema import Experiment, Fit, Fits, SpecError
-from sibp.results import records
+from sibp.results import environment
 from sibp.training import sampling
 
 __all__ = ["check", "choose", "study"]
@@ -85,7 +85,7 @@ def study(
         "task": problem.task,
         "parameters": sum(p.numel() for p in problem.build(0).parameters()),
         "data": about,
-        "environment": records.environment(problem.device) | {"precision": applied, "threads": torch.get_num_threads()},
+        "environment": environment.environment(problem.device) | {"precision": applied, "threads": torch.get_num_threads()},
         "runs": everything,
     }
     path = out / experiment.id / f"{label}.json"
