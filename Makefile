@@ -1,6 +1,6 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-check gpu-import campaign
+.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-check gpu-import campaign docs
 
 unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's packages are for another Python than .venv's
 
@@ -45,6 +45,9 @@ bench: setup ## cost tables: a step of each method against a step of SGD
 
 test: setup ## the whole test suite
 	@$(BIN)/python -m pytest
+
+docs: setup ## the documentation site, into build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet && echo "build/site/index.html"
 
 check: setup ## formatting, lint and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint

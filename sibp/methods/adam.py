@@ -15,9 +15,11 @@ __all__ = ["Adam", "AdamOptions", "AdamRule"]
 class AdamOptions(Options):
     """Hyper-parameters of Adam, with torch's defaults.
 
-    eta: step size, > 0.
-    beta1, beta2: memory of the first and second moment, in [0, 1).
-    eps: added to the root of the second moment, > 0.
+    Attributes:
+        eta: step size, > 0.
+        beta1: memory of the first moment, in [0, 1).
+        beta2: memory of the second moment, in [0, 1).
+        eps: added to the root of the second moment, > 0.
     """
 
     eta: Positive = 1e-3

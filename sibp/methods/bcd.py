@@ -26,9 +26,10 @@ PROBES = 64  # rows of x kept to notice that the samples changed
 class BCDOptions(Options):
     """Hyper-parameters of BCD, the names and defaults of the authors' program.
 
-    alpha: weight of the proximal terms of W, b, U_n (n < N) and V_N, > 0.
-    rho: weight of ||V_{n-1} W_n^T + b_n - U_n||^2, > 0.
-    gamma: weight of ||V_n - sigma(U_n)||^2, > 0.
+    Attributes:
+        alpha: weight of the proximal terms of W, b, U_n (n < N) and V_N, > 0.
+        rho: weight of ||V_{n-1} W_n^T + b_n - U_n||^2, > 0.
+        gamma: weight of ||V_n - sigma(U_n)||^2, > 0.
     """
 
     alpha: Positive = 1.0

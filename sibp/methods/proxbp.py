@@ -19,11 +19,12 @@ __all__ = ["ProxBP", "ProxBPOptions", "ProxBPSolver"]
 class ProxBPOptions(Options):
     """Hyper-parameters of ProxBP.
 
-    eta: step on the pre-activations, G - eta dJ/dG, > 0; J sums over the mini-batch.
-    lam: proximal weight 1/(2 lam), > 0.
-    solver: ``cg`` runs `cg_steps` linear conjugate gradient iterations, ``exact`` solves by Cholesky.
-    cg_steps: 5 in the papers' tables.
-    space: where the conjugate gradient works, see `sibp.solvers.subproblem`.
+    Attributes:
+        eta: step on the pre-activations, G - eta dJ/dG, > 0; J sums over the mini-batch.
+        lam: proximal weight 1/(2 lam), > 0.
+        solver: ``cg`` runs `cg_steps` linear conjugate gradient iterations, ``exact`` solves by Cholesky.
+        cg_steps: 5 in the papers' tables.
+        space: where the conjugate gradient works, see `sibp.solvers.subproblem`.
     """
 
     eta: Positive = 0.1

@@ -26,14 +26,15 @@ RULES: dict[str, type[Rule]] = {"sgd": Momentum, "adam": AdamRule, "rmsprop": RM
 class OracleOptions(Options):
     """What decides a ProxProp direction.
 
-    tau_prox: weight of the proximal term 1/(2 tau_prox), > 0 (P's tau_theta).
-    solver: ``cg`` runs `cg_steps` conjugate gradient iterations, ``exact`` solves by Cholesky, ``gradient`` takes one explicit
-        step on the data term, which is back propagation.
-    cg_steps: 3, 5 or 10 in P.
-    variant: ``paper`` is a correct conjugate gradient; ``released`` the one of the authors' program, faults included.
-    tolerance: ``paper`` stops a neuron whose relative residual is below it; P names none.
-    reduction: ``mean`` or ``sum`` of the loss over the mini-batch; P's program has the mean.
-    space: where the conjugate gradient works, see `sibp.solvers.subproblem`.
+    Attributes:
+        tau_prox: weight of the proximal term 1/(2 tau_prox), > 0 (P's tau_theta).
+        solver: ``cg`` runs `cg_steps` conjugate gradient iterations, ``exact`` solves by Cholesky, ``gradient`` takes one explicit
+            step on the data term, which is back propagation.
+        cg_steps: 3, 5 or 10 in P.
+        variant: ``paper`` is a correct conjugate gradient; ``released`` the one of the authors' program, faults included.
+        tolerance: ``paper`` stops a neuron whose relative residual is below it; P names none.
+        reduction: ``mean`` or ``sum`` of the loss over the mini-batch; P's program has the mean.
+        space: where the conjugate gradient works, see `sibp.solvers.subproblem`.
     """
 
     tau_prox: Positive = 1.0
@@ -48,10 +49,15 @@ class OracleOptions(Options):
 class ProxPropOptions(OracleOptions):
     """Hyper-parameters of ProxProp with an optimizer (P 5.1, 5.3).
 
-    optimizer: ``sgd``, ``adam`` or ``rmsprop``, fed with the directions.
-    eta: its step size (P's tau), > 0; P uses 1 with ``sgd`` and 1e-3 with ``adam``, the defaults.
-    momentum, nesterov: of ``sgd``, 0.95 and true in P; momentum also of ``rmsprop``.
-    beta1, beta2: of ``adam``.  alpha: of ``rmsprop``.  eps: of both.
+    Attributes:
+        optimizer: ``sgd``, ``adam`` or ``rmsprop``, fed with the directions.
+        eta: its step size (P's tau), > 0; P uses 1 with ``sgd`` and 1e-3 with ``adam``, the defaults.
+        momentum: of ``sgd``, 0.95 in P, and of ``rmsprop``.
+        nesterov: of ``sgd``, true in P.
+        beta1: of ``adam``.
+        beta2: of ``adam``.
+        alpha: of ``rmsprop``.
+        eps: of ``adam`` and ``rmsprop``.
     """
 
     optimizer: Literal["sgd", "adam", "rmsprop"] = "sgd"

@@ -15,10 +15,11 @@ __all__ = ["RMSprop", "RMSpropOptions", "RMSpropRule"]
 class RMSpropOptions(Options):
     """Hyper-parameters of RMSprop, with torch's defaults but for eta (torch: 0.01).
 
-    eta: step size, > 0.
-    alpha: memory of the second moment, in [0, 1).
-    eps: added to its root, > 0.
-    momentum: of the scaled gradient, in [0, 1); 0 keeps no buffer.
+    Attributes:
+        eta: step size, > 0.
+        alpha: memory of the second moment, in [0, 1).
+        eps: added to its root, > 0.
+        momentum: of the scaled gradient, in [0, 1); 0 keeps no buffer.
     """
 
     eta: Positive = 1e-3

@@ -18,10 +18,11 @@ __all__ = ["SGD", "Momentum", "SGDOptions"]
 class SGDOptions(Options):
     """Hyper-parameters of SGD.
 
-    eta: learning rate on the gradient of the mini-batch's **mean** loss, as torch has it, > 0.
-    momentum: mu in [0, 1); 0 keeps no buffer.
-    nesterov: step along g + mu m instead of m; needs a momentum.
-    l1: weight of ||W||_1 + ||b||_1 in the loss, >= 0, taken by its subgradient sign(W).
+    Attributes:
+        eta: learning rate on the gradient of the mini-batch's **mean** loss, as torch has it, > 0.
+        momentum: mu in [0, 1); 0 keeps no buffer.
+        nesterov: step along g + mu m instead of m; needs a momentum.
+        l1: weight of ||W||_1 + ||b||_1 in the loss, >= 0, taken by its subgradient sign(W).
     """
 
     eta: Positive = 0.1

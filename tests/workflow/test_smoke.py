@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +10,6 @@ import pytest
 
 from tests.workflow import browser
 from tests.workflow.conftest import EXHIBITS, FIGURES, copy_repository, jobs, snakemake
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 SMOKE = ("--configfile", "workflow/smoke.yaml", "--config", "root=my out")
 
@@ -92,9 +89,9 @@ def test_the_report_of_snakemake_holds_the_exhibits_with_their_captions(page):
     assert "Where the gradient of (w^7 - 1)^2 vanishes" in text
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+@pytest.mark.skipif(browser.BROWSER is None, reason="needs chromium")
 def test_a_browser_shows_every_figure_with_its_caption_and_no_error(page, tmp_path):
-    figures, others = browser.walk(BROWSER, page, tmp_path)
+    figures, others = browser.walk(page, tmp_path)
     assert figures.keys() == FIGURES, others
     assert all(width > 300 for width, _ in figures.values())
     assert "Where the gradient of (w^7 - 1)^2 vanishes" in figures["j-fig2"][1] and "Scale: smoke" in figures["j-fig3"][1]
