@@ -76,9 +76,9 @@ gpu-calls: setup ## spread .bundle/ over several calls of a machine that takes s
 gpu-check: setup ## what only a CUDA device can tell, in under four minutes; make gpu-check ARGS="--device cpu" tries the check itself
 	@$(BIN)/python -m sibp check --device cuda $(ARGS)
 
-campaign: setup ## train here what the claims still lack at the papers' size, at low priority, until stopped; ARGS=--plan says how far it is
-	@test -f .campaign/plan.json || $(BIN)/python -m tools.offline_gpu.bundle --here --scale full --device $(CAMPAIGN_DEVICE) --output .campaign
-	@nice -n 19 $(BIN)/python .campaign/run.py --by claims --device auto --out results/campaign $(ARGS)
+campaign: setup ## train here what the claims still lack at the papers' size, at low priority, until stopped; ARGS=--status says how far it is
+	@test -f .campaign/plan.json || $(BIN)/python -m tools.offline_gpu.bundle --here --scale full --device $(CAMPAIGN_DEVICE) --also cpu h100 --output .campaign
+	@nice -n 19 $(BIN)/python .campaign/run.py --by claims --unit ensemble --device auto --out results/campaign $(ARGS)
 
 gpu-import: setup ## take what came back as done: make gpu-import FOLDER=...
 	@$(BIN)/python -m tools.offline_gpu.import_runs $(FOLDER)
@@ -93,4 +93,4 @@ lock: setup ## resolve envs/requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra workflow --extra test --extra check --extra docs pyproject.toml envs/requirements.in -o envs/requirements.lock
 
 clean: ## remove what the workflow wrote, not the data, the environment or results/reference/
-	@rm -rf .smoke .redrawn .snakemake logs figures paper/tables paper/figures paper/exhibits paper/report.pdf results/runs results/summary results/data results/notebooks results/provenance.csv
+	@rm -rf .smoke .redrawn .snakemake logs figures/*.png figures/*.svg figures/all.md paper/tables paper/figures paper/exhibits paper/report.pdf results/runs results/summary results/data results/notebooks results/provenance.csv

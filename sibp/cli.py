@@ -127,6 +127,8 @@ def _parser() -> Parser:
     run.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
     text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
     run.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
+    text = "train only the N-th of the ensembles of --method, into DIR/<id>/<label>.<N>of<M>.parquet; `make reference` joins them"
+    run.add_argument("--ensemble", type=_positive, metavar="N", help=text)
     run.add_argument(
         "--tensorboard", metavar="DIR", help="also write curves, one per member and measure, for `tensorboard --logdir DIR`"
     )
@@ -212,8 +214,11 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from sibp.experiments.jobs import Job
     from sibp.training import runs
 
+    if arguments.ensemble and not arguments.method:
+        raise UsageError("ensemble: is one of a label's, need --method as well")
     device = _device(arguments.device)
     experiment = _resolved(_path(arguments.experiment), arguments.scale, device)
     labels = [arguments.method] if arguments.method else list(experiment.methods)
@@ -230,8 +235,9 @@ def _run(arguments: argparse.Namespace) -> int:
     _note_slower_code(experiment, labels, device, told)
     for label in labels:
         machine = (device, arguments.threads, arguments.out, told, arguments.data_dir, arguments.checkpoint_seconds)
-        runs.run(experiment, label, *machine)
-        print(out / f"{label}.parquet", flush=True)
+        runs.run(experiment, label, *machine, arguments.ensemble)
+        name = Job(experiment, label).part(arguments.ensemble) if arguments.ensemble else label
+        print(out / f"{name}.parquet", flush=True)
     print(f"sibp: the results are in {out}; to draw them: sibp show {shlex.quote(str(out))}", file=sys.stderr)
     return 0
 

@@ -16,7 +16,7 @@ def message(root: Path, runs: pd.DataFrame) -> str:
     return (
         f"\nScale: {scale}{note}; {done}\n"
         f"  report   {root / 'paper/report.pdf'}\n"
-        f"  figures  {root / 'figures'} (PNG, SVG; README.md shows them all), {root / 'paper/figures'} (PDF)\n"
+        f"  figures  {root / 'figures'} (PNG, SVG; all.md shows them all), {root / 'paper/figures'} (PDF)\n"
         f"  tables   {root / 'paper/tables'} (LaTeX, Markdown, CSV)\n"
         f"  numbers  {root / 'results/summary'} (over the seeds), {root / 'results/runs'} (every evaluation of every network)"
     )

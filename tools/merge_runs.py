@@ -19,6 +19,7 @@ from sibp.methods import registry
 from sibp.results import records
 from tests.golden import runs as golden
 from tools import older_runs
+from tools.offline_gpu import parts
 
 EXPERIMENTS = Path("workflow/experiments")
 
@@ -75,25 +76,30 @@ def merge(
 ) -> Iterator[str]:
     """Take from folders what is better than the runs below `into`, ``<id>/<label>.parquet``; yield a line for each job.
 
-    `check` says why a run's code does not count as today's, or nothing; by default the golden runs decide, see `other_code`.
+    Ensembles that were trained one by one are joined first. `check` says why a run's code does not count as today's, or nothing; by
+    default the golden runs decide, see `other_code`.
     """
-    for path in sorted(path for folder in folders for path in folder.rglob("*.parquet")):
-        try:
-            new = read(path, experiments)
-        except SpecError as fault:
-            yield f"refused {fault}"
-            continue
-        target = into / f"{new.name}.parquet"
-        old = read(target, experiments) if target.exists() else None
-        if other := new.other_settings():
-            yield f"refused {new.name}: was trained with another {', '.join(other)} than its experiment file has"
-        elif old is not None and old.rank >= new.rank:
-            yield f"left {new.name}: {new.words()}; there is {old.words()}"
-        elif fault := (check or other_code)(new):
-            yield f"refused {new.name}: {fault}"
-        else:
-            records.write(target, new.run)
-            yield f"took {new.name}: {new.words()}" + (f" in place of {old.words()}" if old else "")
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = parts.joined(sorted(path for folder in folders for path in folder.rglob("*.parquet")), Path(scratch))
+        yield from (_take(path, into, check or other_code, experiments) for path in paths)
+
+
+def _take(path: Path, into: Path, check: Callable[[Finished], str], experiments: Path) -> str:
+    """Take one run if it is better than what there is, and say so in a line."""
+    try:
+        new = read(path, experiments)
+    except SpecError as fault:
+        return f"refused {fault}"
+    target = into / f"{new.name}.parquet"
+    old = read(target, experiments) if target.exists() else None
+    if other := new.other_settings():
+        return f"refused {new.name}: was trained with another {', '.join(other)} than its experiment file has"
+    if old is not None and old.rank >= new.rank:
+        return f"left {new.name}: {new.words()}; there is {old.words()}"
+    if fault := check(new):
+        return f"refused {new.name}: {fault}"
+    records.write(target, new.run)
+    return f"took {new.name}: {new.words()}" + (f" in place of {old.words()}" if old else "")
 
 
 def other_code(run: Finished) -> str:

@@ -16,7 +16,8 @@ import yaml
 
 from sibp.core import atomic
 from workflow.figures.exhibit import Exhibit, exhibits
-from workflow.scripts.claims import counted
+from workflow.scripts import gallery, typeset
+from workflow.scripts.findings import counted
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES, MOST_PICTURES = ("j-fig10", "j-fig4", "j-fig3", "j-fig6", "j-fig8", "i-fig2"), 3  # the first of these that were made
@@ -115,10 +116,20 @@ def _papers_order(exhibit: Exhibit) -> tuple[int, bool, int, str]:
     return "jaiptx".index(paper), kind == "fig", int(number or 0), exhibit.id
 
 
+def pictures(reference: Reference | None) -> str:
+    """Return all kept exhibits, pictures and tables."""
+    if reference is None:
+        return EMPTY
+    shown = sorted(reference.exhibits.values(), key=lambda page: typeset.place(Path(f"{page['id']}.json")))
+    places = (reference.folder / "tables", reference.folder / "figures", ROOT / "figures/README.md")
+    return gallery.sections(shown, *places)
+
+
 PAGES = {
     "README.md": {"results": results},
     "docs/results.md": {"table": table, "cost": cost},
     "docs/exhibits.md": {"exhibits": listing},
+    "figures/README.md": {"gallery": pictures},
 }
 
 

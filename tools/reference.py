@@ -17,10 +17,11 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 from tools import merge_runs, redraw, run_archive
 from workflow.figures.exhibit import exhibits
-from workflow.scripts import claims, provenance, summarise
+from workflow.scripts import claims, provenance, summarise, typeset
 
 LIMIT = 5_000_000  # bytes; git keeps every version for ever
 KEPT = {
@@ -28,7 +29,7 @@ KEPT = {
     "figures": ("figures/*.png",),
     "exhibits": ("paper/exhibits/*.json",),
     "summary": ("results/summary/*.csv",),
-    ".": ("results/provenance.csv", "results/claims.json", "paper/claims.md"),
+    ".": ("results/provenance.csv", "results/claims.json", "paper/claims.md", "paper/report.pdf"),
 }
 
 
@@ -40,6 +41,8 @@ def collect(root: Path, folder: Path) -> None:
             target.parent.mkdir(exist_ok=True)
             if place == "summary":  # thousands of rows; without a time stamp equal numbers are equal files
                 target.with_name(f"{source.name}.gz").write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+            elif place == "figures":
+                small(source, target)
             else:
                 shutil.copyfile(source, target)
     run_archive.pack(root / "results/runs", folder / "runs")
@@ -48,10 +51,19 @@ def collect(root: Path, folder: Path) -> None:
             shutil.copytree(root / "results" / kind, folder / kind, ignore=shutil.ignore_patterns("*.runs"))
 
 
-def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
-    """Lay the kept results out below `root`, take what is better from folders, and draw anew what that changes.
+def small(source: Path, target: Path) -> None:
+    """Write a picture in 256 colours, which is a third of the bytes and looks the same; one that has no more is copied as it is."""
+    with Image.open(source) as picture:
+        if picture.mode == "P":
+            shutil.copyfile(source, target)
+        else:
+            picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
 
-    The rest stays as it is, to the last digit.
+
+def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
+    """Lay the kept results out below `root`, take what is better from folders, and draw anew what that changes, and the report.
+
+    The other tables and pictures stay as they are, to the last digit.
 
     Returns:
         A line for each job looked at.
@@ -65,19 +77,25 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
     changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
     fitted = [file.relative_to(folder) for folder in folders for file in take_fits(folder, results)]
     lines += [f"took {file.parent.name}/{file.stem}: a fit" for file in fitted]
-    for place, patterns in KEPT.items():
-        for pattern in patterns if place != "summary" else ():
-            (root / pattern).parent.mkdir(parents=True, exist_ok=True)
-            for source in (reference / place).glob(Path(pattern).name):
-                shutil.copyfile(source, (root / pattern).with_name(source.name))
     for name in changed:
         summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
     taken = changed | {file.parent.name for file in fitted}
-    drawn = [exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & taken]
-    if faults := {name: fault for name, fault in redraw.draw_all(drawn, root) if fault}:
+    drawn = {exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & taken}
+    shown = sorted(drawn | {page.stem for page in (reference / "exhibits").glob("*.json")})  # all, for their pictures in the report
+    if faults := {name: fault for name, fault in redraw.draw_all(shown, root) if fault}:
         raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
+    for place, patterns in KEPT.items():
+        for pattern in patterns if place not in ("summary", ".") else ():
+            for source in (reference / place).glob(Path(pattern).name):
+                if source.stem not in drawn:
+                    shutil.copyfile(source, (root / pattern).with_name(source.name))
+    shutil.copyfile(reference / "claims.json", results / "claims.json")
     provenance.write(sorted((results / "runs").rglob("*.parquet")), results / "provenance.csv")
     judge(results, paper, changed)
+    made = {"provenance": results / "provenance.csv", "claims": results / "claims.json"}
+    texts = {"deviations": Path("docs/deviations.md"), "citation": Path("CITATION.cff")}
+    pages = list((paper / "exhibits").glob("*.json"))
+    typeset.typeset(Path("paper/report.typ"), paper / "report.pdf", pages, **made, **texts)
     return lines
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sibp.core.options import Options, describe
 from sibp.experiments import code
-from sibp.experiments.schema import Experiment, Network, Training
+from sibp.experiments.schema import Experiment, Network, SpecError, Training
 
 __all__ = ["Job", "Member", "jobs"]
 
@@ -118,6 +118,16 @@ class Job:
         for member in self.members:
             alike.setdefault(key(member.options), []).append(member.number)
         return [numbers[i : i + size] for numbers in alike.values() for i in range(0, len(numbers), size)]
+
+    def part(self, ensemble: int) -> str:
+        """Return the name, beside those of labels, of one of its `groups` that is trained on its own, counted from 1.
+
+        Raises:
+            SpecError: if there is no such ensemble.
+        """
+        if not 1 <= ensemble <= len(self.groups):
+            raise SpecError(f"{self.name}: ensemble: got {ensemble}, need 1 to {len(self.groups)}")
+        return f"{self.label}.{ensemble}of{len(self.groups)}"
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides its numbers, and nothing else, as JSON: neither names and notes, nor scale, nor other labels."""

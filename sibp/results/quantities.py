@@ -100,6 +100,7 @@ DURATIONS: dict[str, Reading] = {
     "epochs_to_highest": _top,
     "epochs_to_settle": _settles,
 }
+AXES = {"epochs_to": "epoch", "steps_to": "step", "seconds_to": "seconds", "falls_to": "step"}  # else a duration is in epochs
 FAILED = "failed"
 TAKES = (*LEVELS, *DURATIONS, FAILED)
 PLAIN = ("first", "last", "best", "highest", "epochs_to_highest")  # these need no number
@@ -202,6 +203,29 @@ class Quantity:
         members = pd.DataFrame([(curve["seed"].iloc[0], self.of_member(curve)) for _, curve in curves], columns=["seed", "value"])
         values = members.groupby("seed")["value"].agg(self._over)
         return values.fillna(lost) if self.is_duration else values
+
+    def pace(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the steps and seconds of training after which the number is there, by seed, in columns `step` and `seconds`.
+
+        Those of a duration are until it is over, infinite if it never is; those of a value at an epoch until that epoch; else all of the
+        training. Of several settings of a seed the one whose number counts, or their mean where it is of all of them.
+        """
+        table = []
+        for _, curve in self._select(rows).sort_values("step", kind="stable").groupby("member"):
+            value = self.of_member(curve)
+            table.append({"seed": curve["seed"].iloc[0], "value": value, **self._place(curve, value)})
+        members = pd.DataFrame(table)
+        if self.over in ("min", "max"):
+            members = members.sort_values("value", ascending=self.over == "min", kind="stable", na_position="last")
+            members = members.drop_duplicates("seed")
+        return members.groupby("seed")[["step", "seconds"]].mean()
+
+    def _place(self, curve: pd.DataFrame, value: float) -> dict[str, float]:
+        if self.is_duration and not math.isfinite(value):
+            return {"step": math.inf, "seconds": math.inf}
+        reached = curve[curve[AXES.get(self.take, "epoch")] >= value] if self.is_duration else curve.tail(1)
+        before = curve[curve["epoch"] <= self.at + ROUNDING].tail(1) if self.take == "epoch" else reached
+        return before[["step", "seconds"]].iloc[0].to_dict()
 
     def _select(self, rows: pd.DataFrame) -> pd.DataFrame:
         for name, values in self.where.items():

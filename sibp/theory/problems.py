@@ -82,7 +82,7 @@ def small(
     """Return a problem whose inputs and targets are normal numbers, so that its loss cannot become zero."""
     generator = seeding.generator("theory", seed)
     x, y = (torch.randn(1, samples, width, generator=generator, dtype=torch.float64) for width in (widths[0], widths[-1]))
-    return Problem(papers.mlp(widths, activation, bias), x, y)
+    return Problem(papers.mlp(widths, activation, bias=bias), x, y)
 
 
 def flat(parameters: Sequence[Affine]) -> Tensor:

@@ -44,6 +44,7 @@ class Ensembles:
         progress: what to tell.
         checkpoint: what to go on from and to keep on the way.
         about: the job's record so far; `started` and `peak_memory_bytes` of a job that was killed replace its own.
+        groups: the ensembles to train, of `Job.groups`.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class Ensembles:
         progress: Progress,
         checkpoint: Checkpoint,
         about: dict[str, Any],
+        groups: list[list[int]],
     ) -> None:
         self.job, self.problem, self.about = job, problem, about
         self.clock, self.progress, self.checkpoint = clock, progress, checkpoint
-        self.done = Done(list(job.groups))
+        self.done = Done(list(groups))
 
     def train(self) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Train what is not yet trained; return the rows of all members and how they ended."""

@@ -32,6 +32,7 @@ def run(
     progress: Progress | None = None,
     root: str | None = None,
     checkpoint_seconds: float = checkpoint.SECONDS,
+    ensemble: int | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Train all members of one label and return the rows and their provenance.
 
@@ -45,9 +46,10 @@ def run(
         progress: what to tell while training.
         root: the data cache; None takes the user's.
         checkpoint_seconds: least time between two checkpoints, >= 0.
+        ensemble: train only that one of `Job.groups`, counted from 1; its files are named by `Job.part`, and its record says so.
 
     Raises:
-        SpecError: if there is no such label.
+        SpecError: if there is no such label, or no such ensemble.
         DataError: if the data set is not in the cache.
         RecordError: if the results or a checkpoint cannot be written.
         MemoryError: if a single member cannot fit on the device.
@@ -55,20 +57,21 @@ def run(
     job = Job(experiment, label)
     asked = torch.device(job.device(device))
     told = progress or Progress()
-    path = None if out is None else Path(out) / f"{job.name}.pt"
+    name = label if ensemble is None else job.part(ensemble)
+    path = None if out is None else Path(out) / experiment.id / f"{name}.pt"
     applied = precision.configure(threads)
     with gpu_lock.turn(asked, root, told.note) as target:
-        kept = Checkpoint(path, checkpoint.key(job, target), checkpoint_seconds)
-        rows, provenance = _train(job, target, kept, told, root)
+        kept = Checkpoint(path, checkpoint.key(job, target) | {"ensemble": name}, checkpoint_seconds)
+        rows, provenance = _train(job, target, kept, told, root, ensemble)
     provenance |= {"precision": applied, "threads": torch.get_num_threads()}
     if path is not None:
-        records.write(path.with_name(f"{label}.parquet"), records.Run(rows, provenance, records.roles(rows, job.options)))
+        records.write(path.with_name(f"{name}.parquet"), records.Run(rows, provenance, records.roles(rows, job.options)))
         kept.remove()
     return rows, provenance
 
 
 def _train(
-    job: Job, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None
+    job: Job, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None, ensemble: int | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     clock, about = Clock(device), environment.environment(device)
     if device.type == "cuda":
@@ -78,11 +81,14 @@ def _train(
         with clock("data"):
             problem, about["data"] = _problem(job, device, root)
         _check_memory(problem, 1, registry.get(job.algorithm))
-        ensembles = Ensembles(job, problem, clock, progress, kept, about)
+        ensembles = Ensembles(
+            job, problem, clock, progress, kept, about, job.groups if ensemble is None else [job.groups[ensemble - 1]]
+        )
         rows, outcome = ensembles.train()
     about |= {"peak_memory_bytes": ensembles.peak_memory(), "seconds": clock.seconds}
     about["kernels"] = status(device)  # which ran is known at the end: they compile when they are needed
-    return rows, _settings(job, problem) | outcome | about
+    part = {} if ensemble is None else {"ensemble": ensemble}
+    return rows, _settings(job, problem) | part | outcome | about
 
 
 def _problem(job: Job, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:

@@ -14,12 +14,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from sibp import data
 from sibp.data import registry
+from sibp.experiments.jobs import Job
 from sibp.results import records
+from tests.unit.tiny import experiment
 from tests.workflow.conftest import ROOT, copy_repository, jobs, run, snakemake
 from tools.offline_gpu import calls, data_chunks, import_runs, order, training_jobs, workers
 from tools.offline_gpu.training_jobs import CampaignError
@@ -40,7 +43,7 @@ def home(tmp_path_factory) -> Path:
     folder = copy_repository(tmp_path_factory.mktemp("home"))
     shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
     file = folder / "workflow/scales/smoke.yaml"
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8").replace("{log_points: 20}", "{log_points: 20}, ensemble: 8")  # two ensembles a job
     file.write_text(text.replace("steps: 30", "steps: 20"), encoding="utf-8")
     snakemake(folder, "out/results/runs/j-fig3/sgd-full.parquet", "--quiet", *WORDS)
     file.write_text(text, encoding="utf-8")
@@ -76,6 +79,22 @@ def test_the_plan_comes_first_and_what_is_done_is_not_trained_again(node):
     assert said[0] == "part j-fig3, scale smoke, cpu: 4 jobs, 4 done; the rest takes about 0.0 min on h100, as counted"
     assert [line.split()[0] for line in said[2:6]] == [f"j-fig3/{label}" for label in LABELS]
     assert {file: file.stat().st_mtime_ns for file in (node / "back/runs").rglob("*")} == before
+
+
+def test_a_job_trained_by_two_machines_an_ensemble_each_is_the_whole_job_to_the_bit(node, home, tmp_path, monkeypatch):
+    words = ("bundle/run.py", "--part", "j-fig3/sgd-full", "--unit", "ensemble", "--out", str(tmp_path))
+    first = run(node, sys.executable, *words, "--share", "1/2", PYTHONPATH="")
+    assert "1 of 1 ensembles are done" in first and not (tmp_path / "runs/j-fig3/sgd-full.parquet").exists()
+    said = run(node, sys.executable, *words, "--status", PYTHONPATH="").splitlines()
+    assert said[0] == "scale smoke: 1 of 2 done" and said[3] == "to come      1  j-fig3/sgd-full.2of2"
+    assert said[4:] == ["0.00 hours left on h100, as counted"]
+    run(node, sys.executable, *words, PYTHONPATH="")
+    assert run(node, sys.executable, *words, "--status", PYTHONPATH="").startswith("scale smoke: 2 of 2 done\n")
+    ours, theirs = (pd.read_parquet(out / "runs/j-fig3/sgd-full.parquet") for out in (tmp_path, node / "back"))
+    pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"), check_exact=True)
+    monkeypatch.chdir(home)
+    _, here, refused = import_runs.take(tmp_path / "returned.zip", str(tmp_path))
+    assert (here, refused) == (["j-fig3/sgd-full"], [])
 
 
 def test_a_bundle_that_was_changed_is_refused_in_one_line(node, tmp_path):
@@ -348,6 +367,37 @@ def test_most_claims_per_second_come_first_and_jobs_that_no_claim_needs_last():
     assert chosen == ["tiny/a", "small/a", "small/b", "big/a", "s/a"]  # 1 a second, 2 in three seconds, 1 in nine
 
 
+def test_a_claim_waits_for_the_ensembles_of_three_seeds_and_the_others_come_after_all_that_claims_need():
+    kinds = {"cpu": 10, "h100": 1}
+    split = {"ensembles": [3, 3, 3, 1], "enough": 2, "kinds": kinds}
+    single = {"ensembles": [1], "enough": 1, "kinds": kinds}
+    units = order.ensembles([of("long/a", "J", 10) | split, of("short/a", "J", 9) | single])
+    assert [(unit["name"], unit["seconds"], unit["kinds"]["h100"]) for unit in units[:4:3]] == [
+        ("long/a.1of4", 3, 0.3),
+        ("long/a.4of4", 1, 0.1),
+    ]
+    claims = order.claims_on(units, {"1": ["long/a"], "2": ["short/a"]})
+    chosen = [one["name"] for one in order.by_claims(units, claims)]
+    assert chosen == ["long/a.1of4", "long/a.2of4", "short/a.1of1", "long/a.3of4", "long/a.4of4"]  # 1 in six seconds, 1 in nine
+    assert [one["name"] for one in order.shared(reversed(units), units, (2, 2))] == ["long/a.4of4", "long/a.2of4"]
+    assert order.as_named(units, ["long/a"]) == units[:4]
+
+
+@pytest.mark.parametrize(("ensemble", "seeds", "expected"), [(2, 5, 3), (4, 5, 2), (40, 5, 1), (2, 1, 1)])
+def test_enough_ensembles_are_those_of_three_seeds(ensemble, seeds, expected):
+    assert training_jobs.enough(Job(experiment(training__ensemble=ensemble, seeds=seeds), "sgd")) == expected  # two settings a seed
+
+
+def test_what_runs_is_told_as_long_as_its_process_lives(tmp_path):
+    results = workers.Results(tmp_path, {"jobs": [], "scale": "smoke", "git": None})
+    results.running(["a"])
+    assert results.now_running() == {"a"}
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / "running.json").write_text(json.dumps({"process": ended.pid, "jobs": ["a"]}))
+    assert results.now_running() == set()
+
+
 def test_what_is_done_costs_nothing():
     claims = {"1": ["big/a", "tiny/a"], "2": ["small/a"]}
     assert [one["name"] for one in order.by_claims(JOBS, claims, done=["big/a"])][:2] == ["tiny/a", "small/a"]
@@ -356,13 +406,13 @@ def test_what_is_done_costs_nothing():
 def test_the_open_claims_are_those_without_a_verdict_at_the_papers_size(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     claims = yaml.safe_load((ROOT / "workflow/claims.yaml").read_text(encoding="utf-8"))
-    decided = claims[0]["id"]
-    (tmp_path / "claims.json").write_text(
-        json.dumps([{"id": decided, "size": "papers'"}, {"id": claims[1]["id"], "size": "smaller"}])
-    )
+    decided, provisional, smaller = [claim["id"] for claim in claims if claim["exhibit"] == "j-table2"][:3]
+    rows = [(decided, "papers'", False), (provisional, "papers'", True), (smaller, "smaller", False)]
+    (tmp_path / "claims.json").write_text(json.dumps([dict(zip(("id", "size", "provisional"), row, strict=True)) for row in rows]))
     jobs = {"j-table2/sgd", "j-table2/sibp"}
-    found = training_jobs.open_claims(tmp_path / "claims.json", jobs)
-    assert decided not in found and set().union(*found.values()) <= jobs and found
+    needed = training_jobs.open_claims(tmp_path / "claims.json", jobs)
+    assert decided not in needed and {provisional, smaller} <= needed.keys()
+    assert set().union(*needed.values()) <= jobs
 
 
 def test_a_job_that_cannot_be_counted_comes_last_and_is_named(monkeypatch, capsys):

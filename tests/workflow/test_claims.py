@@ -17,12 +17,12 @@ from sibp.results import records, summary  # noqa: E402
 from sibp.results.quantities import DURATIONS, LEVELS, PLAIN, Quantity  # noqa: E402
 from tests.unit.tiny import as_run, experiment, mapping, write  # noqa: E402
 from workflow.figures import columns, papers  # noqa: E402
-from workflow.scripts import claims  # noqa: E402
+from workflow.scripts import claims, findings  # noqa: E402
 
 CLAIMS = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))
 
 
-ASKED = {"id": "x", "methods": {name: {"method": "sgd"} for name in "abz"}}
+ASKED = {"id": "x", "methods": {name: {"method": "sgd"} for name in ("a", "b", "z", "a-armijo")}}
 TRIED = experiment(**ASKED)
 RECORD = {
     "scale": "smoke",
@@ -56,6 +56,14 @@ def runs(folder, **curves):
         records.write(folder / "runs" / "x" / f"{label}.parquet", as_run(pd.DataFrame(rows), record))
     write(folder, mapping(**ASKED), "experiments/x.yaml")
     return claims.Runs(folder / "runs", folder / "experiments")
+
+
+def summary_rows(members):
+    """Return rows of members (number, seed, accuracies), an evaluation each epoch of 10 steps and 2 seconds."""
+    rows = [
+        (member, seed, float(e), 10 * e, 2.0 * e, value, "done") for member, seed, curve in members for e, value in enumerate(curve)
+    ]
+    return pd.DataFrame(rows, columns=["member", "seed", "epoch", "step", "seconds", "train_accuracy", "status"])
 
 
 def quantity(label="a", **more):
@@ -362,3 +370,58 @@ def test_no_number_of_a_figure_stands_twice():
         assert len({(value.label, value.quantity.metric, value.quantity.take, value.quantity.at) for value in stated}) == len(
             stated
         )
+
+
+def test_a_claim_is_judged_on_the_main_label_and_armijos_rule_is_shown_beside_it(tmp_path):
+    made = runs(tmp_path, **{"a": [[0.9]] * 3, "b": [[0.5]] * 3, "a-armijo": [[0.4]] * 3})
+    claim = {key: "" for key in ("place", "says", "paper", "criterion")} | {"id": "c", "exhibit": "x", "runs": "x"}
+    test = {"quantity": quantity("a"), "is": "above", "than": quantity("b")}
+    row = claims.evaluate(made, tmp_path, claim | {"tests": [test]})
+    assert (row["verdict"], row["armijo"]) == ("reproduced", "not reproduced")
+    assert claims.in_words(row) == "**reproduced** (Armijo's rule: not reproduced)"
+    assert "armijo" not in claims.evaluate(made, tmp_path, claim | {"tests": [{"quantity": quantity("b"), "at_least": 0.1}]})
+
+
+def test_a_claim_about_speed_gives_steps_and_seconds(tmp_path):
+    made = runs(tmp_path, a=[[0.1, 0.6, 0.9], [0.1, 0.9, 0.9]], b=[[0.1, 0.2, 0.9], [0.1, 0.2, 0.3]])
+    claim = {key: "" for key in ("place", "says", "paper", "criterion")} | {
+        "id": "c",
+        "exhibit": "x",
+        "runs": "x",
+        "about": "speed",
+    }
+    test = {"quantity": quantity(epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
+    row = claims.evaluate(made, tmp_path, claim | {"tests": [test, {"quantity": quantity("b", epoch=1), "at_least": 0}]})
+    assert row["pace"] == "a: 15 steps, 3 s; b: not in every seed; b: 10 steps, 2 s"
+    assert "(a: 15 steps, 3 s; b: not in every seed; b: 10 steps, 2 s)" in claims.markdown([row])
+
+
+def test_the_pace_of_several_settings_is_that_of_the_one_whose_number_counts():
+    rows = summary_rows([(0, 0, [0.1, 0.9]), (1, 0, [0.1, 0.2, 0.95])])
+    assert Quantity("train_accuracy", over="max").pace(rows).to_numpy().tolist() == [[20, 4.0]]
+    assert Quantity("train_accuracy", "steps_to", 0.9, over="min").pace(rows).to_numpy().tolist() == [[10, 2.0]]
+    assert Quantity("train_accuracy", over="mean").pace(rows).to_numpy().tolist() == [[15, 3.0]]
+
+
+@pytest.mark.parametrize("one", CLAIMS, ids=lambda claim: claim["id"])
+def test_every_claim_about_speed_says_so(one):
+    compared = [test[key] for test in one["tests"] if "than" in test for key in ("quantity", "than")]
+    speaks = re.search("faster|fastest|sooner|fewer epochs|takes off before", one["says"])
+    assert (one.get("about") == "speed") == bool(speaks or any(set(mapping) & set(DURATIONS) for mapping in compared))
+
+
+def test_the_first_page_tells_what_was_judged_at_the_papers_size_paper_by_paper():
+    row = {"says": "it trains", "paper": "0.9 %", "provisional": False, "ours": "0.91 [0.9, 0.92]; 1"}
+    rows = [
+        row | {"place": "A 4.1, Table 1", "verdict": "not reproduced", "size": "papers'"},
+        row | {"place": "J 5.2, Table 2", "verdict": "reproduced", "size": "papers'", "provisional": True},
+        row | {"place": "J 5.3, Figure 8", "verdict": "partly", "size": "smaller"},
+    ]
+    first, *parts = findings.page(rows, [{"title": "T"}, {"title": "Why", "finding": "Because."}])
+    assert first["text"] == claims.counted(rows)
+    assert [tuple(part.values()) for part in parts] == [
+        ("J, the journal version", "Reproduced", "it trains (Table 2: 0.9 %, ours 0.91; 1, provisional)."),
+        ("", "Open", "1 of 2 claims wait for runs of the papers' size."),
+        ("A, the preprint", "Not reproduced", "it trains (Table 1: 0.9 %, ours 0.91; 1)."),
+        ("Why", "", "Because."),
+    ]

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Experiment, parse
+from sibp.experiments.schema import Experiment, SpecError, parse
 from sibp.results import records
 from sibp.training import runs
 from tests.unit.tiny import mapping
 from tools import merge_runs
+from tools.offline_gpu import parts
 
 ALL = {"mlp/sgd": "1", "mlp/adam": "9", "cnn/sgd": "5"}
 OTHER = "commit abcdef01 computes other numbers in the golden run mlp/sgd"
@@ -135,3 +136,38 @@ def test_golden_runs_cover_a_variant_on_a_kind_of_network():
     covering = merge_runs.covered_by(job)
     assert {"mlp/sibp", "mlp/sibp-float64"} <= covering
     assert not covering & {"cnn/sibp", "mlp/sibp-armijo", "mlp/sibp-l1", "mlp/sgd"}
+
+
+PARTS = {"training__ensemble": 2, "seeds": 3, "methods": {"sgd": {"grid": {"eta": [0.1, 0.01, 1e30]}}}}  # ensembles end amid seeds
+
+
+def test_parts_join_to_the_job_of_the_seeds_that_they_hold_whole_to_the_bit(tmp_path):
+    whole = parse(Experiment, mapping(**PARTS) | {"scale": "full"}, "tiny")
+    for number in (1, 2, 3, 5):
+        runs.run(whole, "sgd", threads=1, out=tmp_path / str(number % 2), ensemble=number)  # on two machines
+    tables = sorted(tmp_path.rglob("*.parquet"))
+    assert [table.stem for table in tables] == ["sgd.2of5", "sgd.1of5", "sgd.3of5", "sgd.5of5"]
+    (table,) = parts.joined(tables, tmp_path / "scratch")
+    run = records.read(table)
+    rows, record = run.rows, run.record
+    straight, about = runs.run(whole.model_copy(update={"seeds": 2}), "sgd", threads=1)
+    pd.testing.assert_frame_equal(rows.drop(columns="seconds"), straight.drop(columns="seconds"), check_exact=True)
+    assert run.roles == records.read(tables[0]).roles
+    other = {"git", "ensembles", *records.CLOCK_KEYS}
+    assert {k: v for k, v in record.items() if k not in {*other, "parts"}} == {k: v for k, v in about.items() if k not in other}
+    assert [part["ensemble"] for part in record["parts"]] == [1, 2, 3, 5]
+    assert record["ensembles"] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_job_in_parts_is_kept_where_it_has_more_seeds(tmp_path, experiments):
+    trained(tmp_path / "kept", seeds=1)
+    whole = parse(Experiment, mapping(seeds=3, training__ensemble=2) | {"scale": "full"}, "tiny")
+    for number in (1, 2):
+        runs.run(whole, "sgd", threads=1, out=tmp_path / "from", ensemble=number)
+    words = "took tiny/sgd: the papers' size, 2 of 3 seeds in place of the papers' size, 1 of 3 seeds"
+    assert merge(tmp_path, experiments) == [words]
+
+
+def test_an_ensemble_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="tiny/sgd: ensemble: got 2, need 1 to 1"):
+        runs.run(parse(Experiment, mapping(), "tiny"), "sgd", out=tmp_path, ensemble=2)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image, ImageChops
 
 import sibp
 from tools import readme, reference
@@ -96,10 +97,18 @@ def finished(tmp_path):
     for name, is_figure in (("j-table2", False), ("i-fig2", True)):
         (root / f"paper/tables/{name}.md").write_text(f"| the table of {name} |\n")
         (root / f"paper/tables/{name}.csv").write_text("a\n1\n")
-        page = {"id": name, "title": f"Title {name}", "paper": "J, Table 2", "caption": "A caption.", "figure": is_figure}
+        page = {
+            "id": name,
+            "title": f"Title {name}",
+            "paper": "J, Table 2",
+            "caption": "A caption.",
+            "figure": is_figure,
+            "alt": "x",
+        }
         page["reductions"] = "laptop scale: fewer epochs"
         (root / f"paper/exhibits/{name}.json").write_text(json.dumps(page))
-    (root / "figures/i-fig2.png").write_bytes(b"PNG")
+    Image.radial_gradient("L").convert("RGB").save(root / "figures/i-fig2.png")
+    (root / "paper/report.pdf").write_bytes(b"PDF")
     (root / "results/summary/j-table2.csv").write_text("mean\n" + "0.5\n" * 100)
     (root / "results/claims.json").write_text(
         '[{"verdict": "reproduced", "size": "smaller"}, {"verdict": "partly", "size": "smaller"}]'
@@ -119,7 +128,17 @@ def test_a_finished_run_is_kept_whole_and_replaces_the_one_before(finished):
     kept = {str(file.relative_to(to)) for file in to.rglob("*") if file.is_file()}
     tables = {f"tables/{name}.{form}" for name in ("j-table2", "i-fig2") for form in ("md", "csv")}
     pages = {"exhibits/j-table2.json", "exhibits/i-fig2.json"}
-    assert kept == tables | pages | {"figures/i-fig2.png", "summary/j-table2.csv.gz", "provenance.csv", "claims.json", "claims.md"}
+    assert kept == tables | pages | {
+        "figures/i-fig2.png",
+        "summary/j-table2.csv.gz",
+        "report.pdf",
+        "provenance.csv",
+        "claims.json",
+        "claims.md",
+    }
+    with Image.open(root / "figures/i-fig2.png") as ours, Image.open(to / "figures/i-fig2.png") as theirs:
+        assert (ours.size, theirs.mode) == (theirs.size, "P")
+        assert ImageChops.difference(ours, theirs.convert("RGB")).getextrema() == ((0, 0),) * 3  # no more than 256 greys
     assert pd.read_csv(to / "summary/j-table2.csv.gz")["mean"].iloc[0] == 0.5
     assert "laptop" in told and "checkout" not in told
     assert [file.name for file in to.parent.iterdir() if file.name.startswith(".")] == []

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 
+from sibp.experiments import specs
 from sibp.results import records
 from tests.unit.tiny import as_run, long_table
 from tools import closing_message
@@ -83,13 +85,54 @@ def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_pa
         (tables / f"{name}.md").write_text(f"| numbers of {name} |\n")
     facts = {"title": "A title", "paper": "J, Figure 9", "caption": "A caption.", "alt": "What it shows."}
     shown = [{"id": "j-fig9", "figure": True, **facts}, {"id": "j-table9", "figure": False, **facts}]
-    page = gallery.page(shown, tables, tmp_path / "figures/README.md")
+    page = gallery.sections(shown, tables, tmp_path / "figures", tmp_path / "figures/all.md")
     assert page.count("![") == 1 and "![What it shows.](j-fig9.png)" in page
     assert "numbers of j-fig9" in page and "numbers of j-table9" in page
-    assert "(../paper/tables)" in page
+    assert "(../paper/tables/j-fig9.csv)" in page
+    elsewhere = gallery.sections(shown, tables, tmp_path / "kept", tmp_path / "figures/README.md")
+    assert "![What it shows.](../kept/j-fig9.png)" in elsewhere
 
 
 # --- the searches ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_best_point_at_the_edge_of_its_grid_asks_for_the_next_one():
+    grid = [{"eta": eta, "lam": lam} for eta in (1, 0.3, 0.1) for lam in (10, 1)]
+    assert choose.beyond(grid, {"eta": 0.3, "lam": 10}) == {"lam": 100}
+    assert choose.beyond(grid, {"eta": 0.1, "lam": 1}) == {"eta": 0.033, "lam": 0.1}
+    assert choose.beyond([{"eta": 1}], {"eta": 1}) == {}
+
+
+def test_a_search_counts_the_seeds_that_diverged(tmp_path):
+    folder = search(tmp_path, {(1, 0): [0.5], (1, 1): [None], (0.1, 0): [0.3], (0.1, 1): [0.3]})
+    assert choose.choose(folder)["tried"]["sgd"] == [{"eta": 0.1, "accuracy": 0.3}, {"eta": 1.0, "accuracy": None, "diverged": 1}]
+
+
+SEARCHES = [path for path in sorted((ROOT / "workflow/selection").glob("*.yaml")) if path.stem != "chosen"]
+
+
+@pytest.fixture(scope="module")
+def users():
+    """Return for each search the experiments that take its choices; `NAME.LABEL` takes those of one label for another network."""
+    found = {}
+    for file in sorted((ROOT / "workflow/experiments").glob("*.yaml")):
+        experiment = specs.load_experiment(file, shallow=True)
+        for selected in {method.selected for method in experiment.methods.values()} - {None}:
+            found.setdefault(selected, []).append(experiment)
+    return found
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_a_search_follows_the_rule(path, users):
+    found = specs.load_experiment(path, shallow=True)
+    same = users[path.stem]
+    borrowing = [user for name, others in users.items() if name.partition(".")[0] == path.stem for user in others]
+    assert all(found.data.train >= user.data.train - found.data.validation for user in borrowing)  # all that validation leaves
+    assert all(user.network.settings() == found.network.settings() for user in same)
+    assert all((user.loss, user.training.batch_size) == (found.loss, found.training.batch_size) for user in same)
+    assert found.data.test == 0 and found.training.epochs >= 3 and found.seeds >= 2
+    assert found.first_seed >= max(user.first_seed + user.seeds for user in borrowing)
+    assert len({len(method.points()) for method in found.methods.values()}) == 1
 
 
 def test_the_chosen_settings_are_what_the_searches_ask_for():
@@ -111,3 +154,17 @@ def test_the_report_takes_the_tables_of_a_page_with_their_titles():
 def test_every_row_of_the_deviations_has_all_its_cells():
     found = typeset.sections((ROOT / "docs/deviations.md").read_text(encoding="utf-8"))
     assert len(found) > 3 and all(len(row) == len(part["head"]) == 5 for part in found for row in part["rows"])
+
+
+def test_the_report_shows_the_papers_in_order_and_their_figures_by_number():
+    names = ["a-fig2", "i-table1", "j-fig10", "j-fig9", "j-table2", "p-fig2", "theory", "x-why"]
+    assert [path.stem for path in sorted((Path(f"{name}.json") for name in names), key=typeset.place)] == [
+        "j-fig9",
+        "j-fig10",
+        "j-table2",
+        "a-fig2",
+        "i-table1",
+        "p-fig2",
+        "theory",
+        "x-why",
+    ]

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,12 @@ SOURCES = (
     "sibp/**/*.?pp",
     "workflow/*/*.yaml",
     "tools/__init__.py",
-    *(f"tools/offline_gpu/{name}.py" for name in ("__init__", "data_chunks", "order", "workers")),
+    *(f"tools/offline_gpu/{name}.py" for name in ("__init__", "data_chunks", "order", "parts", "workers")),
 )
 LARGE = 2**26  # bytes; more than that may not fit through where the bundle has to go
 
 
-def plan(scale: str, root: str, device: str) -> list[dict[str, Any]]:
+def plan(scale: str, root: str, devices: Sequence[str]) -> list[dict[str, Any]]:
     """Return the training jobs that Snakemake would run at a scale, in the order in which a machine should run them."""
     left: dict[str, list[str]] = {}
     for (name, label), runs in training_jobs.pending(scale, root).items():
@@ -49,7 +50,7 @@ def plan(scale: str, root: str, device: str) -> list[dict[str, Any]]:
     jobs = []
     for name, labels in left.items():
         path, experiment = training_jobs.experiment(name, scale)
-        jobs += [training_jobs.job(path, experiment, label, device) for label in labels]
+        jobs += [training_jobs.job(path, experiment, label, devices) for label in labels]
     return order.by_parts(jobs)
 
 
@@ -98,7 +99,7 @@ def _mirror() -> dict[str, str]:
 def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fill the folder, the plan last, and return the plan."""
     (bundle / "plan.json").unlink(missing_ok=True)
-    jobs = plan(arguments.scale, arguments.root, arguments.device)
+    jobs = plan(arguments.scale, arguments.root, list(dict.fromkeys([arguments.device, *arguments.also])))
     for old in (bundle / "sibp", bundle / "workflow", bundle / "tools", bundle / "site"):
         shutil.rmtree(old, ignore_errors=True)
     (bundle / "packages.zip").unlink(missing_ok=True)
@@ -142,6 +143,8 @@ def main() -> None:
     parser.add_argument("--python", default="3.12", metavar="X.Y", help="of the other machine (default: 3.12)")
     parser.add_argument("--platform", default="x86_64-manylinux_2_28", help="of the other machine, in uv's words")
     parser.add_argument("--device", default="h100", choices=list(DEVICES), help="whose seconds are counted")
+    text = "more devices whose seconds are counted, so that run.py --status can tell the hours left on them"
+    parser.add_argument("--also", nargs="*", default=[], choices=list(DEVICES), help=text)
     text = "MiB of a piece of a data set before it is compressed (default: 8); small ones fill calls better"
     parser.add_argument("--chunk", type=float, default=8.0, metavar="MIB", help=text)
     parser.add_argument("--here", action="store_true", help="for this machine: its packages and its cache of data sets serve")

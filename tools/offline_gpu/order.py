@@ -1,6 +1,6 @@
 """In which order jobs run, so that much is whole when the time is over."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,34 @@ def as_named(jobs: Iterable[Job], names: Sequence[str]) -> list[Job]:
     return list(chosen.values())
 
 
+def ensembles(jobs: Iterable[Job]) -> list[Job]:
+    """Return the ensembles of jobs, each a unit of work with a name, seconds and members of its own."""
+    return [unit for job in jobs for unit in _split(job)]
+
+
+def _split(job: Job) -> Iterator[Job]:
+    count, members = len(job["ensembles"]), sum(job["ensembles"])
+    for number, size in enumerate(job["ensembles"], 1):
+        kinds = {name: seconds * size / members for name, seconds in job["kinds"].items()}
+        own = {"name": f"{job['name']}.{number}of{count}", "job": job["name"], "ensemble": number, "members": size}
+        yield job | own | {"seconds": job["seconds"] * size / members, "kinds": kinds}
+
+
+def claims_on(units: Iterable[Job], claims: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return for each claim the ensembles that it needs: of each of its jobs so many that the verdict is final."""
+    first: dict[str, list[str]] = {}
+    for unit in units:
+        first.setdefault(unit["job"], []).extend([unit["name"]] if unit["ensemble"] <= unit["enough"] else [])
+    return {claim: [unit for name in names for unit in first.get(name, [name])] for claim, names in claims.items()}
+
+
+def shared(units: Iterable[Job], plan: Iterable[Job], share: tuple[int, int]) -> list[Job]:
+    """Return those of the units that are the k-th of n machines': every n-th of the plan, whatever is done and in which order."""
+    k, n = share
+    mine = {unit["name"] for unit in list(plan)[k - 1 :: n]}
+    return [unit for unit in units if unit["name"] in mine]
+
+
 def by_claims(jobs: Iterable[Job], claims: dict[str, list[str]], done: Iterable[str] = ()) -> list[Job]:
     """Return jobs so that claims become decidable as fast as can be: at each turn those of the claims with most per counted second.
 
@@ -61,8 +89,9 @@ def _worth(names: frozenset[str], have: set[str], needed: Iterable[set[str]], se
 
 
 def keys(job: Job) -> set[str]:
-    """Return the names that a job goes by: its own, its exhibit's, its part's, and `all` unless it is a search's."""
-    return {job["name"], exhibit(job), job["part"]} | ({"all"} if job["part"] != "search" else set())
+    """Return the names that a job, or a job's ensemble, goes by: its own, its job's, its exhibit's, its part's, and `all` unless it is a
+    search's."""
+    return {job["name"], job.get("job", job["name"]), exhibit(job), job["part"]} | ({"all"} if job["part"] != "search" else set())
 
 
 def exhibit(job: Job) -> str:

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sibp.experiments import specs
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Experiment
 from workflow.scripts.claims import used_by
+from workflow.scripts.findings import ENOUGH_SEEDS
 
 ALONE = ["-m", "tools.single_instance", sys.executable, "-m", "snakemake", "--cores", "1"]
 CLAIMS = Path("workflow/claims.yaml")
@@ -70,13 +72,19 @@ def counted(run: Job, device: str) -> tuple[float, int]:
     return round(estimate.seconds, 1), estimate.bytes
 
 
-def job(path: Path, experiment: Experiment, label: str, device: str) -> dict[str, Any]:
+def enough(run: Job) -> int:
+    """Return how many of a job's ensembles, from the first on, hold the seeds that a final verdict takes."""
+    needed = set(range(min(ENOUGH_SEEDS, len(run.seeds)) * len(run.members) // len(run.seeds)))
+    return max(number for number, group in enumerate(run.groups, 1) if needed & set(group))
+
+
+def job(path: Path, experiment: Experiment, label: str, devices: Sequence[str]) -> dict[str, Any]:
     """Return what a machine needs to know of a job: what to run, how long it takes, and which settings and code it stands for.
 
-    `device` is the one whose seconds are counted, see `sibp.bench.rates`.
+    `devices` are those whose seconds are counted, see `sibp.bench.rates`; the first one's decide the order.
     """
     run = Job(experiment, label)
-    seconds, size = counted(run, device)
+    counts = {name: counted(run, name) for name in devices}
     paper = experiment.paper.source if experiment.paper else "extra"
     return {
         "name": run.name,
@@ -87,22 +95,27 @@ def job(path: Path, experiment: Experiment, label: str, device: str) -> dict[str
         "cpu": run.training.device == "cpu",
         "members": len(run.members),
         "steps": run.steps,
-        "seconds": seconds,
-        "bytes": size,
+        "ensembles": [len(group) for group in run.groups],
+        "enough": enough(run),
+        "seconds": counts[devices[0]][0],
+        "kinds": {name: seconds for name, (seconds, _) in counts.items()},
+        "bytes": counts[devices[0]][1],
         "settings": run.digest,
         "code": run.code,
     }
 
 
 def open_claims(judged: Path, jobs: set[str]) -> dict[str, list[str]]:
-    """Return for each claim that has no verdict at the papers' size the names of the jobs that it still needs, of those given.
+    """Return for each claim without a verdict at the papers' size that is final the names of the jobs that it still needs, of those given.
+
+    A provisional verdict, from too few seeds, leaves its claim open.
 
     Args:
         judged: claims.json of the shipped results; where there is none, all claims are open.
         jobs: names of jobs that are not done.
     """
     rows = json.loads(judged.read_text(encoding="utf-8")) if judged.is_file() else []
-    decided = {row["id"] for row in rows if row["size"] == "papers'"}
+    decided = {row["id"] for row in rows if row["size"] == "papers'" and not row["provisional"]}
     needed = {
         claim["id"]: sorted(f"{exhibit}/{label}" for exhibit, label in used_by(claim) if f"{exhibit}/{label}" in jobs)
         for claim in yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from sibp.core import atomic
 from sibp.results import records
+from tools.offline_gpu import order, parts
 
 BUNDLE = Path(__file__).resolve().parents[2]
 CHECKPOINT = 15  # seconds between two checkpoints of a job
@@ -35,7 +36,7 @@ class Results:
 
     def __init__(self, out: Path, plan: dict[str, Any], back: Path | None = None) -> None:
         self.out, self.plan, self.back = out, plan, back
-        self.jobs = {job["name"]: job for job in plan["jobs"]}
+        self.jobs = {job["name"]: job for job in [*plan["jobs"], *order.ensembles(plan["jobs"])]}
         for folder in filter(None, (out, back)):
             folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -51,24 +52,56 @@ class Results:
         return all((self.out / file).is_file() and _sha256(self.out / file) == digest for file, digest in entry["files"].items())
 
     def add(self, job: Job) -> None:
-        """Note a job that has ended well; its record gets the commit that the bundle was made from, which only the bundle knows."""
+        """Note a job, or a job's ensemble, that has ended well; the last ensemble of a job makes the job whole."""
+        self._note(job)
+        if "ensemble" in job and all(self.has(unit) for unit in self._ensembles(job["job"])):
+            self._join(self.jobs[job["job"]])
+        atomic.write(self.out / "done.json", json.dumps(self.done, indent=1) + "\n")
+        self.pack()
+
+    def has(self, job: Job) -> bool:
+        """Return whether a job, or a job's ensemble, is done."""
+        return job["name"] in self.done or job.get("job") in self.done
+
+    def _ensembles(self, name: str) -> list[Job]:
+        return [job for job in self.jobs.values() if job.get("job") == name]
+
+    def _join(self, job: Job) -> None:
+        tables = [self.out / "runs" / f"{unit['name']}.parquet" for unit in self._ensembles(job["name"])]
+        records.write(self.out / "runs" / f"{job['name']}.parquet", parts.join([records.read(table) for table in tables]))
+        self._note(job)
+
+    def _note(self, job: Job) -> None:
+        """Enter a job's files; its record gets the commit that the bundle was made from, which only the bundle knows."""
         table = self.out / "runs" / f"{job['name']}.parquet"
         run = records.read(table)
         if not run.record["git"]:
             records.write(table, replace(run, record=run.record | {"git": self.plan["git"]}))
         digests = {table.relative_to(self.out).as_posix(): _sha256(table)}
         self.done[job["name"]] = {"settings": job["settings"], "code": job["code"], "files": digests}
-        atomic.write(self.out / "done.json", json.dumps(self.done, indent=1) + "\n")
-        self.pack()
+
+    def running(self, names: list[str]) -> None:
+        """Note what this process is training."""
+        atomic.write(self.out / "running.json", json.dumps({"process": os.getpid(), "jobs": names}) + "\n")
+
+    def now_running(self) -> set[str]:
+        """Return what a process that still lives is training into this folder."""
+        try:
+            noted = json.loads((self.out / "running.json").read_text(encoding="utf-8"))
+            os.kill(noted["process"], 0)
+        except (OSError, ValueError, KeyError):
+            return set()
+        return set(noted["jobs"])
 
     def pack(self) -> None:
-        """Write returned.zip anew, and its copy, each whole or not at all."""
-        manifest = {"format": FORMAT, "scale": self.plan["scale"], "jobs": self.done}
+        """Write returned.zip anew, with the whole jobs, and its copy, each whole or not at all."""
+        whole = {name: entry for name, entry in self.done.items() if "ensemble" not in self.jobs[name]}
+        manifest = {"format": FORMAT, "scale": self.plan["scale"], "jobs": whole}
 
         def fill(zipped: BinaryIO) -> None:
             with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr("manifest.json", json.dumps(manifest, indent=1))
-                for file in (file for entry in self.done.values() for file in entry["files"]):
+                for file in (file for entry in whole.values() for file in entry["files"]):
                     archive.write(self.out / file, file)
 
         atomic.write(self.out / "returned.zip", fill)
@@ -185,6 +218,7 @@ class Pool:
                 self.say(job["name"])
                 self.idle(job["device"]).start(job, self.command(job), self.log(job))
                 waiting.remove(job)
+                self.results.running([worker.job["name"] for worker in self.busy])
             elif job["timed"]:
                 return
 
@@ -197,10 +231,11 @@ class Pool:
         return free[0]
 
     def command(self, job: Job) -> list[str]:
-        label = job["name"].partition("/")[2]
+        label = job.get("job", job["name"]).partition("/")[2]
+        ensemble = ["--ensemble", str(job["ensemble"])] if "ensemble" in job else []
         machine = ["--device", job["device"], "--threads", "1", "--checkpoint-seconds", str(CHECKPOINT)]
         out = ["--scale", self.results.plan["scale"], "--out", str(self.results.out / "runs")]
-        return ["run", str(BUNDLE / job["file"]), "--method", label, *machine, *out, *self.words]
+        return ["run", str(BUNDLE / job["file"]), "--method", label, *ensemble, *machine, *out, *self.words]
 
     def log(self, job: Job) -> Path:
         return self.results.out / "logs" / f"{job['name']}.log"
@@ -213,6 +248,7 @@ class Pool:
 
     def end(self, worker: Worker, code: int) -> None:
         job, worker.job = worker.job, None
+        self.results.running([worker.job["name"] for worker in self.busy])
         if code:  # after a fault on a GPU nothing works in that process any more
             self.workers.remove(worker)
             worker.close()

@@ -176,7 +176,15 @@ class Exhibit:
             facts.append(f"{self.reductions[:1].upper()}{self.reductions[1:] or 'Full scale'}. {made} on {self.hardware}.")
         return " ".join([text, *facts, *filter(None, [self.experiment.note])]).replace("\n", " ").strip()
 
-    def save(self, caption: str, table: Table, data: pd.DataFrame, figure: Figure | None = None, alt: str | None = None) -> None:
+    def save(
+        self,
+        caption: str,
+        table: Table,
+        data: pd.DataFrame,
+        figure: Figure | None = None,
+        alt: str | None = None,
+        finding: str | None = None,
+    ) -> None:
         """Write paper/tables/<id>.{tex,md,csv}, the figure in its three forms, and paper/exhibits/<id>.json for the report.
 
         Args:
@@ -185,6 +193,7 @@ class Exhibit:
             data: the same numbers in long form, for the CSV file.
             figure: None for a table.
             alt: what the figure shows, in a sentence or two, for those who cannot see it; None takes the title.
+            finding: what it says beyond the papers' claims, for the report's first page; its numbers come from the runs.
         """
         paper, figures, alt = self.root / "paper", self.root / "figures", alt or self.experiment.title
         atomic.write(paper / "tables" / f"{self.id}.tex", table.latex(self.id))
@@ -211,7 +220,7 @@ class Exhibit:
             "hardware": self.hardware,
             "figure": figure is not None,
             "table": table.structure(),
-        }
+        } | ({"finding": finding} if finding else {})
         atomic.write(paper / "exhibits" / f"{self.id}.json", json.dumps(page, indent=1))
 
 

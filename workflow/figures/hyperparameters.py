@@ -5,15 +5,19 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from workflow.figures import papers
 from workflow.figures.layout import number
 
 SYMBOLS = {"eta": "η", "lam": "λ"}
 BCD_SYMBOLS = {"alpha": "α", "rho": "ρ", "gamma": "γ"}
 
 
-def select(frame: pd.DataFrame, algorithm: str, **settings: float) -> pd.DataFrame:
-    """Return the rows of a method at these values of its hyper-parameters, whatever label they were trained under."""
-    mask = frame["algorithm"] == algorithm
+def select(frame: pd.DataFrame, algorithm: str, second: bool = False, **settings: float) -> pd.DataFrame:
+    """Return the rows of a method at these values of its hyper-parameters, whatever label they were trained under.
+
+    `second` asks for those of the labels that show Armijo's rule beside the main ones, which are else left out.
+    """
+    mask = (frame["algorithm"] == algorithm) & (frame["method"].str.endswith(papers.SECOND) == second)
     for name, value in settings.items():
         mask &= np.isclose(frame[name].astype(float), value) if name in frame else False
     return frame[mask]

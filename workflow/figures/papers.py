@@ -9,6 +9,7 @@ import yaml
 
 from sibp.results.quantities import Quantity
 
+SECOND = "-armijo"  # ends the labels that show Armijo's rule beside the main ones, see docs/deviations.md
 FILE = Path(__file__).resolve().parents[1] / "papers.yaml"
 
 

@@ -20,9 +20,11 @@ def long_form(exhibit: Exhibit) -> pd.DataFrame:
             settings = {**row.get("fixed", {}), row["varies"]: column}
             found = select(exhibit.final, row["algorithm"], **settings)
             ours = found.iloc[0] if len(found) else None
+            second = select(exhibit.final, row["algorithm"], second=True, **settings)
             for metric, value in zip(paper["metrics"], values, strict=True):
                 head = {"row": row["name"], "column": column, "algorithm": row["algorithm"], **settings}
-                rows.append(head | {"metric": metric, "paper": value} | _ours(ours, metric))
+                armijo = {"armijo": second.iloc[0][f"{metric}_mean"]} if len(second) else {}
+                rows.append(head | {"metric": metric, "paper": value} | _ours(ours, metric) | armijo)
     return pd.DataFrame(rows).assign(exhibit=exhibit.id, scale=exhibit.scale)
 
 
@@ -34,7 +36,10 @@ def _ours(row: pd.Series | None, metric: str) -> dict[str, Any]:
 
 
 def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
-    """Return the table in the paper's layout, three lines for each of its rows: the paper's, ours, our spread."""
+    """Return the table in the paper's layout, three lines for each of its rows: the paper's, ours, our spread.
+
+    A fourth one shows Armijo's rule where a second label has it.
+    """
     metrics, columns = exhibit.paper["metrics"], exhibit.paper["columns"]
     result = Table(head=["", "", *map(number, columns)], caption=caption)
     for name, rows in data.groupby("row", sort=False):
@@ -53,6 +58,9 @@ def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
         )
         if data["members"].max() > 1:
             result.groups[-1].append([cell(""), cell("s.d."), *(cell(_spread(one, metrics)) for one in cells)])
+        if "armijo" in rows and rows["armijo"].notna().any():
+            texts = (_pair([_form(one[m]["armijo"], m) for m in metrics]) for one in cells)
+            result.groups[-1].append([cell(""), cell("ours, Armijo's rule"), *map(cell, texts)])
     return result
 
 

@@ -148,6 +148,7 @@ def drawn_from(exhibit):
     notebook = f"workflow/notebooks/{exhibit}.py"
     files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(EXPERIMENTS[exhibit].sources)]
     files += [notebook] if EXPERIMENTS[exhibit].notebook else []
+    files += ["workflow/selection/chosen.yaml"] if exhibit == "x-search" else []  # all that it shows
     numbers = [*runs(exhibit), *costs(exhibit), *fits(exhibit), *summaries(exhibit)]
     return [*numbers, *map(local, [*files, *DRAWING])]
 

@@ -12,6 +12,7 @@ rule report:
         citation=local("CITATION.cff"),
         source=local("paper/report.typ"),
         script=local("workflow/scripts/typeset.py"),
+        findings=local("workflow/scripts/findings.py"),
     output:
         "<paper>/report.pdf",
     log:
@@ -30,7 +31,7 @@ rule gallery:
         figures=expand("<figures>/{exhibit}.png", exhibit=FIGURES),
         script=local("workflow/scripts/gallery.py"),
     output:
-        "<figures>/README.md",
+        "<figures>/all.md",
     log:
         "<logs>/gallery.log",
     conda:
@@ -47,6 +48,7 @@ rule claims:
         claims=local("workflow/claims.yaml"),
         measuring=[local(path) for path in ("workflow/papers.yaml", "workflow/figures/papers.py", *MEASURING)],
         script=local("workflow/scripts/claims.py"),
+        findings=local("workflow/scripts/findings.py"),
     output:
         page="<paper>/claims.md",
         table="<results>/claims.json",

@@ -4,8 +4,9 @@
 
 A folder holds one run for each label of a search. The rule: the point with the best validation accuracy after the last epoch, averaged
 over the seeds, among the points whose seeds diverged least often; on a tie the lower validation loss (added when a first search had shown
-points that tie at chance; all else was written before). The searches see a validation split cut from the training set and a seed that no
-exhibit uses; the test set has no part.
+points that tie at chance; all else was written before). The searches see a validation split cut from the training set and seeds that no
+exhibit uses; the test set has no part. A best point at the edge of its grid asks for the next one beyond it: each such edge is printed, and
+the search is to be extended and made again. docs/searches.md has the whole rule.
 """
 
 import argparse
@@ -39,6 +40,7 @@ def choose(folder: Path) -> dict[str, object]:
             {
                 **{name: float(row[name]) for name in names},
                 "accuracy": None if row["diverged"] else round(float(row["accuracy"]), 4),
+                **({"diverged": int(row["diverged"])} if row["diverged"] else {}),
             }
             for _, row in points.sort_values(names).iterrows()
         ]
@@ -48,12 +50,29 @@ def choose(folder: Path) -> dict[str, object]:
     return {"chosen": chosen, "run": settings, "tried": tried}
 
 
+def beyond(tried: list[dict[str, float]], chosen: dict[str, float]) -> dict[str, float]:
+    """Return for each option whose best value is the first or last of its grid the next one beyond it, in the ratio of the last two."""
+    wanted = {}
+    for name, best in chosen.items():
+        values = sorted({point[name] for point in tried})
+        if len(values) > 1 and best in (values[0], values[-1]):
+            neighbour = values[1] if best == values[0] else values[-2]
+            wanted[name] = float(f"{best * best / neighbour:.2g}")
+    return wanted
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--output", required=True, type=Path)
     arguments = parser.parse_args()
     result = {folder.name: choose(folder) for folder in arguments.folders}
+    for name, search in result.items():
+        for label, chosen in search["chosen"].items():
+            for option, value in beyond(search["tried"][label], chosen).items():
+                print(
+                    f"{name}/{label}: the best {option}, {chosen[option]:g}, is at the edge of its grid: add {value:g} and search again"
+                )
     head = "# Written by workflow/scripts/choose.py from the searches beside this file: `make selection`. The rule stands there.\n"
     atomic.write(arguments.output, head + yaml.safe_dump(result, sort_keys=False, default_flow_style=None, width=120))
 

@@ -31,11 +31,9 @@ from sibp.results import quantities, records
 from sibp.results.quantities import Quantity
 from sibp.results.statistics import interval
 from workflow.figures import papers
+from workflow.scripts.findings import ENOUGH_SEEDS, counted
 
-VERDICTS = ("reproduced", "partly", "not reproduced", "not run")
-ENOUGH_SEEDS = 3  # with fewer, a verdict at the papers' size is provisional
 BOUNDS = ("at_least", "at_most", "near")
-SMALLER = "at a smaller size, where a verdict is a lead and the papers' numbers cannot be expected"
 
 
 class Runs:
@@ -121,10 +119,26 @@ def per_seed(runs: Runs, exhibit: str, mapping: dict[str, Any], lost: float = ma
     """
     exhibit, label = mapping.get("exhibit", exhibit), mapping["label"]
     try:
-        quantity = Quantity.parse({key: value for key, value in mapping.items() if key not in ("exhibit", "label")})
+        quantity = read_quantity(mapping)
         return quantity.per_seed(runs.rows(exhibit, label, quantity), lost)
     except (LookupError, ValueError) as fault:
         raise type(fault)(f"{exhibit}/{label}: {fault.args[0]}") from None
+
+
+def read_quantity(mapping: dict[str, Any]) -> Quantity:
+    """Return the quantity that a test names, without its `label` and `exhibit`."""
+    return Quantity.parse({key: value for key, value in mapping.items() if key not in ("exhibit", "label")})
+
+
+def pace(runs: Runs, claim: dict[str, Any]) -> str:
+    """Return for each quantity of a claim about speed the steps and the seconds that it took, means over the seeds, in words."""
+    words = {}
+    for mapping in (test[key] for test in claim["tests"] for key in ("quantity", "than") if key in test):
+        quantity, exhibit = read_quantity(mapping), mapping.get("exhibit", claim["runs"])
+        steps, seconds = quantity.pace(runs.rows(exhibit, mapping["label"], quantity)).mean()
+        text = f"{steps:.0f} steps, {seconds:.3g} s" if math.isfinite(steps) else "not in every seed"
+        words[f"{mapping['label']}: {text}"] = None
+    return "; ".join(words)
 
 
 @dataclass(frozen=True)
@@ -204,6 +218,22 @@ def verdict(outcomes: list[Outcome]) -> str:
     return "partly" if any(result in ("pass", "open") for result in results) else "not reproduced"
 
 
+def with_second_search(runs: Runs, claim: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the claim on the labels that show Armijo's rule, those that have none unchanged; None if no label has one that has run."""
+    labels = {pair: (pair[0], pair[1] + papers.SECOND) for pair in used_by(claim)}
+    there = {pair: second for pair, second in labels.items() if runs.has(*second)}
+    if not there:
+        return None
+
+    def changed(mapping: dict[str, Any]) -> dict[str, Any]:
+        pair = mapping.get("exhibit", claim["runs"]), mapping["label"]
+        return mapping | {"label": there.get(pair, pair)[1]}
+
+    return claim | {
+        "tests": [test | {key: changed(test[key]) for key in ("quantity", "than") if key in test} for test in claim["tests"]]
+    }
+
+
 def used_by(claim: dict[str, Any]) -> set[tuple[str, str]]:
     """Return the experiments and labels whose runs a claim's tests need."""
     tests = [test for test in claim["tests"] if "table" not in test]
@@ -224,7 +254,8 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     outcomes += [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
     made = [runs.record(*pair) for pair in sorted(used)]
     is_full, seeds = all(runs.has_papers_size(*pair) for pair in used), min((len(r["seeds"]) for r in made), default=0)
-    return head | {
+    second = with_second_search(runs, claim)
+    row = head | {
         "verdict": verdict(outcomes),
         "size": "papers'" if is_full else "smaller",
         "provisional": is_full and 0 < seeds < ENOUGH_SEEDS,
@@ -234,23 +265,17 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
         "seeds": seeds,
         "seconds": round(sum(record["seconds"].get("train", 0.0) for record in made), 1),
     }
-
-
-def counted(rows: list[dict[str, Any]]) -> str:
-    """Return how many claims have which verdict, those judged at the papers' size apart."""
-    parts = []
-    for kind, words in (("papers'", "at the papers' own size"), ("smaller", SMALLER), ("", "without runs")):
-        verdicts = [row["verdict"] for row in rows if row["size"] == kind]
-        named = ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts)
-        provisional = sum(row["size"] == kind and row.get("provisional", False) for row in rows)
-        named += f"; {provisional} of them provisional, with fewer than {ENOUGH_SEEDS} seeds" if provisional else ""
-        parts += [f"{len(verdicts)} {words}: {named}"] if verdicts else []
-    return f"{len(rows)} claims. {'. '.join(part[:1].upper() + part[1:] for part in parts)}."
+    if claim.get("about") == "speed":
+        row["pace"] = pace(runs, claim)
+    if second:
+        row["armijo"] = verdict([run_test(runs, claim["runs"], test) for test in second["tests"]])
+    return row
 
 
 def in_words(row: dict[str, Any]) -> str:
-    """Return a claim's verdict as the page shows it."""
-    return f"**{row['verdict']}**{', provisional' if row['provisional'] else ''}"
+    """Return a claim's verdict as the page shows it, and beside it that of Armijo's rule, which decides nothing."""
+    beside = f" (Armijo's rule: {row['armijo']})" if "armijo" in row else ""
+    return f"**{row['verdict']}**{', provisional' if row['provisional'] else ''}{beside}"
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -262,16 +287,18 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         f"{counted(rows)} Scale of the runs: {scales}.",
         "",
         "Every criterion was written before the runs. Ours: mean over the seeds with its 95 % interval; where the interval straddles a "
-        "bound the test is open and the verdict at most *partly*. One seed has no interval. Size: whether data, network, length and "
-        f"batch size are the papers'; a verdict at their size from fewer than {ENOUGH_SEEDS} seeds is provisional. What each number is, "
-        "and what a seed that diverged counts for, stands in docs/measurements.md. Seconds: training on the machine that made these runs, "
-        "all labels that a claim needs.",
+        "bound the test is open and the verdict at most *partly*. One seed has no interval. A claim about speed also has in brackets the "
+        "steps, and the seconds of training, after which each number was there. Size: whether data, network, length and batch size are the "
+        f"papers'; a verdict at their size from fewer than {ENOUGH_SEEDS} seeds is provisional. What each number is, and what a seed that "
+        "diverged counts for, stands in docs/measurements.md. Seconds: training on the machine that made these runs, all labels that a "
+        "claim needs.",
         "",
         "| claim | the paper says | its value | criterion | ours | verdict | size | seeds | s | command |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        cells = [f"{row['id']} ({row['place']})", row["says"], row["paper"], row["criterion"], row["ours"], in_words(row)]
+        ours = f"{row['ours']} ({row['pace']})" if "pace" in row else row["ours"]
+        cells = [f"{row['id']} ({row['place']})", row["says"], row["paper"], row["criterion"], ours, in_words(row)]
         cells += [row["size"], row["seeds"] or "", f"{row['seconds']:.0f}" if row["seconds"] else "", f"`{row['command']}`"]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|").strip() for cell in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""A page that shows all exhibits: python -m workflow.scripts.gallery EXHIBIT.json... --output figures/README.md"""
+"""A page that shows all exhibits: python -m workflow.scripts.gallery EXHIBIT.json... --output figures/all.md"""
 
 import argparse
 import json
@@ -9,14 +9,22 @@ from typing import Any
 from sibp.core import atomic
 
 
-def page(exhibits: list[dict[str, Any]], tables: Path, output: Path) -> str:
-    """Return the gallery in Markdown; links are relative to `output`."""
-    parts = ["# All exhibits\n\nMade by the workflow; a reduced scale is named in each.\n"]
+def sections(exhibits: list[dict[str, Any]], tables: Path, figures: Path, output: Path) -> str:
+    """Return pictures and tables in Markdown, a section each; links are relative to the page `output`.
+
+    Args:
+        exhibits: their pages.
+        tables, figures: folders of the exhibits' tables and pictures.
+        output: the page that the sections are for.
+    """
+    parts, pictures = [], Path(os.path.relpath(figures, output.parent))
     for exhibit in exhibits:
-        table = tables / f"{exhibit['id']}.md"
-        picture = f"![{exhibit['alt']}]({exhibit['id']}.png)\n\n{exhibit['caption']}\n\n" if exhibit["figure"] else ""
-        link = f"[LaTeX and CSV]({os.path.relpath(tables, output.parent)})"
-        parts.append(f"## {exhibit['title']} ({exhibit['paper']})\n\n{picture}{table.read_text(encoding='utf-8')}\n{link}\n")
+        name, picture = exhibit["id"], ""
+        if exhibit["figure"]:
+            picture = f"![{exhibit['alt']}]({(pictures / name).as_posix()}.png)\n\n{exhibit['caption']}\n\n"
+        link = f"[Its numbers]({os.path.relpath(tables / name, output.parent)}.csv)"
+        table = (tables / f"{name}.md").read_text(encoding="utf-8")
+        parts.append(f"## {exhibit['title']} ({exhibit['paper']})\n\n{picture}{table}\n{link}\n")
     return "\n".join(parts)
 
 
@@ -27,7 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
     exhibits = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.exhibits]
     tables = arguments.exhibits[0].parent.parent / "tables"
-    atomic.write(arguments.output, page(exhibits, tables, arguments.output))
+    head = "# All exhibits\n\nMade by the workflow; a reduced scale is named in each.\n\n"
+    atomic.write(arguments.output, head + sections(exhibits, tables, arguments.output.parent, arguments.output))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import typst
 
 from sibp.core import atomic
+from workflow.scripts import findings
 
 
 def sections(page: str) -> list[dict[str, object]]:
@@ -23,6 +24,42 @@ def sections(page: str) -> list[dict[str, object]]:
     return found
 
 
+ORDER = {"j": 0, "a": 1, "i": 2, "p": 3}  # of exhibits by their papers; what is beyond them comes last
+
+
+def place(exhibit: Path) -> tuple[int, list[str | int]]:
+    """Return what exhibits are sorted by: their paper, then their name, figure 9 before figure 10."""
+    paper, _, name = exhibit.stem.partition("-")
+    return ORDER.get(paper, len(ORDER)), [int(part) if part.isdecimal() else part for part in re.findall(r"\d+|\D+", name or paper)]
+
+
+def typeset(source: Path, output: Path, exhibits: list[Path], **read: Path) -> None:
+    """Write the report.
+
+    Args:
+        source: the Typst file.
+        output: the PDF.
+        exhibits: their pages; their pictures are in the folder `figures` beside that of the pages.
+        read: the files `provenance`, `claims`, `deviations` and `citation`.
+    """
+    source, deviations = source.resolve(), read.pop("deviations").read_text(encoding="utf-8")
+    read, exhibits = {name: path.resolve() for name, path in read.items()}, sorted((path.resolve() for path in exhibits), key=place)
+    root = Path(os.path.commonpath([source, *read.values(), *exhibits]))
+
+    def inside(path: Path) -> str:
+        return f"/{path.relative_to(root).as_posix()}"  # typst reads nothing outside its root
+
+    pages = [json.loads(path.read_text(encoding="utf-8")) for path in exhibits]
+    inputs = {
+        "found": json.dumps(findings.page(json.loads(read["claims"].read_text(encoding="utf-8")), pages)),
+        "exhibits": json.dumps([inside(path) for path in exhibits]),
+        "figures": inside(exhibits[0].parent.parent / "figures"),
+        "deviations": json.dumps(sections(deviations)),
+        **{name: inside(path) for name, path in read.items()},
+    }
+    atomic.write(output, typst.compile(str(source), root=str(root), sys_inputs=inputs))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
@@ -30,21 +67,7 @@ def main() -> None:
     for name in ("provenance", "claims", "deviations", "citation"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--exhibits", type=Path, nargs="+", required=True)
-    arguments = parser.parse_args()
-    source, exhibits = arguments.source.resolve(), [path.resolve() for path in arguments.exhibits]
-    read = {name: getattr(arguments, name).resolve() for name in ("provenance", "claims", "citation")}
-    root = Path(os.path.commonpath([source, *read.values(), *exhibits]))
-
-    def inside(path: Path) -> str:
-        return f"/{path.relative_to(root).as_posix()}"  # typst reads nothing outside its root
-
-    inputs = {
-        "exhibits": json.dumps([inside(path) for path in exhibits]),
-        "figures": inside(exhibits[0].parent.parent / "figures"),
-        "deviations": json.dumps(sections(arguments.deviations.read_text(encoding="utf-8"))),
-        **{name: inside(path) for name, path in read.items()},
-    }
-    atomic.write(arguments.output, typst.compile(str(source), root=str(root), sys_inputs=inputs))
+    typeset(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":
