@@ -114,6 +114,7 @@ def gallery() -> str:
     shown = [every[name] for name in order if name in every]
     head = f"# Gallery\n\nAll {len(shown)} exhibits as `results/reference` keeps them. Each says at which size and on what it was made;"
     head += " what the numbers are stands in [measurements](measurements.md), the papers' claims and our verdicts in [claims](claims.md)."
+    head += "".join(f"\n\nNot kept yet: `{name}`." for name in order if name not in every)
     cards = "\n".join(card(page) for page in shown)
     return "\n\n".join([head, f'<div class="cards">\n{cards}\n</div>', *(section(page) for page in shown)]) + "\n"
 
