@@ -41,7 +41,7 @@ rule all:
     default_target: True
     input:
         "<paper>/report.pdf",
-        "<figures>/README.md",
+        "<figures>/all.md",
         "<results>/provenance.csv",
         "<paper>/claims.md",
 
