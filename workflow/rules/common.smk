@@ -7,11 +7,13 @@ sys.path.insert(0, str(workflow.basedir))
 from sibp.core import gpu_driver
 from sibp.experiments import code, specs, yaml_file
 from sibp.experiments.jobs import Job, jobs
+from workflow.scripts import forked
 
 # the Python that runs Snakemake also runs the jobs; an environment that a rule activates still comes first
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 # the jobs run this checkout's package: not that of another one which the environment may belong to, nor a module system's packages
 os.environ.update(PYTHONPATH=str(workflow.basedir))
+os.environ.pop(forked.SERVERS, None)  # those of another machine's workflow, whose job this one is
 os.environ.pop("PYTHONSAFEPATH", None)  # the workflow's scripts import their neighbours
 
 
@@ -75,6 +77,8 @@ DRAWING = [
     "workflow/papers.yaml",
     *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("[!.]*.py"))),
 ]
+# Started by one job after another, each importing the same for seconds. Training on a GPU takes longer than that and forks badly.
+SERVED = ["workflow.scripts.draw", "workflow.scripts.summarise", *["sibp.cli"] * (DEVICE == "cpu")]
 
 
 def labels(exhibit):

@@ -22,7 +22,7 @@ for exhibit in EXHIBITS:
             place=place(exhibit),
             root=config["root"],
         shell:
-            "python -m workflow.scripts.draw {params.exhibit:q} --root {params.root:q} > {log:q} 2>&1"
+            "python -m workflow.scripts.forked workflow.scripts.draw {params.exhibit:q} --root {params.root:q} > {log:q} 2>&1"
 
 
 rule notebook:

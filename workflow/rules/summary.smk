@@ -12,4 +12,4 @@ rule summary:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m workflow.scripts.summarise {input.runs:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.scripts.forked workflow.scripts.summarise {input.runs:q} --output {output:q} > {log:q} 2>&1"

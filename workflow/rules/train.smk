@@ -28,7 +28,7 @@ for name, (exhibits, files) in TRAIN.items():
             method=lambda wildcards: f"--method {wildcards.label}" if JOB == "label" else "",
             out=lambda wildcards, output: Path(output[0]).parent.parent,
         shell:
-            "python -m sibp run {params.experiment:q} {params.method} --scale {params.scale:q} --device {resources.device}"
+            "python -m workflow.scripts.forked sibp.cli run {params.experiment:q} {params.method} --scale {params.scale:q} --device {resources.device}"
             " --threads 1 --out {params.out:q} > {log:q} 2>&1"
 
 

@@ -11,6 +11,7 @@ def planned(job):
 
 
 onstart:
+    forked.start(SERVED)
     if displays := [handler for handler in workflow.logger_manager.get_log_handlers() if hasattr(handler, "begin")]:
         needed = {workflow.dag.jobid(job): planned(job) for job in workflow.dag.needrun_jobs()}
         facts = {
@@ -23,6 +24,7 @@ onstart:
             "log": ", ".join(os.path.relpath(log) for log in workflow.logger_manager.get_logfile()),
             "ready": sum(1 for _ in workflow.dag.jobs) - len(needed),
             "jobs": needed,
+            "counts": SCALE_FILE.data == "real",
         }
         for display in displays:
             display.begin(facts)

@@ -9,6 +9,11 @@ import os
 import runpy
 from pathlib import Path
 
+import matplotlib
+
+from workflow.figures import plain
+from workflow.figures.exhibit import Exhibit
+
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
@@ -18,9 +23,6 @@ def draw(exhibit: str) -> None:
     if notebook.exists():
         runpy.run_path(str(notebook), run_name="__main__")
     else:
-        from workflow.figures import plain
-        from workflow.figures.exhibit import Exhibit
-
         print(plain.draw(Exhibit(exhibit)).markdown())
 
 
@@ -29,7 +31,8 @@ def main() -> None:
     parser.add_argument("exhibits", nargs="+", metavar="ID")
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments = parser.parse_args()
-    os.environ |= {"SIBP_ROOT": str(arguments.root.resolve()), "MPLBACKEND": "agg"}
+    os.environ |= {"SIBP_ROOT": str(arguments.root.resolve())}
+    matplotlib.use("agg")
     for exhibit in arguments.exhibits:
         draw(exhibit)
 

@@ -54,6 +54,7 @@ class Plan:
         log: Snakemake's full log.
         ready: how many jobs of the targets need not run, their files being up to date.
         jobs: by number.
+        counts: whether training takes so long that counting its seconds, which takes some itself, pays.
     """
 
     scale: str
@@ -65,6 +66,7 @@ class Plan:
     log: str
     ready: int
     jobs: dict[int, Job]
+    counts: bool = True
     seconds: dict[int, float] = field(default_factory=dict)
     counting: subprocess.Popen[str] | None = None
 
@@ -76,7 +78,7 @@ class Plan:
     def count(self) -> None:
         """Start counting the seconds of training jobs, in a process of its own because torch takes long to import."""
         jobs = {number: job.trains for number, job in self.jobs.items() if job.trains}
-        if not jobs:
+        if not jobs or not self.counts:
             return
         request = {"device": self.device, "scale": self.scale_file, "scales": self.scales, "jobs": jobs}
         folders = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -165,6 +167,8 @@ class Plan:
 
     def time(self) -> str:
         """Return about how long the whole run takes, in words."""
+        if not self.is_counted and not self.counts:
+            return "not counted on generated data; the bar tells it from the jobs' pace"
         if not self.is_counted:
             return "being counted" if self.counting else "cannot be counted; the bar tells it from the jobs' pace"
         source = "counted at the rates of an H100" if self.device == "cuda" else "estimated from this machine's speed now"
