@@ -1,6 +1,6 @@
 # Every target is one or two lines that you can run by hand. `make` alone reproduces the papers; `make help` lists the rest.
 .DEFAULT_GOAL := paper
-.PHONY: help setup paper smoke selection notebooks bench test check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-check gpu-import campaign docs
+.PHONY: help setup paper smoke selection notebooks bench test test-workflow test-rest check readme reference lock clean fuzz figures compare artifact test-slurm gpu-bundle gpu-calls gpu-check gpu-import campaign docs
 
 unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's packages are for another Python than .venv's
 
@@ -45,6 +45,12 @@ bench: setup ## cost tables: a step of each method against a step of SGD
 
 test: setup ## the whole test suite
 	@$(BIN)/python -m pytest
+
+test-workflow: setup # one half of it: what runs Snakemake or shows its results
+	@$(BIN)/python -m pytest tests/workflow tests/docs
+
+test-rest: setup # the other half
+	@$(BIN)/python -m pytest tests --ignore=tests/workflow --ignore=tests/docs
 
 docs: setup ## the documentation site, into build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet && echo "build/site/index.html"
