@@ -7,7 +7,8 @@ namespace {
 
 // A panel's data term at Z + shift, and for each neuron the gradient 2 sum sigma' (sigma - T) and the sum of sigma'^2.
 template <class T>
-double bias_look(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW shift, T *ROW gradient, T *ROW count) {
+double bias_look(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW shift,
+                 T *ROW gradient, T *ROW count) {
     using V = Vector<T>;
     const V one = V{} + T(1), below = V{} + leak;
     double total = 0;
@@ -32,8 +33,8 @@ double bias_look(const Shape &s, const T *ROW Z, const T *ROW target, T leak, co
 
 // A panel's data term at the shifts p + t d, for TRIALS steps t; added to the sums.
 template <class T>
-void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW p, const T *ROW d, const T *t,
-                 double *sums) {
+void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW p,
+                 const T *ROW d, const T *t, double *sums) {
     using V = Vector<T>;
     const V one = V{} + T(1), below = V{} + leak;
     for (int half = 0; half < 2; ++half) {
@@ -41,8 +42,7 @@ void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, co
         V move[TRIALS], sum[TRIALS] = {};
         for (int j = 0; j < TRIALS; ++j)
             for (int64_t o = 0; o < LANES<T>; ++o) move[j][o] = p[half * LANES<T> + o] + t[j] * d[half * LANES<T> + o];
-        for (int64_t r = 0; r < 2 * s.R; r += 2)
-            UNROLL for (int j = 0; j < TRIALS; ++j) {
+        for (int64_t r = 0; r < 2 * s.R; r += 2) UNROLL for (int j = 0; j < TRIALS; ++j) {
                 const V at = z[r] + move[j], rest = (at > T(0) ? one : below) * at - aim[r];
                 sum[j] += rest * rest;
             }

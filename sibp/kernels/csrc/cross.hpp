@@ -22,7 +22,8 @@ template <class T> class Cross {
                 to_panel(left, D, job / left.panels(), job % left.panels(), panels.data + job * left.panel());
 #pragma omp for schedule(static)
             for (int64_t job = 0; job < E * groups; ++job) {
-                const int64_t e = job / groups, first = job % groups * TOGETHER, last = std::min(first + TOGETHER, right.panels());
+                const int64_t e = job / groups, first = job % groups * TOGETHER,
+                              last = std::min(first + TOGETHER, right.panels());
                 for (int64_t q = first; q < last; ++q)
                     to_panel(right, X, different == 1 ? 0 : e, q, held.data + (q - first) * right.panel());
                 for (int64_t p = 0; p < left.panels(); ++p)
@@ -55,7 +56,7 @@ template <class T> class Cross {
         const auto *x = reinterpret_cast<const Vector<T> *>(X);
         for (int64_t r = 0; r < R; ++r, D += WIDTH<T>) {
             const Vector<T> near = x[2 * r], far = x[2 * r + 1];
-            UNROLL for (int m = 0; m < STRIP; ++m) {
+        UNROLL for (int m = 0; m < STRIP; ++m) {
                 sum[m][0] += D[m] * near;
                 sum[m][1] += D[m] * far;
             }

@@ -5,7 +5,7 @@
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define SEARCH int64_t armijo, double sigma, double shrink, int64_t trials
-#define IMAGES(T)                                                                                                                 \
+#define IMAGES(T)                                                                                                                \
     int64_t S, int64_t B, int64_t C, int64_t H, int64_t W, int64_t E, int64_t R, int64_t O, int64_t I, const T *images,          \
         int64_t of_member, int64_t of_sample, int64_t of_channel, int64_t of_row, int64_t of_column, int64_t kh, int64_t kw,     \
         int64_t ph, int64_t pw

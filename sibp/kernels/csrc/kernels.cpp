@@ -6,9 +6,11 @@
 // does the elementwise work and the product with K [R, R] for W neurons at once.
 // Every number of a member is its own; no sum runs over E. Sums are formed per panel in a fixed order and added up in double, so
 // the result does not depend on the number of threads.
-// sigma(z) = z for z > 0 and leak * z otherwise: identity has leak 1, ReLU leak 0, leaky ReLU leak 0.01; at 0 the left derivative.
+// sigma(z) = z for z > 0 and leak * z otherwise: identity has leak 1, ReLU leak 0, leaky ReLU leak 0.01; at 0 the left
+// derivative.
 //
-// The slow twin is sibp/solvers/conjugate_gradient.py; names are the same. Compiled once by sibp/native/__init__.py, called through ctypes.
+// The slow twin is sibp/solvers/conjugate_gradient.py; names are the same. Compiled once by sibp/native/__init__.py, called
+// through ctypes.
 
 #include "bias.hpp"
 #include "cross.hpp"
@@ -19,8 +21,7 @@
 namespace {
 
 // T = sigma(Z) - eta delta and D = sigma'(Z) delta.
-template <class T>
-void targets(int64_t E, int64_t R, int64_t O, const T *Z, T *delta, const T *eta, T leak, T *D) {
+template <class T> void targets(int64_t E, int64_t R, int64_t O, const T *Z, T *delta, const T *eta, T leak, T *D) {
 #pragma omp parallel for schedule(static) if (E * R * O >= SMALL)
     for (int64_t row = 0; row < E * R; ++row)
         targets_of(O, Z + row * O, delta + row * O, eta[row / R], leak, D ? D + row * O : nullptr);
@@ -146,17 +147,15 @@ template <class T> class Solver {
     std::vector<double> armijo_steps() {
         std::vector<std::vector<T>> left(s.E);
         for (int64_t e = 0; e < s.E; ++e)
-            left[e] = possible_steps<T>(search, numbers[e], s.panels(), [&](int64_t p, const T *t, double *sum) {
-                try_steps(e, p, t, sum);
-            });
+            left[e] = possible_steps<T>(search, numbers[e], s.panels(),
+                                        [&](int64_t p, const T *t, double *sum) { try_steps(e, p, t, sum); });
         std::vector<double> found(s.E, 0.0), data(TRIALS * s.E);
         std::vector<char> open(s.E);
         for (size_t tried = 0;; tried += TRIALS) {
             for (int64_t e = 0; e < s.E; ++e) open[e] = found[e] == 0 && tried < left[e].size();
             if (!std::count(open.begin(), open.end(), 1)) return found;
-            over_panels<TRIALS>(s, open, data.data(), [&](int64_t e, int64_t p, double *sum) {
-                try_steps(e, p, left[e].data() + tried, sum);
-            });
+            over_panels<TRIALS>(s, open, data.data(),
+                                [&](int64_t e, int64_t p, double *sum) { try_steps(e, p, left[e].data() + tried, sum); });
             for (int64_t e = 0; e < s.E; ++e)
                 if (open[e]) found[e] = first_that_passes(search, numbers[e], left[e].data() + tried, data.data() + e * TRIALS);
         }
@@ -211,9 +210,8 @@ template <class T> class Groups {
         const Groups<T> groups({E, R, O, WIDTH<T>});                                                                             \
         const Search search{armijo != 0, sigma, shrink, trials};                                                                 \
         const Scratch<T> memory(groups.memory());                                                                                \
-        Team::lead(E *R *(O + I) >= SMALL, [&] {                                                                                 \
-            groups.run(search, static_cast<T>(leak), iterations, I, S, X, target, lam, memory.data, b, Z, P);                    \
-        });                                                                                                                      \
+        Team::lead(E * R * (O + I) >= SMALL,                                                                                     \
+                   [&] { groups.run(search, static_cast<T>(leak), iterations, I, S, X, target, lam, memory.data, b, Z, P); });   \
     }                                                                                                                            \
     EXPORT void linear_##suffix(int64_t S, int64_t R, int64_t I, int64_t E, int64_t O, const T *X, const T *residual,            \
                                 const T *lam, const T *tolerance, T *D, int64_t joint, int64_t iterations) {                     \

@@ -16,8 +16,7 @@ template <class T> struct LinearPanel {
     // t = rr / <image_d, image_d + mu d>, D += t d, r -= t (image_d + mu d). A neuron at or below its floor stays.
     void step(int64_t R, bool first, T tolerance, T mu) {
         T fresh[W] = {}, beta[W], bend[W] = {}, t[W];
-        for (int64_t i = 0; i < R * W; i += W)
-            SIMD for (int64_t o = 0; o < W; ++o) fresh[o] += r[i + o] * image_r[i + o];
+        for (int64_t i = 0; i < R * W; i += W) SIMD for (int64_t o = 0; o < W; ++o) fresh[o] += r[i + o] * image_r[i + o];
         for (int64_t o = 0; o < W; ++o) {
             fresh[o] = fresh[o] > 0 ? fresh[o] : 0; // K may be nearly singular
             if (first) least[o] = tolerance * tolerance * fresh[o];

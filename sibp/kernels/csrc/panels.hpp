@@ -63,13 +63,13 @@ template <class T, int N, class V> T total_of(const V &v) {
 struct Shape {
     int64_t E, R, O, width;
     int64_t panels() const { return (O + width - 1) / width; }
-    int64_t panel() const { return R * width; }                          // elements of a panel
-    int64_t size() const { return E * panels() * panel(); }              // elements of an array in panels
+    int64_t panel() const { return R * width; }             // elements of a panel
+    int64_t size() const { return E * panels() * panel(); } // elements of an array in panels
     int64_t at(int64_t e, int64_t p) const { return (e * panels() + p) * panel(); }
     int64_t columns(int64_t p) const { return std::min(width, O - p * width); }
-    int64_t group() const { return (R + blocks() - 1) / blocks(); }      // rows of K in a block, see Gram
+    int64_t group() const { return (R + blocks() - 1) / blocks(); } // rows of K in a block, see Gram
     int64_t blocks() const { return (R + ROWS - 1) / ROWS; }
-    int64_t packed() const { return blocks() * group() * R; }            // elements of a packed K
+    int64_t packed() const { return blocks() * group() * R; } // elements of a packed K
     bool small() const { return E * R * O < SMALL; }
 };
 
@@ -82,8 +82,8 @@ template <class T> class Buffer {
     T *const data;
 };
 
-// Memory for one call's work. It stays with its thread for the next call, unless it is large: fresh memory would cost a third of a small
-// layer's solve.
+// Memory for one call's work. It stays with its thread for the next call, unless it is large: fresh memory would cost a third of
+// a small layer's solve.
 template <class T> class Scratch {
   public:
     explicit Scratch(int64_t size) : own(size > MOST_KEPT ? size : 0), data(size > MOST_KEPT ? own.data : kept(size)) {}

@@ -111,7 +111,8 @@ template <class T> class Patches {
             image_rows<M - 1>(O, width, x, D, shift, out);
     }
 
-    template <int M> void image_tile(int64_t neurons, const T *ROW x, const T *ROW D, const T *shift, T *ROW out) const {
+    template <int M>
+    void image_tile(int64_t neurons, const T *ROW x, const T *ROW D, const T *shift, T *ROW out) const {
         const int64_t I = at.inputs();
         for (int64_t p = 0; p < span; p += WIDTH<T>) {
             Vector<T> sum[M][2] = {};
@@ -119,7 +120,7 @@ template <class T> class Patches {
             for (int64_t i = 0; i < I; ++i, weight += M) {
                 const T *from = x + offset[i] + p;
                 const Vector<T> near = load_vector(from), far = load_vector(from + LANES<T>);
-                UNROLL for (int m = 0; m < M; ++m) {
+        UNROLL for (int m = 0; m < M; ++m) {
                     sum[m][0] += weight[m] * near;
                     sum[m][1] += weight[m] * far;
                 }

@@ -1,4 +1,5 @@
-// A convolution's subproblems with an l1 term, by proximal gradient in weight space; the slow twin is sibp/solvers/proximal_gradient.py.
+// A convolution's subproblems with an l1 term, by proximal gradient in weight space; the slow twin is
+// sibp/solvers/proximal_gradient.py.
 //
 // A trial is one visit of every block: the image of the displacement, Z there, and the data term, while the block stays in cache.
 // A file of its own, because what the compiler makes of the other solvers, to the last bit, hangs on all that stands beside them.
@@ -7,8 +8,8 @@
 
 namespace {
 
-// One member's f(D) + gamma ||V + D||_1 from D = 0, or from a solution of f alone where that is lower. `Rows` give the data term at a
-// displacement, which `accept` makes the present one, and at the present one its gradient and ||sigma'(Z) X g||^2.
+// One member's f(D) + gamma ||V + D||_1 from D = 0, or from a solution of f alone where that is lower. `Rows` give the data term
+// at a displacement, which `accept` makes the present one, and at the present one its gradient and ||sigma'(Z) X g||^2.
 template <class T, class Rows> class ProximalGradient {
   public:
     ProximalGradient(Rows &rows, const T *V, int64_t size, double lam, T gamma)
@@ -137,7 +138,8 @@ template <class T> class SparseWeights {
             Buffer<T> image(O * x.span);
             for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s) {
                 x.image(O, s, packed, nullptr, image.data);
-                for (int64_t o = 0; o < O * x.span; o += x.span) sum[0] += bend_of(x.span, Z + sample(s) + o, image.data + o, leak);
+                for (int64_t o = 0; o < O * x.span; o += x.span)
+                    sum[0] += bend_of(x.span, Z + sample(s) + o, image.data + o, leak);
             }
         });
         return total;
@@ -188,8 +190,8 @@ template <class T> class SparseBias {
     std::vector<T> here, there, active, active_there; // gradients of the data term, and sums of sigma'^2
 };
 
-// One member's displacement D [I, O] of the weights V, from `smooth`, which solves the problem without the l1 term; then b [O] moves
-// to the solution of its own problem there.
+// One member's displacement D [I, O] of the weights V, from `smooth`, which solves the problem without the l1 term; then b [O]
+// moves to the solution of its own problem there.
 template <class T>
 void minimise_l1(const Patches<T> &x, int64_t O, const Search &search, T leak, double lam, T gamma, int64_t iterations,
                  int64_t halvings, const T *Z, const T *target, const T *V, const T *smooth, T *b, T *D) {
@@ -206,17 +208,17 @@ void minimise_l1(const Patches<T> &x, int64_t O, const Search &search, T leak, d
 
 } // namespace
 
-#define EXPORTS(T, suffix)                                                                                                      \
-    EXPORT void minimise_l1_##suffix(IMAGES(T), const T *Z, const T *target, const T *V, const T *smooth, const T *lam,         \
-                                     const T *gamma, T *b, T *D, int64_t iterations, int64_t halvings, SEARCH, double leak) {   \
-        const Geometry geometry{B, C, H, W, kh, kw, ph, pw};                                                                    \
-        const int64_t stride[] = {S > 1 ? of_member : 0, of_sample, of_channel, of_row, of_column};                             \
-        const Search search{armijo != 0, sigma, shrink, trials};                                                                \
-        over_members<T>(geometry, E, images, stride, [&](int64_t e, const Patches<T> &x) {                                      \
-            const int64_t rows = e * R * O, inputs = e * I * O;                                                                 \
-            minimise_l1<T>(x, O, search, static_cast<T>(leak), lam[e], gamma[e], iterations, halvings, Z + rows, target + rows, \
-                           V + inputs, smooth + inputs, b ? b + e * O : nullptr, D + inputs);                                   \
-        });                                                                                                                     \
+#define EXPORTS(T, suffix)                                                                                                       \
+    EXPORT void minimise_l1_##suffix(IMAGES(T), const T *Z, const T *target, const T *V, const T *smooth, const T *lam,          \
+                                     const T *gamma, T *b, T *D, int64_t iterations, int64_t halvings, SEARCH, double leak) {    \
+        const Geometry geometry{B, C, H, W, kh, kw, ph, pw};                                                                     \
+        const int64_t stride[] = {S > 1 ? of_member : 0, of_sample, of_channel, of_row, of_column};                              \
+        const Search search{armijo != 0, sigma, shrink, trials};                                                                 \
+        over_members<T>(geometry, E, images, stride, [&](int64_t e, const Patches<T> &x) {                                       \
+            const int64_t rows = e * R * O, inputs = e * I * O;                                                                  \
+            minimise_l1<T>(x, O, search, static_cast<T>(leak), lam[e], gamma[e], iterations, halvings, Z + rows, target + rows,  \
+                           V + inputs, smooth + inputs, b ? b + e * O : nullptr, D + inputs);                                    \
+        });                                                                                                                      \
     }
 
 EXPORTS(float, f32)

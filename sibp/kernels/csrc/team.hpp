@@ -1,5 +1,5 @@
-// Threads that stay together for a whole solve. A solve is dozens of short loops one after another; a parallel region for each would
-// send threads to sleep and wake them up as often, which in a virtual machine costs more than the loops.
+// Threads that stay together for a whole solve. A solve is dozens of short loops one after another; a parallel region for each
+// would send threads to sleep and wake them up as often, which in a virtual machine costs more than the loops.
 #pragma once
 
 #include <atomic>

@@ -1,8 +1,8 @@
 // A convolution's subproblems in weight space: iterates [I, O] are small, everything over the rows goes by in blocks of samples.
 //
-// Arrays over the rows are [S, O, span], zeros where positions mean nothing (patches.hpp). An iteration of the nonlinear solver is
-// two visits of every block: image_d and the curvature in the first; Z += t image_d, the data term and the gradient in the second,
-// with what lies between staying in cache.
+// Arrays over the rows are [S, O, span], zeros where positions mean nothing (patches.hpp). An iteration of the nonlinear solver
+// is two visits of every block: image_d and the curvature in the first; Z += t image_d, the data term and the gradient in the
+// second, with what lies between staying in cache.
 #pragma once
 
 #include "bias.hpp"
@@ -154,8 +154,7 @@ template <class T> class WeightSolver {
         chunks.run<1>(&bend, [&](int64_t block, int64_t, double *sum) {
             for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s) {
                 x.image(O, s, packed, nullptr, image_d + sample(s));
-                for (int64_t o = sample(s); o < sample(s + 1); o += x.span)
-                    sum[0] += bend_of(x.span, Z + o, image_d + o, leak);
+                for (int64_t o = sample(s); o < sample(s + 1); o += x.span) sum[0] += bend_of(x.span, Z + o, image_d + o, leak);
             }
         });
         return bend;
