@@ -24,7 +24,10 @@ State = dict[str, list[Tensor]]
 
 
 def columns(members: Sequence[Options], dtype: torch.dtype, device: torch.device | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the members' float options as columns `[E, 1, 1]`, and the first one's other options."""
+    """Return the members' float options as columns `[E, 1, 1]`, and the first one's other options.
+
+    Under ``zero`` the latter name the columns that are 0 throughout, so that nobody has to look for it on a device.
+    """
     rows = [vars(member) for member in members]
     shared = {key: value for key, value in rows[0].items() if not isinstance(value, float)}
     column = {
@@ -32,7 +35,7 @@ def columns(members: Sequence[Options], dtype: torch.dtype, device: torch.device
         for key, value in rows[0].items()
         if isinstance(value, float)
     }
-    return column, shared
+    return column, shared | {"zero": frozenset(key for key in column if not any(row[key] for row in rows))}
 
 
 class Method(ABC):

@@ -85,14 +85,14 @@ class SIBPSolver:
 
     Args:
         column: ``eta``, ``lam`` and ``l1`` as `[E, 1, 1]`.
-        shared: ``cg_steps``, ``variant`` and ``space``.
+        shared: ``cg_steps``, ``variant`` and ``space``, and ``zero``, see `sibp.methods.base.columns`.
     """
 
     def __init__(self, column: Mapping[str, Tensor], shared: Mapping[str, Any]) -> None:
         self.column = column
         self.shared = shared
         self.variant = VARIANTS[shared["variant"]]
-        self.sparse = bool((column["l1"] > 0).any())
+        self.sparse = "l1" not in shared["zero"]
 
     def plan(self, layer: Layer, X: Tensor | Patches, Z: Tensor) -> Plan:
         """Return how to solve a layer with rows X `[E, R, I]` and pre-activation Z `[E, R, O]`."""

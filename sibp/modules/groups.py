@@ -1,6 +1,7 @@
 """Parameter groups: a method's options under torch's roof, checked, and the layer solvers made from them."""
 
 from collections.abc import Mapping
+from copy import copy
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -71,15 +72,16 @@ class Group:
 
     def solver(self, like: Tensor, rate: float) -> Solver:
         """Return the solver for weights `[E, O, I]` of that number of members, dtype and device, with this eta."""
-        key = (like.shape[0], like.dtype, like.device, rate)
-        if key not in self._solvers:
+        key = (like.shape[0], like.dtype, like.device)
+        if (*key, rate) not in self._solvers:
             if len(self._solvers) >= MOST_SOLVERS:
-                self._solvers.clear()
-            column, shared = columns([self.options] * like.shape[0], like.dtype, like.device)
-            if "eta" in column:
-                column["eta"].fill_(rate)
-            self._solvers[key] = self.solver_class(column, shared)
-        return self._solvers[key]
+                self._solvers = {key: solver for key, solver in self._solvers.items() if len(key) == 3}
+            if key not in self._solvers:
+                self._solvers[key] = self.solver_class(*columns([self.options] * like.shape[0], like.dtype, like.device))
+            solver = self._solvers[*key, rate] = copy(self._solvers[key])  # making one anew would look at the device
+            if "eta" in solver.column:
+                solver.column = {**solver.column, "eta": torch.full_like(solver.column["eta"], rate)}
+        return self._solvers[*key, rate]
 
 
 def check_rate(rate: object) -> float:

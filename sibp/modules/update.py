@@ -121,12 +121,12 @@ class Update:
         z, d = map_.to_rows(typed(Z, W.dtype)).contiguous(), map_.to_rows(typed(delta, W.dtype))
         solver = self.solver(W, map_.weight(W))
         has_kernel = dispatch.has_targets(activation, z)
-        if has_kernel and d.data_ptr() == delta.data_ptr():
+        if has_kernel and shares_memory(d, delta):
             d = d.clone()  # the kernel writes T there
         F = z if has_kernel else activations.get(activation).value(z)
         layer = _layer(0, z.shape[2], activation, False)
         T, D = solver.targets(layer, z, F, d, has_kernel)
-        return Target(activation, z, T, z.data_ptr() != Z.data_ptr(), typed(map_.from_rows(D, Z.shape), delta.dtype))
+        return Target(activation, z, T, not shares_memory(z, Z), typed(map_.from_rows(D, Z.shape), delta.dtype))
 
     def move(self, problem: Problem, needs_new: bool = True) -> Moved:
         """Solve, and move the parameters or say by how much they would move; `needs_new`: whether the new weight is asked for."""
@@ -136,7 +136,7 @@ class Update:
         solver = self.solver(W, w)
         if self.in_place and group.max_change is None:
             self.solve(solver, problem, w, beta)
-            if w.data_ptr() != W.data_ptr():
+            if not shares_memory(w, W):
                 W.copy_(map_.from_weight(w, W.shape))
             self.mark(problem)
             return Moved(W)
@@ -207,6 +207,11 @@ class Update:
             return rows
         space = choose_space(shared["space"], rows, W.shape[1], shared["cg_steps"], joint)
         return pointwise(rows.contiguous()) if isinstance(space, WeightSpace) else rows
+
+
+def shares_memory(a: Tensor, b: Tensor) -> bool:
+    """Return whether one of two tensors is a view of the other's memory; also of tensors that hold nothing."""
+    return a.untyped_storage()._cdata == b.untyped_storage()._cdata
 
 
 def typed(tensor: Tensor, dtype: torch.dtype) -> Tensor:

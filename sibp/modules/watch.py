@@ -169,8 +169,13 @@ class Watch(TorchFunctionMode):
         self.means.clear()
         self.rows.clear()
 
-    def is_finite(self) -> bool:
-        """Return whether every loss that went backward had a value; on a device that is a wait for it."""
+    def is_finite(self, may_wait: bool = True) -> bool:
+        """Return whether every loss that went backward had a value.
+
+        On a device that is a wait for it: not asked, and taken for granted, unless `may_wait`, and while a graph is captured.
+        """
+        if self.losses and self.losses[0].is_cuda and not (may_wait and not torch.cuda.is_current_stream_capturing()):
+            return True
         self.values += [(loss if loss.numel() == 1 else loss.sum()).item() for loss in self.losses[len(self.values) :]]
         return all(map(math.isfinite, self.values))
 

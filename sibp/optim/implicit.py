@@ -67,7 +67,7 @@ class Implicit(Parameters):
         finally:
             watch.forget()
             torch.clear_autocast_cache()  # of weights as they were before the step
-        if watch.is_finite():
+        if watch.is_finite(may_wait=self.rest is not None):  # layers without a loss stay where they are, `rest` would not
             if not watch.solved:
                 self.clear_gradients()
                 raise ValueError(f"{type(self).__name__}: {nothing_solved(watch)}")
