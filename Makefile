@@ -53,7 +53,7 @@ test-rest: setup # the other half
 	@$(BIN)/python -m pytest tests --ignore=tests/workflow --ignore=tests/docs
 
 docs: setup ## the documentation site, into build/site/index.html
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet && echo "build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build && echo "build/site/index.html"
 
 check: setup ## formatting, lint and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/clang-format --dry-run --Werror sibp/kernels/csrc/*pp && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint

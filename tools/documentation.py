@@ -26,8 +26,11 @@ SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Yields:")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Name the reference's pages in the navigation."""
-    next(part for part in config.nav if "API reference" in part)["API reference"] = [f"api/{name}.md" for name in packages()]
+    """Name in the navigation the reference's pages, and last under "Changing it" what docs/ holds beside the pages named there."""
+    sections = {title: pages for part in config.nav for title, pages in part.items()}
+    named = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    sections["Changing it"] += [file.name for file in sorted((ROOT / "docs").glob("*.md")) if file.name not in named]
+    sections["API reference"] += [f"api/{name}.md" for name in packages()]
     return config
 
 
@@ -112,7 +115,7 @@ def gallery() -> str:
     every = {page["id"]: page for file in (REFERENCE / "exhibits").glob("*.json") if (page := json.loads(file.read_text("utf-8")))}
     order = re.findall(r"^\| `([\w-]+)` \|", (ROOT / "docs/exhibits.md").read_text(encoding="utf-8"), re.MULTILINE)
     shown = [every[name] for name in order if name in every]
-    head = f"# Gallery\n\nAll {len(shown)} exhibits as `results/reference` keeps them. Each says at which size and on what it was made;"
+    head = f"# Gallery\n\n{len(shown)} exhibits as `results/reference` keeps them. Each says at which size and on what it was made;"
     head += " what the numbers are stands in [measurements](measurements.md), the papers' claims and our verdicts in [claims](claims.md)."
     head += "".join(f"\n\nNot kept yet: `{name}`." for name in order if name not in every)
     cards = "\n".join(card(page) for page in shown)

@@ -99,6 +99,7 @@ def test_the_reference_has_every_public_name_with_parameters_and_errors(pages):
     ]
     assert len(public) > 200 and [name for name in public if name not in anchors] == []
     assert "ValueError" in pages["api/sibp.html"].text and "[E, R, I]" in pages["api/solvers.html"].text
+    assert "step size, > 0; 0.001 by default." in pages["api/methods.html"].text
 
 
 def test_every_term_of_the_glossary_is_linked_where_it_is_used():
