@@ -46,7 +46,8 @@ class Estimate:
 
     Attributes:
         device: whose rates these are.
-        train, evaluate, other: seconds of steps, of evaluations and pruning, and of starting, drawing weights and recording.
+        start: seconds until a process of its own can train; a worker that takes job after job does so once.
+        train, evaluate, other: seconds of steps, of evaluations and pruning, and of drawing weights and recording.
         kernels: of one step of the largest ensemble.
         step: seconds of that step.
         recorded: whether steps are replayed as a graph.
@@ -55,6 +56,7 @@ class Estimate:
     """
 
     device: str
+    start: float
     train: float
     evaluate: float
     other: float
@@ -66,7 +68,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        return self.train + self.evaluate + self.other
+        return self.start + self.train + self.evaluate + self.other
 
 
 def seconds(experiment: Experiment, label: str, device: str | Device = "h100") -> float:
@@ -90,7 +92,7 @@ def estimate(experiment: Experiment, label: str, device: str | Device = "h100") 
         device: of `DEVICES`, or rates of one's own, see `rates.measured`.
     """
     job, there = Job(experiment, label), device_of(experiment, label, device)
-    result = Estimate(there.name, 0.0, 0.0, there.job, 0, 0.0, False, 0.0, 0)
+    result = Estimate(there.name, there.job, 0.0, 0.0, 0.0, 0, 0.0, False, 0.0, 0)
     for group in job.groups:
         result = _with_group(result, job, [job.members[i] for i in group], there)
     return result

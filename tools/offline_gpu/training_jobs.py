@@ -63,13 +63,16 @@ def experiment(name: str, scale: str) -> tuple[Path, Experiment]:
 
 
 def counted(run: Job, device: str) -> tuple[float, int]:
-    """Return a job's seconds and bytes as they are counted for a device; a job that cannot be counted takes for ever, so it comes last."""
+    """Return a job's seconds and bytes as they are counted for a device, without the start of its worker, which takes others after it.
+
+    A job that cannot be counted takes for ever, so it comes last.
+    """
     try:
         estimate = cost.estimate(run.experiment, run.label, device)
     except RuntimeError as fault:  # an operation that stand-ins for the device do not know
         print(f"{run.name}: cannot be counted, so it comes last ({fault})", file=sys.stderr)
         return math.inf, 0
-    return round(estimate.seconds, 1), estimate.bytes
+    return round(estimate.seconds - estimate.start, 1), estimate.bytes
 
 
 def enough(run: Job) -> int:

@@ -44,7 +44,11 @@ def test_training_is_steps_times_a_step_s_seconds(kind, members):
     each = cost._step_seconds(one, device)
     assert estimate.train == pytest.approx(6 * each) and estimate.step == each
     assert estimate.kernels == one.count.kernels and estimate.flops == pytest.approx(6 * one.count.flops)
-    assert estimate.seconds == estimate.train + estimate.evaluate + estimate.other == cost.seconds(asked, "sgd", device)
+    assert (
+        estimate.seconds
+        == estimate.start + estimate.train + estimate.evaluate + estimate.other
+        == cost.seconds(asked, "sgd", device)
+    )
 
 
 def test_a_timed_job_trains_its_members_one_by_one_and_ends_at_its_limit():
