@@ -66,7 +66,7 @@ def test_a_user_may_say_what_one_process_trains(repository):
 
 def test_timed_jobs_come_last_and_have_all_cores(repository):
     said = snakemake(repository, "--dry-run", "out/results/runs/x-fair-mnist/sgd.parquet", "--config", "scale=full", "root=out")
-    assert "rule train_timed" in said and "threads: 2" in said and "priority" not in said
+    assert "rule train_timed" in said and "threads: 2" in said and "priority: 1" in said
     said = snakemake(repository, "--dry-run", "out/results/runs/j-table2/sgd.parquet", "--config", "scale=full", "root=out")
     assert "rule train" in said and "threads" not in said and "priority: 2" in said
 

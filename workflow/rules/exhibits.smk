@@ -13,7 +13,6 @@ for exhibit in EXHIBITS:
             "<paper>/exhibits/" f"{exhibit}.json",
         log:
             "<logs>/exhibits/" f"{exhibit}.log",
-        priority: 1
         conda:
             "../../envs/environment.yaml"
         params:

@@ -8,7 +8,6 @@ rule summary:
         "<results>/summary/{exhibit}.csv",
     log:
         "<logs>/summary/{exhibit}.log",
-    priority: 1
     conda:
         "../../envs/environment.yaml"
     shell:

@@ -1,5 +1,6 @@
-# A timed job has the machine to itself, so these come last, one after another. Every job computes with one thread: its seconds then mean
-# the same on machines with other numbers of cores, and processes with several threads each would crawl beside each other.
+# A timed job has the machine to itself, so these come last, one right after another: what is drawn from them waits until no more are due.
+# Every job computes with one thread: its seconds then mean the same on machines with other numbers of cores, and processes with several
+# threads each would crawl beside each other.
 for name, (exhibits, files) in TRAIN.items():
 
     rule:
@@ -13,7 +14,7 @@ for name, (exhibits, files) in TRAIN.items():
             "<logs>/train/{exhibit}/{label}.log" if JOB == "label" else "<logs>/train/{exhibit}.log",
         wildcard_constraints:
             exhibit="|".join(exhibits) or "none",
-        priority: 0 if any(map(is_timed, exhibits)) else 2
+        priority: 1 if any(map(is_timed, exhibits)) else 2
         conda:
             "../../envs/environment.yaml"
         threads: lambda wildcards: workflow.cores if is_timed(wildcards.exhibit) else 1
