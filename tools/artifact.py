@@ -25,7 +25,16 @@ from typing import Any, BinaryIO
 from sibp.core import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ("paper/report.pdf", "paper/claims.md", "paper/tables/*", "figures/*", "results/summary/*", "results/*.*")
+RESULTS = (
+    "paper/report.pdf",
+    "paper/claims.md",
+    "paper/tables/*",
+    "figures/*.png",
+    "figures/*.svg",
+    "figures/all.md",
+    "results/summary/*",
+    "results/*.*",
+)
 VERIFY = '''"""Check every file of this archive against MANIFEST.sha256: python verify.py"""
 
 import hashlib
