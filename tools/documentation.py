@@ -27,7 +27,7 @@ SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Yields:")
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Name in the navigation the reference's pages, and last under "Changing it" what docs/ holds beside the pages named there."""
-    sections = {title: pages for part in config.nav for title, pages in part.items()}
+    sections = {title: pages for part in config.nav or () for title, pages in part.items()}
     named = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     sections["Changing it"] += [file.name for file in sorted((ROOT / "docs").glob("*.md")) if file.name not in named]
     sections["API reference"] += [f"api/{name}.md" for name in packages()]
@@ -203,7 +203,7 @@ class Docstrings(griffe.Extension):
             if attribute.value is not None and "class-attribute" in attribute.labels:
                 described = rf"(?m)^(    {name}: (?:.*\n(?=        ))*.*?)\.?$"
                 text = re.sub(described, lambda match, value=attribute.value: f"{match[1]}; `{value}` by default.", text)
-        if section:
+        if cls.docstring and section:
             cls.docstring.value = before + section + text
 
 

@@ -48,7 +48,7 @@ CHOICES = [["verdict", "reproduced"], ["paper", "P"], ["verdict", ""], ["paper",
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
+    def log_message(self, format, *args):
         pass
 
 

@@ -30,12 +30,12 @@ class Reader(HTMLParser):
         self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.anchors |= {values[key] for key in ("id", "name") if values.get(key)}
-        if tag == "a" and "href" in values:
-            self.links.add(values["href"])
-        elif tag != "a":
-            self.loaded |= {values[key] for key in ("src", "href") if values.get(key)}
+        values = {key: value for key, value in attrs if value}
+        self.anchors |= {values[key] for key in ("id", "name") if key in values}
+        if tag == "a":
+            self.links |= {values[key] for key in ("href",) if key in values}
+        else:
+            self.loaded |= {values[key] for key in ("src", "href") if key in values}
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -126,8 +126,8 @@ def test_every_term_of_the_glossary_is_linked_where_it_is_used():
     ],
 )
 def test_links_of_the_repository_become_the_site_s(link, there):
-    match = documentation.LINK.search(link)
-    assert documentation.relinked(match, documentation.PurePosixPath("docs/data.md"), "data.md") == there
+    here = documentation.PurePosixPath("docs/data.md")
+    assert documentation.LINK.sub(lambda match: documentation.relinked(match, here, "data.md"), link) == there
 
 
 def test_formulas_in_docstrings_become_blocks_and_sections_stay():

@@ -35,6 +35,7 @@ WALK = """
 
 def opened(address: str, folder: Path) -> tuple[str, list[str]]:
     """Return a page's document after its scripts have run, and the lines of the console; the browser's files go into a folder."""
+    assert BROWSER, "needs chromium"
     command = [BROWSER, *OPTIONS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return done.stdout, re.findall(r'CONSOLE:\d+\] "(.*?)", source: ', done.stderr, flags=re.DOTALL)
