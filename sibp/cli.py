@@ -104,7 +104,7 @@ def _explain(fault: Exception) -> tuple[int, str]:
 
 
 def _parser() -> Parser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
     parser = Parser("sibp", description="Semi-Implicit Back Propagation: train, compare, reproduce.", parents=[common])
     parser.add_argument("--version", action="version", version=f"sibp {VERSION}")
@@ -234,8 +234,17 @@ def _run(arguments: argparse.Namespace) -> int:
     _check_writable(out)
     _note_slower_code(experiment, labels, device, told)
     for label in labels:
-        machine = (device, arguments.threads, arguments.out, told, arguments.data_dir, arguments.checkpoint_seconds)
-        runs.run(experiment, label, *machine, arguments.ensemble)
+        runs.run(
+            experiment,
+            label,
+            device,
+            arguments.threads,
+            out=arguments.out,
+            progress=told,
+            root=arguments.data_dir,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+            ensemble=arguments.ensemble,
+        )
         name = Job(experiment, label).part(arguments.ensemble) if arguments.ensemble else label
         print(out / f"{name}.parquet", flush=True)
     print(f"sibp: the results are in {out}; to draw them: sibp show {shlex.quote(str(out))}", file=sys.stderr)
@@ -367,8 +376,8 @@ def _bench(arguments: argparse.Namespace) -> int:
             raise UsageError(f"case: {messages.need(name, known)}")
     if arguments.json:
         _check_writable(Path(arguments.json).parent)
-    asked = (arguments.threads, arguments.json, arguments.cases, arguments.quick, arguments.seconds, arguments.scale)
-    return bench.main(device, *asked)
+    files = (arguments.threads, arguments.json, arguments.cases)
+    return bench.main(device, *files, quick=arguments.quick, seconds=arguments.seconds, scale=arguments.scale)
 
 
 def _device(asked: str) -> str:
@@ -424,10 +433,11 @@ def _resolved(path: Path, scale: str, device: str) -> "Experiment":
 def _check_data(experiment: "Experiment", root: str | None) -> None:
     import sibp.data as data
 
-    if not experiment.data.is_real:
+    settings = experiment.trained.data
+    if not settings.is_real:
         return
     try:
-        data.load(experiment.data.name, root)
+        data.load(settings.name, root)
     except data.DataError as fault:
         raise UsageError(str(fault)) from None
 

@@ -19,24 +19,24 @@ __all__ = ["as_json", "as_table", "as_text", "examine", "exhibits"]
 
 
 def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
-    """Return a report of this machine; keys are words, values are plain JSON.
+    """Report on this machine.
 
     Args:
         experiments: folder of experiment files; where there are none, no time is estimated.
         root: the data cache; None takes the user's.
+
+    Returns:
+        The report; keys are words, values are plain JSON.
     """
     fault = cuda.fault()
     device = torch.device("cpu" if fault else "cuda")
     scale = "full" if device.type == "cuda" else "laptop"
-    about = environment.environment(device)
+    surroundings = environment.environment(device)
     cache = _cache(root)
     measured = rates.measured(device)
     report = {
-        **about["versions"],
-        "platform": about["platform"],
-        "device": about["device"],
-        "driver": about["driver"],
-        "kernels": about["kernels"],
+        **surroundings["versions"],
+        **{key: surroundings[key] for key in ("platform", "device", "driver", "kernels")},
         "cuda_usable": device.type == "cuda",
         "cuda_fault": f"torch {torch.__version__} {fault}" if fault else None,
         "cpu_cores": os.cpu_count(),
@@ -63,27 +63,31 @@ def exhibits(experiments: Path, scale: str, device: str | Device) -> dict[str, A
 
     Returns:
         The device, the scale, seconds in all, and for each experiment that trains anything: seconds, those of training alone, the most
-        kernels of a step, and the most bytes at a time.
-
-    Raises:
-        SpecError: if the scale or an experiment is wrong.
+        kernels of a step, and the most bytes at a time. A scale or an experiment that is wrong is a SpecError.
     """
     limits, rows = specs.load_scale(scale, experiments.parent / "scales"), {}
     for name in yaml_file.names(experiments):
         experiment = specs.resolve(specs.load_experiment(experiments / f"{name}.yaml"), limits)
         if labels := [cost.estimate(experiment, label, device) for label in experiment.methods]:
             rows[name] = {
-                "seconds": round(sum(one.seconds for one in labels), 1),
-                "training_seconds": round(sum(one.train for one in labels), 1),
-                "kernels": max(one.kernels for one in labels),
-                "bytes": max(one.bytes for one in labels),
+                "seconds": round(sum(label.seconds for label in labels), 1),
+                "training_seconds": round(sum(label.train for label in labels), 1),
+                "kernels": max(label.kernels for label in labels),
+                "bytes": max(label.bytes for label in labels),
             }
-    about = {"device": device if isinstance(device, str) else device.name, "scale": limits.name, "how": "counted, not measured"}
-    return about | {"seconds": round(sum(row["seconds"] for row in rows.values()), 1), "experiments": rows}
+    head = {"device": device if isinstance(device, str) else device.name, "scale": limits.name, "how": "counted, not measured"}
+    return head | {"seconds": round(sum(row["seconds"] for row in rows.values()), 1), "experiments": rows}
 
 
 def as_table(counted: dict[str, Any]) -> str:
-    """Return what `exhibits` returns as aligned lines for people."""
+    """Lay out what `exhibits` returns for people.
+
+    Args:
+        counted: its result.
+
+    Returns:
+        Aligned lines.
+    """
     lines = [f"{'experiment':14} {'seconds':>9} {'training':>9} {'kernels a step':>15} {'MiB':>8}"]
     for name, row in counted["experiments"].items():
         numbers = f"{row['seconds']:9.0f} {row['training_seconds']:9.0f} {row['kernels']:15} {row['bytes'] / 2**20:8.0f}"
@@ -95,12 +99,26 @@ def as_table(counted: dict[str, Any]) -> str:
 
 
 def as_json(report: dict[str, Any]) -> str:
-    """Return the report as JSON."""
+    """Return the report as JSON.
+
+    Args:
+        report: of `examine` or `exhibits`.
+
+    Returns:
+        Indented JSON.
+    """
     return json.dumps(report, indent=2)
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Return the report as aligned lines for people."""
+    """Lay out what `examine` returns for people.
+
+    Args:
+        report: its result.
+
+    Returns:
+        Aligned lines.
+    """
     return "\n".join(f"{name.replace('_', ' '):18} {_words(value)}" for name, value in report.items())
 
 
@@ -126,7 +144,7 @@ def _cache(root: str | None) -> Path | str:
     try:
         return paths.cache_folder(root)
     except OSError as fault:
-        return fault.strerror
+        return fault.strerror or str(fault)
 
 
 def _present(name: str, root: str | None) -> str:
@@ -142,9 +160,7 @@ def _present(name: str, root: str | None) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    return next(
-        there for there in (folder, *folder.absolute().parents) if os.path.exists(there)
-    )  # Path.exists may raise, unpermitted
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # Path.exists may raise, unpermitted
 
 
 def _gib(size: int) -> float:

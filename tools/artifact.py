@@ -63,7 +63,8 @@ def source(commit: str) -> dict[str, bytes]:
     """Return the files of a commit, by path below source/."""
     with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", commit))) as archive:
         members = [member for member in archive.getmembers() if member.isfile()]
-        return {f"source/{member.name}": archive.extractfile(member).read() for member in members}
+        files = {member.name: archive.extractfile(member) for member in members}
+        return {f"source/{name}": file.read() for name, file in files.items() if file is not None}
 
 
 def results(root: Path) -> dict[str, bytes]:

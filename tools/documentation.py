@@ -198,7 +198,9 @@ class Docstrings(griffe.Extension):
             obj.docstring.value = as_markdown(obj.docstring.value)
 
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
-        before, section, text = cls.docstring.value.partition("Attributes:\n") if cls.docstring else ("", "", "")
+        if cls.docstring is None:
+            return
+        before, section, text = cls.docstring.value.partition("Attributes:\n")
         for name, attribute in cls.attributes.items() if section else ():
             if attribute.value is not None and "class-attribute" in attribute.labels:
                 described = rf"(?m)^(    {name}: (?:.*\n(?=        ))*.*?)\.?$"

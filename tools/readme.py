@@ -112,7 +112,9 @@ def listing(_: Reference | None) -> str:
 
 
 def _papers_order(exhibit: Exhibit) -> tuple[int, bool, int, str]:
-    paper, kind, number = re.match(r"(\w)(?:-(table|fig)(\d+))?", exhibit.id).groups()
+    name = re.match(r"(\w)(?:-(table|fig)(\d+))?", exhibit.id)
+    assert name is not None  # an id begins with a letter
+    paper, kind, number = name.groups()
     return "jaiptx".index(paper), kind == "fig", int(number or 0), exhibit.id
 
 

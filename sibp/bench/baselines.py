@@ -17,7 +17,7 @@ from sibp.training import cuda_graph
 __all__ = ["ADAM", "BASELINES", "SGD", "Torch", "best", "labels"]
 
 SGD, ADAM = "torch SGD", "torch Adam"
-OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, object]]] = {
+OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, object]]] = {
     SGD: (torch.optim.SGD, {"lr": 0.01}),
     ADAM: (torch.optim.Adam, {"lr": 1e-4}),
 }
@@ -35,17 +35,26 @@ class Torch:
     """zero_grad, forward, backward, step with an optimizer of torch.
 
     Attributes:
-        optimizer: its class.
+        optimizer: its class, or what builds it from parameters and options.
         options: of the optimizer.
         form: any of ``foreach`` and ``fused``, torch's forms of the update; ``compiled``, the model through torch.compile;
             ``channels_last``, images and convolutions with the channel as the innermost axis; ``captured``, the step as a CUDA graph.
     """
 
-    optimizer: type[torch.optim.Optimizer]
+    optimizer: Callable[..., torch.optim.Optimizer]
     options: Mapping[str, object] = field(default_factory=dict)
     form: tuple[str, ...] = ()
 
     def __call__(self, case: Case, device: torch.device) -> Call:
+        """Set the step up.
+
+        Args:
+            case: the network and its mini-batches.
+            device: where it runs.
+
+        Returns:
+            The step.
+        """
         model, batches = case.module(device), case.batches(device)
         if "channels_last" in self.form:
             model = model.to(memory_format=torch.channels_last)
@@ -114,18 +123,29 @@ BASELINES: dict[str, dict[str, Step]] = {
 }
 
 
-def labels(optimizer: str, images: bool = False, compiled: bool = True) -> tuple[str, ...]:
+def labels(optimizer: str, *, images: bool = False, compiled: bool = True) -> tuple[str, ...]:
     """Return the labels of an optimizer's forms, the default first.
 
     Args:
         optimizer: `SGD` or `ADAM`.
         images: whether the network takes images, so that their layout matters.
         compiled: whether to include what torch.compile makes.
+
+    Returns:
+        Keys of `BASELINES[optimizer]`.
     """
     forms = (form for form in (*FORMS, *IMAGE_FORMS * images) if compiled or "compiled" not in form)
     return (optimizer, *(_label(optimizer, form) for form in forms))
 
 
 def best(optimizer: str, medians: Mapping[str, float]) -> str:
-    """Return the form of an optimizer with the least median among those that were timed."""
+    """Return the form of an optimizer with the least median among those that were timed.
+
+    Args:
+        optimizer: `SGD` or `ADAM`.
+        medians: seconds by label; one of the optimizer's forms at least.
+
+    Returns:
+        A key of `medians`.
+    """
     return min((label for label in BASELINES[optimizer] if label in medians), key=medians.__getitem__)

@@ -71,7 +71,11 @@ QUICK = {
 class Bound:
     """A promise: the median of `step` takes at most `most[threads]` times that of `reference`, on a CPU.
 
-    A reference of torch is its default form.
+    Attributes:
+        case: a key of `CASES`, or ``ensemble``.
+        step: a label of it.
+        reference: another; of torch, its default form.
+        most: the largest ratio, by the number of threads.
     """
 
     case: str

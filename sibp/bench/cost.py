@@ -7,19 +7,21 @@ Counts are kept: labels that differ in numbers only share one.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.bench import count_cache, fake_cuda
 from sibp.bench.fake_cuda import Recorder, Seen
 from sibp.bench.rates import DEVICES, Device
 from sibp.experiments.jobs import Job, Member
 from sibp.experiments.schema import Experiment
-from sibp.methods import Options, registry
+from sibp.methods import Method, Options, registry
 from sibp.nets import losses, papers, propagation
 from sibp.nets.network import Network
 from sibp.training import evaluation
@@ -28,16 +30,22 @@ from sibp.training.sampling import Samples
 __all__ = ["Estimate", "Step", "device_of", "estimate", "seconds", "step"]
 
 DRAW = 14e-9  # seconds of the host for an initial weight
-AROUND = 12  # kernels that the sampler and the loop launch around a recorded step
+AROUND = 12  # kernels that the sampler and the loop launch around a captured step
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of one ensemble: what was counted, and the bytes held while it runs: parameters, state, mini-batch, temporaries."""
+    """One step of one ensemble.
+
+    Attributes:
+        count: what it does on the device.
+        bytes: held while it runs: parameters, state, mini-batch, temporaries.
+        captured: whether it can be a CUDA graph.
+    """
 
     count: Seen
     bytes: int
-    recorded: bool
+    captured: bool
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,12 @@ class Estimate:
     Attributes:
         device: whose rates these are.
         start: seconds until a process of its own can train; a worker that takes job after job does so once.
-        train, evaluate, other: seconds of steps, of evaluations and pruning, and of drawing weights and recording.
+        train: seconds of steps.
+        evaluate: seconds of evaluations and pruning.
+        other: seconds of drawing weights and capturing.
         kernels: of one step of the largest ensemble.
         step: seconds of that step.
-        recorded: whether steps are replayed as a graph.
+        captured: whether steps are replayed as a graph.
         flops: of products and all else, in steps.
         bytes: most memory at a time, libraries included.
     """
@@ -62,55 +72,80 @@ class Estimate:
     other: float
     kernels: int
     step: float
-    recorded: bool
+    captured: bool
     flops: float
     bytes: int
 
     @property
     def seconds(self) -> float:
+        """In all, the start of the process included."""
         return self.start + self.train + self.evaluate + self.other
 
 
 def seconds(experiment: Experiment, label: str, device: str | Device = "h100") -> float:
-    """Return about how many seconds a label's job takes on a device, its start included; see `estimate`."""
+    """Return about how many seconds a label's job takes on a device, see `estimate`.
+
+    Args:
+        experiment: resolved at a scale.
+        label: one of its methods.
+        device: of `DEVICES`, or rates of one's own.
+
+    Returns:
+        Seconds, the start of the process included.
+    """
     return estimate(experiment, label, device).seconds
 
 
 def device_of(experiment: Experiment, label: str, device: str | Device) -> Device:
-    """Return the device that a label's job runs on: a job of products too small for a GPU insists on the CPU."""
+    """Return the device that a label's job runs on: a job of products too small for a GPU insists on the CPU.
+
+    Args:
+        experiment: resolved at a scale.
+        label: one of its methods.
+        device: of `DEVICES`, or rates of one's own.
+
+    Returns:
+        Rates of that device, or of a CPU.
+    """
     if experiment.training_of(label).device == "cpu" and (isinstance(device, str) or device.kind != "cpu"):
         return DEVICES["cpu"]
     return DEVICES[device] if isinstance(device, str) else device
 
 
 def estimate(experiment: Experiment, label: str, device: str | Device = "h100") -> Estimate:
-    """Return about what a label's training takes.
+    """Estimate what a label's training takes.
 
     Args:
         experiment: resolved at a scale, see `sibp.experiments.specs`.
         label: one of its methods.
         device: of `DEVICES`, or rates of one's own, see `rates.measured`.
+
+    Returns:
+        The estimate, over all ensembles.
     """
-    job, there = Job(experiment, label), device_of(experiment, label, device)
-    result = Estimate(there.name, there.job, 0.0, 0.0, 0.0, 0, 0.0, False, 0.0, 0)
+    job, rates = Job(experiment, label), device_of(experiment, label, device)
+    times = {"start": rates.job, "train": 0.0, "evaluate": 0.0, "other": 0.0}
+    result = Estimate(rates.name, **times, kernels=0, step=0.0, captured=False, flops=0.0, bytes=0)
     for group in job.groups:
-        result = _with_group(result, job, [job.members[i] for i in group], there)
+        result = _with_group(result, job, [job.members[i] for i in group], rates)
     return result
 
 
 def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: Device) -> Estimate:
-    """Add one ensemble to an estimate."""
-    training, loss, sizes = job.training, job.experiment.loss, job.experiment.data.sizes()
+    """Return an estimate with one more ensemble."""
+    training, trains = job.training, job.experiment.trained
+    loss, sizes = trains.loss, trains.data.sizes()
     network, dtype = papers.build(**job.network.settings()), getattr(torch, job.training.dtype)
     shared = job.batch == sizes["train"] or len({member.seed for member in members}) == 1
-    one = step(job.algorithm, [member.options for member in members], network, job.batch, shared, loss, dtype, device.kind)
-    each, limit = _step_seconds(one, device), training.max_seconds or math.inf
+    options = [member.options for member in members]
+    counted = step(job.algorithm, options, network, job.batch, shared=shared, loss=loss, dtype=dtype, kind=device.kind)
+    each, limit = _step_seconds(counted, device), training.max_seconds or math.inf
     trained = min(job.steps * each, limit)
     points = len(job.evaluation_points)
     reached = points if trained < limit else max(2, math.ceil(points * trained / (job.steps * each)))
     measured = {name: sizes.get(name, 0) for name in training.measure}
-    seen = _evaluation(network, len(members), measured, loss, dtype, device.kind)
-    pruned = _evaluation(network, len(members), sizes, loss, dtype, device.kind) if training.prune else Seen()
+    evaluated = partial(_evaluation, network, len(members), loss=loss, dtype=dtype, kind=device.kind)
+    seen, pruned = evaluated(measured), evaluated(sizes) if training.prune else Seen()
     drawn = DRAW * len(members) * network.parameter_count * (2 if training.is_timed else 1)
     resident = sum(sizes.values()) * math.prod(network.input_shape) + device.context
     return replace(
@@ -118,18 +153,18 @@ def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: D
         train=result.train + trained,
         evaluate=result.evaluate + reached * device.seconds(seen) + len(training.prune) * device.seconds(pruned),
         other=result.other + drawn + device.ensemble,
-        kernels=max(result.kernels, one.count.kernels),
+        kernels=max(result.kernels, counted.count.kernels),
         step=max(result.step, each),
-        recorded=one.recorded and device.kind == "cuda",
-        flops=result.flops + one.count.flops * trained / each,
-        bytes=max(result.bytes, one.bytes + resident, one.bytes - one.count.peak + seen.peak + resident),
+        captured=counted.captured and device.kind == "cuda",
+        flops=result.flops + counted.count.flops * trained / each,
+        bytes=max(result.bytes, counted.bytes + resident, counted.bytes - counted.count.peak + seen.peak + resident),
     )
 
 
-def _step_seconds(one: Step, device: Device) -> float:
-    if device.kind == "cuda" and one.recorded:
-        return max(device.loop, device.seconds(one.count, eager=False) + AROUND * device.smallest["map"])
-    return device.loop + device.seconds(one.count)
+def _step_seconds(counted: Step, device: Device) -> float:
+    if device.kind == "cuda" and counted.captured:
+        return max(device.loop, device.seconds(counted.count, eager=False) + AROUND * device.smallest["map"])
+    return device.loop + device.seconds(counted.count)
 
 
 def step(
@@ -137,12 +172,13 @@ def step(
     members: Sequence[Options],
     network: Network,
     batch: int,
+    *,
     shared: bool = False,
     loss: str = "cross-entropy",
     dtype: torch.dtype = torch.float32,
     kind: str = "cuda",
 ) -> Step:
-    """Return what one step of an ensemble does on a kind of device.
+    """Count what one step of an ensemble does on a kind of device.
 
     Args:
         algorithm: the method's name.
@@ -153,6 +189,9 @@ def step(
         loss: its name.
         dtype: of the parameters.
         kind: ``cuda`` or ``cpu``.
+
+    Returns:
+        The count, from memory or the user's cache where it was counted before.
     """
     key = (
         "step",
@@ -166,33 +205,34 @@ def step(
         dtype,
         kind,
     )
-    own = (algorithm, members, network, batch, shared, loss, dtype, torch.device(kind))
-    obstacle = registry.build(algorithm, network, losses.get(loss), members, dtype=dtype).capture_obstacle
-    return Step(*count_cache.cached(key, lambda: _counted_step(*own)), obstacle is None)
+    method = registry.build(algorithm, network, losses.get(loss), members, dtype=dtype)
+    captured, samples = method.capture_obstacle is None, (1 if shared else len(members), batch)
+    count, size = count_cache.cached(key, lambda: _counted_step(method, samples, loss, dtype, torch.device(kind)))
+    return Step(count, size, captured)
 
 
 def _counted_step(
-    algorithm: str,
-    members: Sequence[Options],
-    network: Network,
-    batch: int,
-    shared: bool,
-    loss: str,
-    dtype: torch.dtype,
-    device: torch.device,
+    method: Method[Any], samples: tuple[int, int], loss: str, dtype: torch.dtype, device: torch.device
 ) -> tuple[Seen, int]:
-    method = registry.build(algorithm, network, losses.get(loss), members, dtype=dtype)
+    """Count a step on `samples` `[E or 1, B]`.
+
+    Returns:
+        The count, and the bytes held.
+
+    Raises:
+        RuntimeError: if the step cannot run on fake tensors.
+    """
+    network = method.network
     with fake_cuda.fake_device() as mode:
         fake_cuda.on_device(mode, method, device)
-        parameters = fake_cuda.affines(mode, network, len(members), dtype, device)
-        E = 1 if shared else len(members)
-        x = fake_cuda.empty(mode, E, batch, *network.input_shape, dtype=dtype, device=device)
-        y = _targets(mode, (E, batch), network, loss, dtype, device)
+        parameters = fake_cuda.affines(mode, network, method.size, dtype, device)
+        x = fake_cuda.empty(mode, *samples, *network.input_shape, dtype=dtype, device=device)
+        y = _targets(mode, samples, network, loss, dtype=dtype, device=device)
         state = fake_cuda.started(mode, method, parameters)
         first = fake_cuda.watch(mode, lambda: method.step(parameters, state, x, y), device) if method.whole_data else None
         count = fake_cuda.watch(mode, lambda: method.step(parameters, state, x, y), device)
     if count.raised:
-        raise RuntimeError(f"{algorithm} on {network.name}: {count.raised}")
+        raise RuntimeError(f"{method.name} on {network.name}: {count.raised}")
     held = [*propagation.tensors(parameters), *(tensor for tensors in state.values() for tensor in tensors), x, y]
     peak = max(
         count.peak, 0 if first is None else first.peak - sum(tensor.nbytes for tensors in state.values() for tensor in tensors)
@@ -200,7 +240,7 @@ def _counted_step(
     return count, sum(tensor.nbytes for tensor in held) + peak
 
 
-def _targets(mode: Any, shape: tuple[int, int], network: Network, loss: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _targets(mode: Any, shape: tuple[int, int], network: Network, loss: str, *, dtype: torch.dtype, device: torch.device) -> Tensor:
     if loss == "squared" and network.layers[-1].fan_out == 1:
         return fake_cuda.empty(mode, *shape, 1, dtype=dtype, device=device)
     return fake_cuda.empty(mode, *shape, dtype=torch.int64, device=device)
@@ -211,6 +251,7 @@ class _Counted(Samples):
 
     recorder: Recorder
 
+    @override
     def chunks(self, size: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         whole, rest = divmod(len(self), size)
         for count, times in ((size, whole), (rest, 1)):
@@ -220,14 +261,14 @@ class _Counted(Samples):
 
 
 def _evaluation(
-    network: Network, members: int, sizes: dict[str, int], loss: str, dtype: torch.dtype, kind: str, batch: int = 100
+    network: Network, members: int, sizes: Mapping[Any, int], *, loss: str, dtype: torch.dtype, kind: str, batch: int = 100
 ) -> Seen:
     """Return what one evaluation does: each split of that many samples, and for names that are no splits one gradient."""
     splits = tuple(size for size in sizes.values() if size)
     others = len(sizes) - len(splits)
     key = ("evaluation", network, members, splits, others, loss, dtype, kind)
-    own = (network, members, splits, others, loss, dtype, torch.device(kind), batch)
-    return count_cache.cached(key, lambda: (_counted_evaluation(*own), 0))[0]
+    count = partial(_counted_evaluation, loss=loss, dtype=dtype, device=torch.device(kind), batch=batch)
+    return count_cache.cached(key, lambda: (count(network, members, splits, others), 0))[0]
 
 
 def _counted_evaluation(
@@ -235,6 +276,7 @@ def _counted_evaluation(
     members: int,
     splits: Iterable[int],
     others: int,
+    *,
     loss: str,
     dtype: torch.dtype,
     device: torch.device,
@@ -245,13 +287,13 @@ def _counted_evaluation(
         parts = []
         for size in splits:
             inputs = fake_cuda.empty(mode, size, *network.input_shape, dtype=torch.uint8, device=device)
-            y = _targets(mode, (1, size), network, loss, dtype, device)
+            y = _targets(mode, (1, size), network, loss, dtype=dtype, device=device)
             with mode:
                 part = _Counted(inputs, y[0])
             object.__setattr__(part, "recorder", recorder)
             parts.append(part)
         x = fake_cuda.empty(mode, members, batch, *network.input_shape, dtype=dtype, device=device)
-        labels = _targets(mode, (members, batch), network, loss, dtype, device)
+        labels = _targets(mode, (members, batch), network, loss, dtype=dtype, device=device)
 
         def work() -> None:
             for part in parts:

@@ -28,6 +28,9 @@ def cached(key: tuple[Any, ...], make: Callable[[], tuple[Seen, int]]) -> tuple[
     Args:
         key: all that decides the count; values that print what they are.
         make: counts.
+
+    Returns:
+        The count and the number of bytes.
     """
     words = json.dumps([_sources(), torch.__version__, repr(key)])
     name = hashlib.sha256(words.encode()).hexdigest()
@@ -37,7 +40,11 @@ def cached(key: tuple[Any, ...], make: Callable[[], tuple[Seen, int]]) -> tuple[
 
 
 def keep_in(folder: Path) -> None:
-    """Keep this process's counts in a folder instead of the user's cache."""
+    """Keep this process's counts in a folder instead of the user's cache.
+
+    Args:
+        folder: made when a count is written.
+    """
     global _folder
     _folder = folder
 
@@ -58,16 +65,15 @@ def _path(name: str) -> Path:
 def _read(name: str) -> tuple[Seen, int] | None:
     """Return a count from the cache; one that is missing or damaged is counted anew."""
     try:
-        kept = json.loads(_path(name).read_text(encoding="utf-8"))
+        content = json.loads(_path(name).read_text(encoding="utf-8"))
         operations = Counter(
             {
                 Operation(word, kind, getattr(torch, dtype), Work(*work)): count
-                for word, kind, dtype, work, count in kept["operations"]
+                for word, kind, dtype, work, count in content["operations"]
             }
         )
-        return Seen(operations, Counter({Fault(*words): count for *words, count in kept["found"]}), peak=kept["peak"]), kept[
-            "bytes"
-        ]
+        faults = Counter({Fault(*words): count for *words, count in content["found"]})
+        return Seen(operations, faults, peak=content["peak"]), content["bytes"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

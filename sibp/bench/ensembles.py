@@ -9,14 +9,23 @@ from sibp.bench.cases import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
 from sibp.bench.steps import STEPS
 from sibp.bench.timed import Call, Case
 from sibp.kernels import native
-from sibp.methods import registry
+from sibp.methods import registry, sequential
 from sibp.nets import initialisation, losses
 
 __all__ = ["steps"]
 
 
 def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
-    """Return what is timed on an ensemble of so many members, each with mini-batches of its own; a call steps every member once."""
+    """Return what is timed on an ensemble, whose members have mini-batches of their own.
+
+    Args:
+        case: the network.
+        members: how many.
+        device: where they run.
+
+    Returns:
+        Calls by label; each steps every member once.
+    """
     alone = [STEPS[SGD].build(case, device) for _ in range(members)]
     loop = _loop(case, members, device)
 
@@ -34,9 +43,9 @@ def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
 
 
 def _method(name: str, case: Case, seeds: range, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    options = [registry.options(name)(eta=0.1)] * len(seeds)
+    options = [sequential.read_options(name, {"eta": 0.1})] * len(seeds)
     method = registry.build(name, case.network, losses.get("cross-entropy"), options, device=device)
-    parameters = initialisation.initialise(case.network, seeds, std=case.std, device=str(device))
+    parameters = initialisation.initialise(case.network, seeds, std=case.std, device=device)
     state = method.start(parameters)
     return lambda x, y: method.step(parameters, state, x, y)
 

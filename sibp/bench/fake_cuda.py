@@ -17,12 +17,13 @@ import math
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from typing_extensions import override
 
 from sibp.kernels import native
 from sibp.kernels.launches import DECLARED, Work
@@ -89,7 +91,13 @@ FRAMEWORK = (str(Path(torch.__file__).parent) + os.sep, __file__, contextlib.__f
 
 
 class Fault(NamedTuple):
-    """What a recorded step must not do: ``read``, ``transfer``, ``mix``, ``alert`` or ``undeclared``; by which operation, and where."""
+    """What a captured step must not do.
+
+    Attributes:
+        kind: ``read``, ``transfer``, ``mix``, ``alert`` or ``undeclared``.
+        operation: which does it.
+        place: file and line.
+    """
 
     kind: str
     operation: str
@@ -100,7 +108,14 @@ class Fault(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """An operation's name, what kind of kernel it is (``map``, ``sum``, ``product`` or ``ours``), its dtype, and its work."""
+    """What an operation does.
+
+    Attributes:
+        name: of the operator.
+        kind: of kernel: ``map``, ``sum``, ``product`` or ``ours``.
+        dtype: of its numbers.
+        work: kernels, bytes and floating point operations.
+    """
 
     name: str
     kind: str
@@ -109,7 +124,17 @@ class Operation(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call of an operator, its name without torch's namespace and mark of mutation, and the tensors in it."""
+    """A call of an operator, and the tensors in it.
+
+    Attributes:
+        func: the operator.
+        name: without torch's namespace and mark of mutation.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        inputs: the tensors among them.
+        outputs: the tensors in its result.
+        result: what it returned.
+    """
 
     func: OpOverload
     name: str
@@ -140,26 +165,44 @@ class Seen:
 
     @property
     def kernels(self) -> int:
+        """Kernels launched."""
         return sum(operation.work.kernels * count for operation, count in self.operations.items())
 
     @property
     def bytes(self) -> int:
+        """Bytes read and written."""
         return sum(operation.work.bytes * count for operation, count in self.operations.items())
 
     @property
     def flops(self) -> int:
+        """Floating point operations."""
         return sum(operation.work.flops * count for operation, count in self.operations.items())
 
     def dearest(self, count: int) -> str:
-        """Return the lines that launch most kernels."""
+        """Name the lines that launch most kernels.
+
+        Args:
+            count: how many lines.
+
+        Returns:
+            Such as ``nets/layers.py:93 (12), ...``.
+        """
         return ", ".join(f"{place} ({kernels})" for place, kernels in self.places.most_common(count))
 
     def reads(self) -> int:
-        """Return how often the host looks at a value."""
+        """Return how often the host looks at a value: its host syncs.
+
+        Returns:
+            A number of looks.
+        """
         return sum(count for fault, count in self.found.items() if fault.kind == "read")
 
     def faults(self) -> list[str]:
-        """Return one line for each thing that must not be in a recorded step, with the file and the line where it is."""
+        """Return one line for each thing that must not be in a captured step, with the file and the line where it is.
+
+        Returns:
+            The lines; none for a step that can be captured.
+        """
         lines = [f"{fault} ({count} times)" if count > 1 else str(fault) for fault, count in sorted(self.found.items())]
         return lines + ([f"raises {self.raised}"] if self.raised else [])
 
@@ -178,6 +221,7 @@ class Recorder(TorchDispatchMode):
         self.times, self.held, self.storages = 1, 0, weakref.WeakKeyDictionary()
         self.known: dict[object, Operation | None] = {}
 
+    @override
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -203,11 +247,28 @@ class Recorder(TorchDispatchMode):
         return result
 
     def is_read(self, name: str, inputs: tuple[Tensor, ...]) -> bool:
+        """Tell whether an operation is a host sync.
+
+        Args:
+            name: of the operator.
+            inputs: its tensors.
+
+        Returns:
+            True if its result depends on numbers that only the device knows.
+        """
         boolean = name in ("index", "index_put") and any(x.dtype in (torch.bool, torch.uint8) for x in inputs[1:])
         return name in READS or boolean
 
     def made_up(self, name: str, inputs: tuple[Tensor, ...]) -> Any:
-        """Return what a look at a number could have given."""
+        """Return what a look at a number could have given.
+
+        Args:
+            name: of the operator.
+            inputs: its tensors.
+
+        Returns:
+            A result of the operator's type.
+        """
         x = inputs[0]
         if name == "equal":
             return True
@@ -218,20 +279,41 @@ class Recorder(TorchDispatchMode):
         return next(self.answers) if x.dtype == torch.bool else 1.0 if x.is_floating_point() else 0
 
     def check_mix(self, name: str, inputs: tuple[Tensor, ...]) -> None:
+        """Note an operation on tensors of two devices.
+
+        Args:
+            name: of the operator.
+            inputs: its tensors.
+        """
         kinds = {x.device.type for x in inputs if x.ndim > 0}
         if len(kinds) > 1 and name != "copy":
             self.fault("mix", f"{name} of {' and '.join(sorted(kinds))}")
 
     def check_transfer(self, call: Call) -> None:
+        """Note a copy between two devices.
+
+        Args:
+            call: of an operator.
+        """
         kinds = {x.device.type for x in (*call.inputs, *call.outputs)}
         if call.name in ("_to_copy", "copy") and len(kinds) > 1:
             self.fault("transfer", f"{call.name} between {' and '.join(sorted(kinds))}")
 
     def fault(self, kind: str, operation: str) -> None:
+        """Note a fault at the place that is running.
+
+        Args:
+            kind: see `Fault`.
+            operation: which does it.
+        """
         self.seen.found[Fault(kind, operation, place())] += self.times
 
     def hold(self, call: Call) -> None:
-        """Follow the memory of new tensors until it is freed; what was there before the work counts nothing."""
+        """Follow the memory of new tensors until it is freed; what was there before the work counts nothing.
+
+        Args:
+            call: of an operator.
+        """
         for tensor in call.inputs:
             self.storages.setdefault(tensor.untyped_storage(), 0)
         for tensor in call.outputs:
@@ -244,9 +326,19 @@ class Recorder(TorchDispatchMode):
         self.seen.peak = max(self.seen.peak, self.held)
 
     def free(self, size: int) -> None:
+        """Note that memory was freed.
+
+        Args:
+            size: in bytes.
+        """
         self.held -= size
 
     def count(self, call: Call) -> None:
+        """Note a call's work; equal calls are worked out once.
+
+        Args:
+            call: of an operator.
+        """
         key = (call.func, *((x.shape, x.stride(), x.dtype) for x in (*call.inputs, *call.outputs)))
         if call.name not in MAPS:  # what else is given decides what is done
             key += (repr([value for value in call.args if not isinstance(value, Tensor)]),)
@@ -258,7 +350,14 @@ class Recorder(TorchDispatchMode):
             self.seen.places[place()] += self.times * operation.work.kernels
 
     def operation(self, call: Call) -> Operation | None:
-        """Return what is to be noted of an operation; None where nothing is launched."""
+        """Return what is to be noted of an operation.
+
+        Args:
+            call: of an operator.
+
+        Returns:
+            The operation, or None where nothing is launched.
+        """
         name, tensors = call.name, (*call.inputs, *call.outputs)
         if "::" in name:
             return self.declared(call)
@@ -273,7 +372,14 @@ class Recorder(TorchDispatchMode):
         return Operation(name, kind, dtype, Work(launches(call), moved, flops or call.outputs[0].numel(), tiles))
 
     def declared(self, call: Call) -> Operation:
-        """Return an operator of ours with the work that it declares."""
+        """Return an operator of ours with the work that it declares; one that declares none is a fault.
+
+        Args:
+            call: of it.
+
+        Returns:
+            The operation.
+        """
         work = DECLARED.get(call.name)
         if work is None:
             self.fault("undeclared", f"{call.name} says nowhere what it launches")
@@ -281,8 +387,15 @@ class Recorder(TorchDispatchMode):
         return Operation(call.name, "ours", dtype, work(*call.args, **call.kwargs) if work else Work())
 
     @contextlib.contextmanager
-    def repeated(self, times: int) -> Iterator[None]:
-        """Let everything inside count so many times."""
+    def repeated(self, times: int) -> Generator[None]:
+        """Let everything inside count several times.
+
+        Args:
+            times: how often.
+
+        Yields:
+            Nothing.
+        """
         self.times, before = self.times * times, self.times
         try:
             yield
@@ -300,7 +413,11 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def place() -> str:
-    """Return file and line of the innermost frame that is neither torch's nor this module's."""
+    """Return file and line of the innermost frame that is neither torch's nor this module's.
+
+    Returns:
+        Such as ``nets/layers.py:93``.
+    """
     frame = sys._getframe(1)
     while frame.f_back is not None and _framework(frame.f_code.co_filename):
         frame = frame.f_back
@@ -314,7 +431,14 @@ def _framework(path: str) -> bool:
 
 
 def touched(tensor: Tensor) -> int:
-    """Return the bytes of memory behind a tensor; what is expanded counts once."""
+    """Return the bytes of memory behind a tensor; what is expanded counts once.
+
+    Args:
+        tensor: of any strides.
+
+    Returns:
+        Bytes.
+    """
     count = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= 1 if stride == 0 and size > 0 else size
@@ -322,14 +446,28 @@ def touched(tensor: Tensor) -> int:
 
 
 def launches(call: Call) -> int:
-    """Return about how many kernels an operation of torch launches on CUDA."""
+    """Return about how many kernels an operation of torch launches on CUDA.
+
+    Args:
+        call: of it.
+
+    Returns:
+        Kernels, >= 1.
+    """
     if call.name == "im2col":  # aten/src/ATen/native/cuda/Im2Col.cu launches one for each image
         return call.inputs[0].shape[0] + (not call.inputs[0].is_contiguous())
     return MANY.get(call.name, 1)
 
 
 def product(call: Call) -> tuple[int, int]:
-    """Return the floating point operations of a matrix product, convolution or factorisation, and its `Work.tiles`; (0, 0) for others."""
+    """Return the work of a matrix product, convolution or factorisation.
+
+    Args:
+        call: of any operator.
+
+    Returns:
+        Floating point operations and `Work.tiles`; (0, 0) for other operators.
+    """
     name, out = call.name, call.outputs[0]
     if name == "linalg_cholesky_ex":
         return out.numel() * out.shape[-1] // 3, 0
@@ -347,18 +485,28 @@ def product(call: Call) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def fake_device() -> Iterator[FakeTensorMode]:
-    """Let tensors on any device be made without it; a CUDA device then says that it has 80 GiB."""
-    memory = torch.cuda.mem_get_info
-    torch.cuda.mem_get_info = lambda device=None: (80 * 2**30, 80 * 2**30)
-    try:
+def fake_device() -> Generator[FakeTensorMode]:
+    """Let tensors on any device be made without it; a CUDA device then says that it has 80 GiB.
+
+    Yields:
+        The mode in which tensors are made and operations run.
+    """
+    with patch.object(torch.cuda, "mem_get_info", lambda *_: (80 * 2**30, 80 * 2**30)):
         yield FakeTensorMode(allow_non_fake_inputs=False)
-    finally:
-        torch.cuda.mem_get_info = memory
 
 
 def empty(mode: FakeTensorMode, *shape: int, dtype: torch.dtype = torch.float32, device: torch.device = CUDA) -> Tensor:
-    """Return a tensor of this shape that holds nothing."""
+    """Return a tensor that holds nothing.
+
+    Args:
+        mode: from `fake_device`.
+        shape: its sizes.
+        dtype: its dtype.
+        device: where it says that it is.
+
+    Returns:
+        The tensor.
+    """
     with mode:
         return torch.empty(shape, dtype=dtype, device=device)
 
@@ -366,7 +514,18 @@ def empty(mode: FakeTensorMode, *shape: int, dtype: torch.dtype = torch.float32,
 def affines(
     mode: FakeTensorMode, network: Network, members: int, dtype: torch.dtype = torch.float32, device: torch.device = CUDA
 ) -> list[Affine]:
-    """Return an ensemble's parameters that hold nothing."""
+    """Return an ensemble's parameters that hold nothing.
+
+    Args:
+        mode: from `fake_device`.
+        network: its structure.
+        members: E.
+        dtype: their dtype.
+        device: where they say that they are.
+
+    Returns:
+        One `Affine` per layer.
+    """
     return [
         Affine(
             empty(mode, members, layer.fan_out, layer.fan_in, dtype=dtype, device=device),
@@ -377,7 +536,16 @@ def affines(
 
 
 def on_device(mode: FakeTensorMode, method: Method, device: torch.device = CUDA) -> Method:
-    """Move a method that was built on the CPU, where it may look at its options, to the device."""
+    """Move a method that was built on the CPU, where it may look at its options, to the device.
+
+    Args:
+        mode: from `fake_device`.
+        method: changed in place.
+        device: where its columns then say that they are.
+
+    Returns:
+        The method.
+    """
     for key, value in method.column.items():  # a first-order method's rule holds the same dictionary
         with mode:
             method.column[key] = torch.empty(value.shape, dtype=value.dtype, device=device)
@@ -385,27 +553,55 @@ def on_device(mode: FakeTensorMode, method: Method, device: torch.device = CUDA)
 
 
 def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA, answers: Sequence[bool] = ANSWERS) -> Seen:
-    """Do some work on fake tensors and return what was seen; what it raises is seen, too."""
+    """Do some work on fake tensors and note what it does; what it raises is noted, too.
+
+    Args:
+        mode: from `fake_device`.
+        work: on tensors of that mode.
+        device: where the work is.
+        answers: what looks at truth values give in turns.
+
+    Returns:
+        What was seen.
+    """
     return watch_with(mode, Recorder(device, answers), work)
 
 
 def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]) -> Seen:
-    """Do what `watch` does with a recorder of one's own."""
+    """Do what `watch` does with a recorder of one's own.
+
+    Args:
+        mode: from `fake_device`.
+        recorder: notes the operations.
+        work: on tensors of that mode.
+
+    Returns:
+        What was seen.
+    """
     try:
         with mode, recorder:
             work()
     except Exception as fault:
-        recorder.seen.raised = _told(fault)
+        recorder.seen.raised = _in_words(fault)
     return recorder.seen
 
 
 def started(mode: FakeTensorMode, method: Method, parameters: list[Affine]) -> State:
-    """Return the state before the first step."""
+    """Return the state before the first step.
+
+    Args:
+        mode: from `fake_device`.
+        method: whose state it is.
+        parameters: of that mode.
+
+    Returns:
+        Lists of tensors that hold nothing, by name.
+    """
     with mode:
         return method.start(parameters)
 
 
-def _told(fault: Exception) -> str:
+def _in_words(fault: Exception) -> str:
     lines = [line for line in str(fault).splitlines() if line.strip()] or ["?"]
     trace, where = fault.__traceback__, "?"
     while trace is not None:

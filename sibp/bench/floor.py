@@ -35,29 +35,40 @@ class Solves:
     last: bool = True
 
     def floor(self, network: Network, batch: int) -> float:
-        """Return the multiply-adds of a step on a mini-batch over those of SGD's step."""
+        """Return the multiply-adds of a step on a mini-batch over those of SGD's step.
+
+        Args:
+            network: whose layers are solved.
+            batch: samples in a mini-batch.
+
+        Returns:
+            A ratio.
+        """
         return self.multiply_adds(network, batch) / SGD_SOLVES.multiply_adds(network, batch)
 
-    def multiply_adds(self, network: Network, batch: int, eager: bool = False) -> int:
+    def multiply_adds(self, network: Network, batch: int, *, eager: bool = False) -> int:
         """Return the multiply-adds of all matrix products in a step.
 
         Args:
             network: whose layers are solved.
             batch: samples in a mini-batch.
             eager: count what the eager twins compute beyond what is needed: all of K, and the images after the last linear iteration.
+
+        Returns:
+            Multiply-adds.
         """
         total = 0
         for i, (layer, rows) in enumerate(zip(network.layers, network.rows, strict=True)):
             product = rows * batch * layer.fan_in * layer.fan_out
             solved = self.iterations > 0 and (self.last or i + 1 < len(network.layers))
-            total += product * (1 + (i > 0)) + (self._solve(layer, rows * batch, eager) if solved else product)
+            total += product * (1 + (i > 0)) + (self._solve(layer, rows * batch, eager=eager) if solved else product)
         return total
 
-    def _solve(self, layer: Layer, R: int, eager: bool) -> int:
+    def _solve(self, layer: Layer, R: int, *, eager: bool) -> int:
         I, O = layer.fan_in, layer.fan_out
         X = torch.empty(1, R, I, device="meta")
         products = self.iterations + (eager and self.linear)
-        if isinstance(choose_space(self.space, X, O, self.iterations, self.linear), BatchSpace):
+        if isinstance(choose_space(self.space, X, O, self.iterations, joint=self.linear), BatchSpace):
             K = R * R * I if eager else R * (R + 1) // 2 * I
             return K + products * R * R * O + R * I * O
         return 2 * products * R * (I + (self.linear and layer.bias)) * O

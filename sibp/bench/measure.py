@@ -41,15 +41,26 @@ def main(
     threads: int | None = None,
     json: str | Path | None = None,
     cases: Sequence[str] | None = None,
+    *,
     quick: bool = False,
     seconds: float | None = None,
     scale: str | None = None,
 ) -> int:
-    """Measure, print the tables, and write the JSON file; return the exit code.
+    """Measure, print the tables, and write the JSON file.
 
-    The arguments are those of `measure`; `scale` is noted in the file.
+    Args:
+        device: ``cpu`` or ``cuda``.
+        threads: see `measure`.
+        json: the file; None writes none.
+        cases: see `measure`.
+        quick: see `measure`.
+        seconds: see `measure`.
+        scale: noted in the file.
+
+    Returns:
+        The exit code.
     """
-    result = measure(torch.device(device), threads, cases, quick, seconds) | {"scale": scale}
+    result = measure(torch.device(device), threads, cases, quick=quick, seconds=seconds) | {"scale": scale}
     report.show(result)
     if json is not None:
         text = json_format.dumps(result, indent=1, allow_nan=False) + "\n"
@@ -61,10 +72,11 @@ def measure(
     device: torch.device,
     threads: int | None = None,
     names: Sequence[str] | None = None,
+    *,
     quick: bool = False,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Return all measurements, in plain types.
+    """Measure everything.
 
     Args:
         device: where steps run.
@@ -72,6 +84,9 @@ def measure(
         names: which cases, of `CASES` or with `quick` of `QUICK`; None takes all.
         quick: small networks, which show that the bench works and nothing about cost.
         seconds: about how long the rounds of each case take together; None means 20, or 0.2 with `quick`.
+
+    Returns:
+        All measurements, in plain types.
     """
     seconds = (QUICK_SECONDS if quick else SECONDS) if seconds is None else seconds
     known = QUICK if quick else CASES
@@ -79,15 +94,16 @@ def measure(
     about = environment.environment(device) | {"precision": applied, "threads": torch.get_num_threads(), "quick": quick}
     about["networks"] = len(known)
     peak = ceiling(device, (256, 512)) if quick else ceiling(device)
-    result = {"cases": [_case(known[name], device, peak, quick, seconds) for name in names or known]}
-    result |= {"ensemble": _ensemble(device, quick, seconds), "scaling": _scaling(device, quick, seconds), "ceiling": peak}
+    cases = [_case(known[name], device, peak, seconds, quick=quick) for name in names or known]
+    result: dict[str, Any] = {"cases": cases, "ensemble": _ensemble(device, seconds, quick=quick)}
+    result |= {"scaling": _scaling(device, seconds, quick=quick), "ceiling": peak}
     result["bounds"] = [] if quick or device.type != "cpu" else list(_bounds(result, torch.get_num_threads()))
     about |= {"kernels": native.status(), "load_before": load, "load_after": _load()}
     return {"environment": about, **result}
 
 
-def _case(case: Case, device: torch.device, peak: float, quick: bool, seconds: float) -> dict[str, Any]:
-    """Time all steps of a case; one that cannot run is told with its reason."""
+def _case(case: Case, device: torch.device, peak: float, seconds: float, *, quick: bool) -> dict[str, Any]:
+    """Return the times of all steps of a case; one that cannot run is told with its reason."""
     _tell(case.name)
     rows, calls = _set_up(case, device)
     timings = interleaved(calls, device, seconds, 10 if device.type == "cuda" else 1)
@@ -106,7 +122,9 @@ def _case(case: Case, device: torch.device, peak: float, quick: bool, seconds: f
 
 def _set_up(case: Case, device: torch.device) -> tuple[dict[str, dict[str, Any]], dict[str, Call]]:
     """Return a row for each step, and each step that can run, warmed up."""
-    rows, calls, compiling = {label: {"step": label} for label in case.steps}, {}, 0.0
+    rows: dict[str, dict[str, Any]] = {label: {"step": label} for label in case.steps}
+    calls: dict[str, Call] = {}
+    compiling = 0.0
     for label, row in rows.items():
         step, begin = STEPS[label], time.perf_counter()
         try:
@@ -154,7 +172,7 @@ def _beside(timing: Timing, per: int, timings: Mapping[str, Timing], best: Mappi
     return {name: timing.seconds / per / timings[label].seconds for name, label in references.items()}
 
 
-def _ensemble(device: torch.device, quick: bool, seconds: float) -> dict[str, Any]:
+def _ensemble(device: torch.device, seconds: float, *, quick: bool) -> dict[str, Any]:
     _tell("an ensemble")
     case, members = (QUICK["784-32-10"], QUICK_MEMBERS) if quick else (CASES["784-500-10"], MEMBERS)
     timings = interleaved(ensembles.steps(case, members, device), device, seconds)
@@ -162,7 +180,7 @@ def _ensemble(device: torch.device, quick: bool, seconds: float) -> dict[str, An
     return {"case": case.name, "members": members, "steps": rows}
 
 
-def _scaling(device: torch.device, quick: bool, seconds: float) -> list[dict[str, Any]]:
+def _scaling(device: torch.device, seconds: float, *, quick: bool) -> list[dict[str, Any]]:
     """Return how the time of a step grows with the batch size at 784-500-10, and with the parameters of 784-h-10."""
     _tell("growth")
     middle = 32 if quick else 500
@@ -173,13 +191,13 @@ def _scaling(device: torch.device, quick: bool, seconds: float) -> list[dict[str
         "batch": (batches, [case.batch for case in batches]),
         "parameters": (widths, [case.network.parameter_count for case in widths]),
     }
-    found = []
+    growths = []
     for name, (cases, sizes) in over.items():
         timings = interleaved(dict(_points(cases, device)), device, seconds / 2)
         for label in (SGD, SIBP):
             times = [timings[f"{label} {case.name}"].seconds for case in cases]
-            found.append({"step": label, "over": name, "sizes": sizes, "seconds": times, "exponent": exponent(sizes, times)})
-    return found
+            growths.append({"step": label, "over": name, "sizes": sizes, "seconds": times, "exponent": exponent(sizes, times)})
+    return growths
 
 
 def _points(cases: Iterable[Case], device: torch.device) -> Iterable[tuple[str, Any]]:

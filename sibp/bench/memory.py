@@ -28,11 +28,20 @@ SMALL = Case("small", papers.mlp([20, 10, 10]), batch=5)  # a run of it loads wh
 def peak_bytes(case: str, step: str, device: str, threads: int) -> int:
     """Return how far memory rises in a fresh process that sets a step up and makes three.
 
+    Args:
+        case: a key of `CASES` or `QUICK`.
+        step: a key of `STEPS`.
+        device: ``cpu`` or ``cuda``.
+        threads: CPU threads.
+
+    Returns:
+        Bytes.
+
     Raises:
         RuntimeError: if that process fails, with its last line.
     """
-    asked = json.dumps({"case": case, "step": step, "device": device, "threads": threads})
-    command = [sys.executable, "-c", "from sibp.bench import memory; memory.main()", asked]
+    settings = json.dumps({"case": case, "step": step, "device": device, "threads": threads})
+    command = [sys.executable, "-c", "from sibp.bench import memory; memory.main()", settings]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         raise RuntimeError(f"memory of {step} on {case}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
@@ -40,10 +49,10 @@ def peak_bytes(case: str, step: str, device: str, threads: int) -> int:
 
 
 def main() -> None:
-    """Print the bytes that the process's argument asks for; what `peak_bytes` starts."""
-    asked = json.loads(sys.argv[1])
-    precision.configure(asked["threads"], deterministic=False)
-    print(_measure((CASES | QUICK)[asked["case"]], asked["step"], torch.device(asked["device"])))
+    """Print the bytes of the measurement in the process's argument; what `peak_bytes` starts."""
+    settings = json.loads(sys.argv[1])
+    precision.configure(settings["threads"], deterministic=False)
+    print(_measure((CASES | QUICK)[settings["case"]], settings["step"], torch.device(settings["device"])))
 
 
 def _measure(case: Case, step: str, device: torch.device) -> int:
@@ -75,7 +84,11 @@ def _trim() -> None:
 
 
 def _forget_peak() -> int:
-    """Set the process's highest mark to the bytes now in memory, where the system lets it, and return the mark."""
+    """Set the process's highest mark to the bytes now in memory, where the system lets it.
+
+    Returns:
+        The mark.
+    """
     with suppress(OSError):  # elsewhere what came before hides a part of the rise
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _peak()

@@ -23,15 +23,19 @@ class Device:
     """What a device takes for what.
 
     Attributes:
+        name: for people.
         kind: torch's word, ``cuda`` or ``cpu``.
         smallest: seconds of the smallest kernel of each `Operation.kind`, on CUDA inside a graph.
         launch: seconds of the host for a kernel launched eagerly; 0 where the device is the host.
-        memory, cache: bytes per second, of arrays that are larger than `cache_bytes` or fit in there.
+        memory: bytes per second of arrays larger than `cache_bytes`.
+        cache: bytes per second of arrays that fit in there.
+        cache_bytes: how large those are.
         flops: floating point operations per second of a large product, by dtype.
         processors: that share the tiles of a product.
         read: seconds that a look of the host at a number takes.
         loop: seconds of the host around a step, the least that a step takes.
-        job, ensemble: seconds until a process can train, and to warm up and record one ensemble.
+        job: seconds until a process can train.
+        ensemble: seconds to warm up and capture one ensemble.
         context: bytes that libraries hold.
     """
 
@@ -50,8 +54,16 @@ class Device:
     ensemble: float
     context: int
 
-    def operation(self, operation: Operation, eager: bool) -> float:
-        """Return the seconds of one operation, in a graph or launched by itself."""
+    def operation(self, operation: Operation, *, eager: bool) -> float:
+        """Return the seconds of one operation.
+
+        Args:
+            operation: what was counted.
+            eager: launched by itself, not in a graph.
+
+        Returns:
+            Seconds.
+        """
         work = operation.work
         if work.kernels == 0:
             return 0.0
@@ -61,9 +73,17 @@ class Device:
         floor = work.kernels * max(self.smallest[operation.kind], self.launch if eager else 0.0)
         return max(floor, work.bytes / rate, work.flops / (flops * busy))
 
-    def seconds(self, count: Count, eager: bool = True) -> float:
-        """Return the seconds of all operations, one after another; looks at numbers wait for the device."""
-        total = sum(self.operation(operation, eager) * times for operation, times in count.operations.items())
+    def seconds(self, count: Count, *, eager: bool = True) -> float:
+        """Return the seconds of all operations, one after another; host syncs wait for the device.
+
+        Args:
+            count: what was counted.
+            eager: launched one by one, not in a graph.
+
+        Returns:
+            Seconds.
+        """
+        total = sum(self.operation(operation, eager=eager) * times for operation, times in count.operations.items())
         return total + self.read * count.reads()
 
 
@@ -108,13 +128,16 @@ def measured(device: torch.device, seconds: float = 0.3) -> Device:
     Args:
         device: ``cpu``, with the present number of threads, or ``cuda``.
         seconds: that each timing takes.
+
+    Returns:
+        Rates under the device's own name.
     """
     base = CPU if device.type == "cpu" else H100
     A, B = torch.rand(25, 100, 784, device=device), torch.rand(25, 784, 500, device=device)
     large, tiny = torch.zeros(2**24, device=device), torch.zeros(25, 1, 1, device=device)
-    product = _seconds_of(lambda: A @ B, device, seconds)
-    copy = _seconds_of(lambda: large.add_(1), device, seconds)
-    small = _seconds_of(lambda: tiny + 1, device, seconds)
+    product = _seconds_of(lambda: A @ B, seconds)
+    copy = _seconds_of(lambda: large.add_(1), seconds)
+    small = _seconds_of(lambda: tiny + 1, seconds)
     rate = 2 * A.numel() * B.shape[-1] / product
     scale = small / (base.smallest["map"] if device.type == "cpu" else base.launch)
     return replace(
@@ -127,7 +150,7 @@ def measured(device: torch.device, seconds: float = 0.3) -> Device:
     )
 
 
-def _seconds_of(work: Callable[[], torch.Tensor], device: torch.device, seconds: float) -> float:
+def _seconds_of(work: Callable[[], torch.Tensor], seconds: float) -> float:
     """Return the least time of a call among those made in so many seconds, ten at a time."""
     work()
     best, end = math.inf, time.perf_counter() + seconds

@@ -17,8 +17,17 @@ Search = Callable[[Callable[[float], bool], float, float], float]
 
 
 @torch.no_grad()
-def released_step(layers: Sequence[nn.Linear], x: Tensor, y: Tensor, eta: float, lam: float, cg_steps: int) -> None:
-    """Make one SIBP step in place (J 4.1-4.2, Algorithm 1); all layers but the last are followed by ReLU."""
+def released_step(layers: Sequence[nn.Linear], x: Tensor, y: Tensor, *, eta: float, lam: float, cg_steps: int) -> None:
+    """Make one SIBP step in place (J 4.1-4.2, Algorithm 1); all layers but the last are followed by ReLU.
+
+    Args:
+        layers: from input to output, changed in place.
+        x: inputs `[B, I]`.
+        y: class indices `[B]`.
+        eta: step on the activations, > 0.
+        lam: proximal weight, > 0.
+        cg_steps: iterations per subproblem, >= 1. Cost: up to 50 products per iteration.
+    """
     X, Z = [x], []
     for layer in layers:
         Z.append(X[-1] @ layer.weight.mT + layer.bias)
@@ -30,9 +39,10 @@ def released_step(layers: Sequence[nn.Linear], x: Tensor, y: Tensor, eta: float,
         T = sigma(Z[i]) - eta * delta
         D = delta if last else delta * (Z[i] > 0)
         F, search = X[i], _scan if last else _jump
-        W.copy_(_minimise(lambda V, F=F, b=b: F @ V.mT + b, lambda G, F=F: G.mT @ F, b, sigma, T, W, lam, cg_steps, search))
+        how = {"sigma": sigma, "T": T, "lam": lam, "cg_steps": cg_steps, "search": search}
+        W.copy_(_minimise(lambda V, F=F, b=b: F @ V.mT + b, lambda G, F=F: G.mT @ F, b, W, **how))
         FW = F @ W.mT
-        b.copy_(_minimise(lambda v, FW=FW: FW + v, lambda G: G.sum(0), FW, sigma, T, b, lam, cg_steps, search))
+        b.copy_(_minimise(lambda v, FW=FW: FW + v, lambda G: G.sum(0), FW, b, **how))
         delta = D @ W
 
 
@@ -40,9 +50,10 @@ def _minimise(
     image: Callable[[Tensor], Tensor],
     adjoint: Callable[[Tensor], Tensor],
     offset: Tensor,
+    start: Tensor,
+    *,
     sigma: Callable[[Tensor], Tensor],
     T: Tensor,
-    start: Tensor,
     lam: float,
     cg_steps: int,
     search: Search,
@@ -73,7 +84,7 @@ def _minimise(
     return V
 
 
-def _scan(passes: Callable[[float], bool], f: float, slope: float, first: int = 0) -> float:
+def _scan(passes: Callable[[float], bool], _f: float, _slope: float, first: int = 0) -> float:
     """Return the first step that passes, but 0 where that is the full one."""
     m = next((m for m in range(first, TRIALS) if passes(SHRINK**m)), 0)
     return SHRINK**m if m > 0 else 0.0

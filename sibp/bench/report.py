@@ -11,11 +11,16 @@ from sibp.results import processor
 
 __all__ = ["show", "tables"]
 
-Rows = list[Sequence[str]]
+Rows = Sequence[Sequence[str]]
 
 
 def show(result: dict[str, Any], file: TextIO | None = None) -> None:
-    """Print all tables: drawn on a terminal, plain columns elsewhere; None is the standard output."""
+    """Print all tables: drawn on a terminal, plain columns elsewhere.
+
+    Args:
+        result: what `measure.measure` returns.
+        file: where to; None is the standard output.
+    """
     file = file or sys.stdout
     for title, head, rows in tables(result):
         if file.isatty():
@@ -30,7 +35,14 @@ def show(result: dict[str, Any], file: TextIO | None = None) -> None:
 
 
 def tables(result: dict[str, Any]) -> Iterator[tuple[str, Sequence[str], Rows]]:
-    """Yield title, head and rows of each table."""
+    """Lay the measurements out.
+
+    Args:
+        result: what `measure.measure` returns.
+
+    Yields:
+        Title, head and rows of each table.
+    """
     about = result["environment"]
     yield (
         f"{about['device']}, threads: {about['threads']}, torch {about['versions']['torch']}, kernels: {about['kernels']}, "

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,13 +24,28 @@ EAGER = ", no kernels"
 
 @dataclass(frozen=True)
 class Closure:
-    """A step of `sibp.SIBP` or `sibp.ProxBP` on a module; `eager` without the kernels."""
+    """A step of `sibp.SIBP` or `sibp.ProxBP` on a module.
+
+    Attributes:
+        optimizer: its class.
+        options: of the optimizer.
+        eager: without the kernels.
+    """
 
     optimizer: type[optim.SIBP] | type[optim.ProxBP]
-    options: Mapping[str, object]
+    options: Mapping[str, Any]
     eager: bool = False
 
     def __call__(self, case: Case, device: torch.device) -> Call:
+        """Set the step up.
+
+        Args:
+            case: the network and its mini-batches.
+            device: where it runs.
+
+        Returns:
+            The step.
+        """
         model, batches = case.module(device), case.endless(device)
         optimizer = self.optimizer(model.parameters(), **self.options)
 
@@ -46,18 +62,36 @@ class Closure:
 
 @dataclass(frozen=True)
 class Engine:
-    """A step of a method as the exhibits run it, on one network; `recorded` as a CUDA graph, see `sibp.training.cuda_graph`."""
+    """A step of a method as the exhibits run it, on one network.
+
+    Attributes:
+        method: its name.
+        options: of the method.
+        captured: as a CUDA graph, see `sibp.training.cuda_graph`.
+    """
 
     method: str
-    options: Mapping[str, object]
-    recorded: bool = False
+    options: Mapping[str, Any]
+    captured: bool = False
 
     def __call__(self, case: Case, device: torch.device) -> Call:
+        """Set the step up.
+
+        Args:
+            case: the network and its mini-batches.
+            device: where it runs.
+
+        Returns:
+            The step.
+
+        Raises:
+            RuntimeError: if the step cannot be captured, with the reason.
+        """
         given = [registry.options(self.method)(**self.options)]
         method = registry.build(self.method, case.network, losses.get("cross-entropy"), given, device=device)
-        parameters = initialisation.initialise(case.network, [0], std=case.std, device=str(device))
+        parameters = initialisation.initialise(case.network, [0], std=case.std, device=device)
         state, batches = method.start(parameters), ((x[None], y[None]) for x, y in case.endless(device))
-        if not self.recorded:
+        if not self.captured:
             return lambda: method.step(parameters, state, *next(batches))
         step = cuda_graph.captured(method, parameters, state, *next(batches))
         if step.reason is not None:
@@ -109,7 +143,7 @@ STEPS: dict[str, Step] = {
     f"SIBP, 5 CG steps{EAGER}": _sibp(5, eager=True),
     "SIBP, 5 CG steps, weight space": _sibp(5, space="weight"),
     "SIBP, 5 CG steps, graph": Step(
-        Engine("sibp", {"eta": 0.1, "lam": 0.5}, recorded=True), Solves(5), counted=False, captured=True
+        Engine("sibp", {"eta": 0.1, "lam": 0.5}, captured=True), Solves(5), counted=False, captured=True
     ),
     "ProxBP, 5 CG steps": Step(Closure(optim.ProxBP, {"eta": 0.1, "lam": 1.0}), Solves(5, linear=True)),
     "ProxProp, 5 CG steps": Step(_proxprop, Solves(5, linear=True, last=False)),

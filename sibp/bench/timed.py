@@ -22,7 +22,15 @@ BATCHES = 8  # different mini-batches, so that nothing converges on a single one
 
 @dataclass(frozen=True)
 class Case:
-    """A network and a batch size, and the labels of the steps that are timed on it."""
+    """A network, its mini-batches, and the labels of the steps that are timed on it.
+
+    Attributes:
+        name: for people, and the key of the mini-batches' seed.
+        network: its structure.
+        batch: samples in a mini-batch.
+        std: standard deviation of the initial parameters.
+        steps: keys of `steps.STEPS`.
+    """
 
     name: str
     network: Network
@@ -31,10 +39,27 @@ class Case:
     steps: tuple[str, ...] = ()
 
     def module(self, device: torch.device, seed: int = 0) -> nn.Sequential:
+        """Return the network as a module.
+
+        Args:
+            device: where it is to be.
+            seed: of its initial parameters.
+
+        Returns:
+            A fresh module.
+        """
         return zoo.to_module(self.network, seed, self.std, device=device)
 
     def batches(self, device: torch.device, count: int = BATCHES) -> list[tuple[Tensor, Tensor]]:
-        """Return random inputs in [0, 1), as pixels are, with random classes."""
+        """Return random inputs in [0, 1), as pixels are, with random classes.
+
+        Args:
+            device: where they are to be.
+            count: how many mini-batches.
+
+        Returns:
+            Pairs of x `[B, *input_shape]` and y `[B]`, the same ones each time.
+        """
         generator, classes = seeding.generator("bench", self.name), self.network.layers[-1].fan_out
         shape = (count, self.batch, *self.network.input_shape)
         x = torch.rand(shape, generator=generator).to(device)
@@ -42,6 +67,14 @@ class Case:
         return list(zip(x, y, strict=True))
 
     def endless(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the mini-batches again and again.
+
+        Args:
+            device: where they are to be.
+
+        Returns:
+            An iterator without an end.
+        """
         return itertools.cycle(self.batches(device))
 
 
@@ -54,7 +87,8 @@ class Step:
         solves: what it solves on every layer, for its floor; None where that is unknown.
         per: how many mini-batches a call handles; its time is divided by that.
         counted: whether matrix products can be counted in it.
-        compiled, captured: whether torch.compile makes it first, or a CUDA graph replays it.
+        compiled: whether torch.compile makes it first.
+        captured: whether a CUDA graph replays it.
     """
 
     build: Callable[[Case, torch.device], Call]
@@ -66,7 +100,14 @@ class Step:
 
 
 def count_operations(step: Call) -> int:
-    """Return the floating point operations of all matrix products in one call, with the eager twins in the kernels' place."""
+    """Count the floating point operations of all matrix products in one call, with the eager twins in the kernels' place.
+
+    Args:
+        step: called once.
+
+    Returns:
+        Floating point operations.
+    """
     in_place = {torch.ops.aten.addmm_: _product, torch.ops.aten.baddbmm_: _product}  # torch counts only those that return
     counter = FlopCounterMode(display=False, custom_mapping=in_place)
     with native.off(), counter:
@@ -74,5 +115,5 @@ def count_operations(step: Call) -> int:
     return counter.get_total_flops()
 
 
-def _product(into: torch.Size, left: torch.Size, right: torch.Size, **rest: object) -> int:
+def _product(_into: torch.Size, left: torch.Size, right: torch.Size, **_: object) -> int:
     return 2 * left.numel() * right[-1]

@@ -19,7 +19,12 @@ LONG = 0.1  # seconds; what the caches hold does not matter to a step that takes
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one step in each round: on the wall's clock, and of processor time, which other processes disturb less."""
+    """Seconds of one step in each round.
+
+    Attributes:
+        wall: on the wall's clock.
+        cpu: of processor time, which other processes disturb less.
+    """
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
@@ -30,6 +35,11 @@ class Timing:
         return median(self.wall)
 
     def summary(self) -> dict[str, float | int]:
+        """Return the numbers that are reported.
+
+        Returns:
+            Median, least and quartiles in seconds, and the number of rounds.
+        """
         lower, _, upper = quantiles(self.wall, n=4)
         return {
             "median_seconds": self.seconds,
@@ -55,6 +65,9 @@ def interleaved(
         device: waited for before and after.
         budget: seconds that all rounds may take; there are at least 9 and at most 51 rounds.
         calls: timed calls in a turn; a turn counts as their mean.
+
+    Returns:
+        One `Timing` per label.
     """
     costs = {label: _warm_up(step, device) for label, step in steps.items()}
     untimed = {label: int(cost <= LONG) for label, cost in costs.items()}
@@ -69,7 +82,12 @@ def interleaved(
 
 
 def _warm_up(step: Callable[[], object], device: torch.device) -> float:
-    """Call a step until it is warm, and return the seconds of the last call."""
+    """Call a step until it is warm.
+
+    Returns:
+        The seconds of the last call.
+    """
+    spent = 0.0
     for _ in range(WARM_UP):
         begin = time.perf_counter()
         step()
@@ -96,7 +114,16 @@ def _wait(device: torch.device) -> None:
 
 
 def ceiling(device: torch.device, sizes: Sequence[int] = (512, 1024, 2048), repeats: int = 2) -> float:
-    """Return the highest rate of a square float32 matrix product here, in floating point operations per second."""
+    """Return the highest rate of a square float32 matrix product here.
+
+    Args:
+        device: where it is measured.
+        sizes: of the matrices.
+        repeats: timed calls in a turn.
+
+    Returns:
+        Floating point operations per second.
+    """
     best = math.inf
     for size in sizes:
         A, B = torch.rand(2, size, size, device=device)
@@ -106,7 +133,15 @@ def ceiling(device: torch.device, sizes: Sequence[int] = (512, 1024, 2048), repe
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Return p of the best fit seconds ~ size^p: the slope of the least-squares line through the logarithms."""
+    """Return p of the best fit seconds ~ size^p: the slope of the least-squares line through the logarithms.
+
+    Args:
+        sizes: > 0, at least two.
+        seconds: of each, > 0.
+
+    Returns:
+        p.
+    """
     x, y = ([math.log(value) for value in values] for values in (sizes, seconds))
     x_mean, y_mean = sum(x) / len(x), sum(y) / len(y)
     rise = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))

@@ -21,10 +21,14 @@ PART, LITTLE = 0.5, 1e-3  # what an option that is 0 by default is switched on w
 
 
 def switches(algorithm: str) -> dict[str, tuple[Any, ...]]:
-    """Return the values besides its default of each option that chooses between paths, by name.
+    """Return the values besides its default of each option that chooses between paths.
 
-    Raises:
-        TypeError: for an option of a type that is neither number, flag nor enumeration.
+    Args:
+        algorithm: the method's name.
+
+    Returns:
+        Values by the option's name. An option of a type that is neither number, flag nor enumeration is a TypeError: its variants are not
+        known.
     """
     known = describe(registry.options(algorithm))
     found = {name: _values(algorithm, name, option) for name, option in known.items()}
@@ -53,7 +57,13 @@ def _key(algorithm: str, given: dict[str, Any]) -> Any:
 
 @cache
 def variants(algorithm: str) -> dict[str, Options]:
-    """Return all valid settings of at most two switches beside the defaults, by a name that says them, the defaults first.
+    """Return all valid settings of at most two switches beside the defaults.
+
+    Args:
+        algorithm: the method's name.
+
+    Returns:
+        Options by a name that says them, the defaults first.
 
     Raises:
         ValueError: if a value of a switch is in none of them, so that a path would go untested.
@@ -72,7 +82,14 @@ def variants(algorithm: str) -> dict[str, Options]:
 
 
 def simplest(algorithm: str) -> dict[str, Options]:
-    """Return the defaults, and for each value of each switch the first variant that names it."""
+    """Return the defaults, and for each value of each switch the first variant that names it.
+
+    Args:
+        algorithm: the method's name.
+
+    Returns:
+        Some of `variants`.
+    """
     found, choices = variants(algorithm), switches(algorithm)
     words = [f"{name}={value}" for name, values in choices.items() for value in values]
     labels = [algorithm, *(next(label for label in found if word in label.split()) for word in words)]
@@ -87,7 +104,16 @@ def _valid(algorithm: str, given: dict[str, Any]) -> Options | None:
 
 
 def accepts(algorithm: str, options: Options, network: Network) -> bool:
-    """Return whether a method takes a network."""
+    """Return whether a method takes a network.
+
+    Args:
+        algorithm: the method's name.
+        options: of a member.
+        network: its structure.
+
+    Returns:
+        False if it refuses it.
+    """
     try:
         registry.build(algorithm, network, losses.get("cross-entropy"), [options])
     except ValueError:
@@ -96,7 +122,15 @@ def accepts(algorithm: str, options: Options, network: Network) -> bool:
 
 
 def members(options: Options, count: int) -> Iterator[Options]:
-    """Yield options of `count` members that may train together and differ in every number that does not choose a path."""
+    """Yield options of members that may train together and differ in every number that does not choose a path.
+
+    Args:
+        options: of the first.
+        count: how many.
+
+    Yields:
+        Options, the numbers of the next 5 % of the first's smaller each time.
+    """
     for member in range(count):
         numbers = {name: value * (1 - 0.05 * member) for name, value in vars(options).items() if isinstance(value, float)}
         yield replace(options, **numbers)

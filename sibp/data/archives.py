@@ -7,23 +7,38 @@ disk, and members of an archive are read by their exact names, so that a path ca
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Protocol
 
 from sibp.data.registry import DataError
 
-__all__ = ["naming", "read_archive", "read_folder", "read_tar"]
+__all__ = ["Raw", "Stream", "naming", "read_archive", "read_folder", "read_tar"]
 
 Raw = Mapping[str, bytes]
+
+
+class Stream(Protocol):
+    """Anything that bytes are read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read.
+
+        Args:
+            size: most bytes; all that are left if it is negative.
+
+        Returns:
+            The bytes; none at the end.
+        """
+        ...
 
 
 class _Bounded:
     """A stream that gives at most `limit` bytes in all."""
 
-    def __init__(self, stream: BinaryIO, limit: int):
+    def __init__(self, stream: Stream, limit: int):
         self.stream, self.limit, self.left = stream, limit, limit
 
     def read(self, size: int = -1) -> bytes:
@@ -35,8 +50,18 @@ class _Bounded:
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Turn what reading a damaged file raises into a DataError of one line that names the file."""
+def naming(name: str) -> Generator[None]:
+    """Turn what reading a damaged file raises into one line that names the file.
+
+    Args:
+        name: of the file.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: the line.
+    """
     try:
         yield
     except DataError as error:
@@ -48,8 +73,15 @@ def naming(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, limit: int) -> Iterator[_Bounded]:
-    """Open a file, decompressed if it is gzip, refusing a web page."""
+def _opened(path: Path, limit: int) -> Generator[_Bounded]:
+    """Open a file, decompressed if it is gzip.
+
+    Yields:
+        Its content.
+
+    Raises:
+        DataError: if it is a web page.
+    """
     with path.open("rb") as file, naming(path.name):
         head = file.peek(64)[:64].lstrip().lower()
         if head.startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -62,25 +94,41 @@ def _opened(path: Path, limit: int) -> Iterator[_Bounded]:
 
 
 def read_folder(folder: Path, files: Iterable[str], limit: int) -> Raw | None:
-    """Read the files (or their .gz) from a folder; None if it has none of them, DataError if some are missing."""
-    found, missing = {}, []
+    """Read files (or their .gz) from a folder.
+
+    Args:
+        folder: where they may lie.
+        files: their names.
+        limit: most bytes of one.
+
+    Returns:
+        Their content by name; None if the folder has none of them.
+
+    Raises:
+        DataError: if it has some but not all.
+    """
+    content: dict[str, bytes] = {}
+    missing = []
     for name in files:
         path = next((folder / other for other in _spellings(name) if (folder / other).is_file()), None)
         if path is None:
             missing.append(name)
             continue
         with _opened(path, limit) as stream:
-            found[name] = stream.read()
-    if found and missing:
+            content[name] = stream.read()
+    if content and missing:
         raise DataError(f"{missing[0]}: not found in {folder}")
-    return found or None
+    return content or None
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """Give the names under which unpackers leave a file: its own, packed, and those of a packed file's inside.
+    """List the names under which unpackers leave a file: its own, packed, and those of a packed file's inside.
 
     MNIST's packed files name their content `train-images.idx3-ubyte`, so that is what `gunzip -N` and graphical unpackers write; some of
     them into a folder that is named as the packed file.
+
+    Yields:
+        Paths below a folder.
     """
     inside = name.replace("-idx", ".idx")
     for file in dict.fromkeys([name, inside]):
@@ -88,29 +136,50 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 def read_archive(path: Path, folder: str, files: Iterable[str], limit: int) -> Raw:
-    """Read members `folder/file` of a tar archive, gzipped or not; see `read_tar`."""
+    """Read members `folder/file` of a tar archive, gzipped or not; see `read_tar`.
+
+    Args:
+        path: of the archive.
+        folder: inside it.
+        files: names below that.
+        limit: most bytes of the archive, and of a member.
+
+    Returns:
+        Their content by name.
+    """
     with _opened(path, limit) as stream:
         return read_tar(stream, folder, files, limit)
 
 
-def read_tar(stream: BinaryIO | _Bounded, folder: str, files: Iterable[str], limit: int) -> Raw:
+def read_tar(stream: Stream, folder: str, files: Iterable[str], limit: int) -> Raw:
     """Read the regular members `folder/file` (or their .gz) of a tar stream into memory; all others are passed over.
+
+    Args:
+        stream: of the archive.
+        folder: inside it.
+        files: names below that.
+        limit: most bytes of the stream, and of a member.
+
+    Returns:
+        Their content by name.
 
     Raises:
         DataError: a member is missing, or the stream or a member has more than `limit` bytes.
     """
     wanted = {PurePosixPath(folder, name + end): name for name in files for end in ("", ".gz")}
-    left, found = set(wanted.values()), {}
-    with tarfile.open(fileobj=_Bounded(stream, limit), mode="r|") as archive:
+    left: set[str] = set(wanted.values())
+    content: dict[str, bytes] = {}
+    with tarfile.open(fileobj=_Bounded(stream, limit), mode="r|") as archive:  # ty: ignore[no-matching-overload] - needs `read` alone
         for member in archive:
             name = wanted.get(PurePosixPath(member.name))
-            if name in left and member.isreg():
-                data = archive.extractfile(member).read()
+            file = archive.extractfile(member) if name in left and member.isreg() else None
+            if name is not None and file is not None:
+                data = file.read()
                 with naming(name):
-                    found[name] = _gunzip(data, limit) if data.startswith(b"\x1f\x8b") else data
+                    content[name] = _gunzip(data, limit) if data.startswith(b"\x1f\x8b") else data
                 left.remove(name)
             if not left:
-                return found
+                return content
     raise DataError(f"no member {PurePosixPath(folder, min(left))}")
 
 

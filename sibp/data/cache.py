@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from sibp.core import atomic
 from sibp.core.paths import cache_folder, unreadable
 from sibp.data.packages import Report
-from sibp.data.registry import DataError, Dataset, Entry, digest, find
+from sibp.data.registry import DataError, Dataset, Entry, assembled, digest, find
 from sibp.data.sources import Source, default_sources
 
 __all__ = ["MissingError", "UnreadableError", "fetch", "load"]
@@ -46,7 +46,7 @@ def _cache(root: str | Path | None) -> Path:
         raise DataError(error.strerror) from None
 
 
-def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dataset:
+def load(name: str, root: str | Path | None = None, *, verify: bool = False) -> Dataset:
     """Open a cached data set, without network; the arrays are read-only and mapped, so this reads next to nothing.
 
     Args:
@@ -54,9 +54,13 @@ def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dat
         root: the cache, by default the user's.
         verify: compute the SHA-256 of every array as well (reads all of it).
 
+    Returns:
+        The data set. A name that no data set has is refused with a ValueError.
+
     Raises:
-        DataError: the data set is not in the cache or is damaged; the line says which and what to run.
-        ValueError: no data set has this name.
+        MissingError: it is not in the cache; the line says what to run.
+        UnreadableError: this user may not look.
+        DataError: it is damaged; the line says what to run.
     """
     entry, cache = find(name), _cache(root)
     repair = f"sibp data {entry.name}" + (f" --dir {root}" if root else "")
@@ -65,7 +69,7 @@ def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dat
             (cache / entry.name).stat()  # exists() answers no, or raises, where a folder cannot be looked into
         except (FileNotFoundError, NotADirectoryError):
             raise MissingError(f"data set '{entry.name}' is not in the cache ({cache}): run '{repair}'") from None
-        return _open(entry, cache / entry.name, verify)
+        return _open(entry, cache / entry.name, verify=verify)
     except MissingError:
         raise
     except PermissionError as error:
@@ -79,15 +83,14 @@ def load(name: str, root: str | Path | None = None, verify: bool = False) -> Dat
         raise DataError(f"{problem}; '{repair}' repairs it") from None
 
 
-def _open(entry: Entry, folder: Path, verify: bool) -> Dataset:
+def _open(entry: Entry, folder: Path, *, verify: bool) -> Dataset:
     manifest = _read_manifest(folder / "manifest.json")
     if manifest.get("sha256") != entry.hashes:
         raise DataError("manifest.json does not list the hashes of the registry")
     arrays = {name: _map(folder / f"{name}.npy", spec.shape) for name, spec in entry.arrays.items()}
     if verify:
         entry.check(arrays)
-    source = str(manifest.get("source"))
-    return Dataset(name=entry.name, **arrays, hashes=entry.hashes, source=source, classes=entry.classes)
+    return assembled(entry, arrays, hashes=entry.hashes, source=str(manifest.get("source")))
 
 
 def _read_manifest(path: Path) -> dict:
@@ -115,7 +118,7 @@ def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 def fetch(
     name: str,
     root: str | Path | None = None,
-    report: Report = lambda text: None,
+    report: Report = lambda _text: None,
     sources: Sequence[Source] | None = None,
 ) -> Dataset:
     """Make sure the cache holds a data set, bit for bit, and open it; a damaged one is replaced.
@@ -126,16 +129,18 @@ def fetch(
         report: called with short lines about what is going on.
         sources: what to try, in order; by default the folder SIBP_DATA, the data set's servers, a registry's package.
 
+    Returns:
+        The data set. A name that no data set has is refused with a ValueError.
+
     Raises:
         DataError: no source works (the line names each with its reason), or the cache cannot be written.
-        ValueError: no data set has this name.
     """
     entry, cache = find(name), _cache(root)
-    if ready := _intact(entry, cache, root, report):
+    if ready := _intact(entry, root, report):
         return ready
     try:
-        with _locked(entry, cache, report) as alone, _scratch(entry, cache, alone) as scratch:
-            if ready := _intact(entry, cache, root, lambda text: None):  # another process was faster
+        with _locked(entry, cache, report) as is_locked, _scratch(entry, cache, is_locked=is_locked) as scratch:
+            if ready := _intact(entry, root, lambda _text: None):  # another process was faster
                 return ready
             _fetch_first(entry, cache, scratch, default_sources(entry) if sources is None else sources, report)
     except OSError as error:
@@ -144,7 +149,7 @@ def fetch(
     return load(name, root)
 
 
-def _intact(entry: Entry, cache: Path, root: str | Path | None, report: Report) -> Dataset | None:
+def _intact(entry: Entry, root: str | Path | None, report: Report) -> Dataset | None:
     try:
         return load(entry.name, root, verify=True)
     except DataError as error:
@@ -154,7 +159,11 @@ def _intact(entry: Entry, cache: Path, root: str | Path | None, report: Report) 
 
 
 def _fetch_first(entry: Entry, cache: Path, scratch: Path, sources: Sequence[Source], report: Report) -> None:
-    """Store what the first working source gives."""
+    """Store what the first working source gives.
+
+    Raises:
+        DataError: if none works, with each one's reason.
+    """
     failures = []
     for number, source in enumerate(sources):
         place = scratch / str(number)
@@ -213,14 +222,21 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(entry: Entry, cache: Path, report: Report) -> Iterator[bool]:
-    """Hold the data set's lock, which the system frees when its holder dies; give false where the file system has no locks."""
+def _locked(entry: Entry, cache: Path, report: Report) -> Generator[bool]:
+    """Hold the data set's lock, which the system frees when its holder dies.
+
+    Yields:
+        False where the file system has no locks.
+
+    Raises:
+        OSError: if the lock file cannot be written.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     lock = FileLock(cache / f".{entry.name}.lock")
     try:
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             lock.acquire(timeout=0)
-        if said:  # that a file which a killed process leaves behind takes the lock's place
+        if caught:  # that a file which a killed process leaves behind takes the lock's place
             report(f"{entry.name}: no locks in the cache ({cache}): {lock.lock_file} takes their place")
     except Timeout:
         report(f"{entry.name}: another process is fetching it, waiting")
@@ -240,9 +256,13 @@ def _locked(entry: Entry, cache: Path, report: Report) -> Iterator[bool]:
 
 
 @contextmanager
-def _scratch(entry: Entry, cache: Path, alone: bool) -> Iterator[Path]:
-    """A temporary folder beside the data set's place; for who holds the lock, any other one was left by a killed process."""
-    for left_over in cache.glob(f".{entry.name}.*.tmp") if alone else ():
+def _scratch(entry: Entry, cache: Path, *, is_locked: bool) -> Generator[Path]:
+    """Make a temporary folder beside the data set's place; under the lock, any other one was left by a killed process.
+
+    Yields:
+        The folder, which is removed afterwards.
+    """
+    for left_over in cache.glob(f".{entry.name}.*.tmp") if is_locked else ():
         shutil.rmtree(left_over, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", suffix=".tmp", dir=cache))
     try:

@@ -21,11 +21,15 @@ def export_torchvision(name: str, folder: str | Path, root: str | Path | None = 
 
     CIFAR-10 cannot be exported: its reader wants the official pickles byte for byte; use `as_torch_dataset`.
 
+    Args:
+        name: one of `names()`.
+        folder: torchvision's root.
+        root: the cache, by default the user's.
+
     Returns:
-        The folder with the four files, `folder/MNIST/raw` or `folder/FashionMNIST/raw`.
+        The folder with the four files, `folder/MNIST/raw` or `folder/FashionMNIST/raw`. A data set that is not in the cache is a DataError.
 
     Raises:
-        DataError: the data set is not in the cache.
         ValueError: the data set is CIFAR-10, or unknown.
     """
     entry = find(name)
@@ -45,9 +49,15 @@ class ImageDataset(TorchDataset):
 
     `data` is a uint8 tensor `[N, 28, 28]` with a tensor `targets` for MNIST and FashionMNIST, and a uint8 array
     `[N, 32, 32, 3]` with a list `targets` for CIFAR-10.
+
+    Args:
+        name: one of `names()`.
+        train: its training part, not its test part.
+        root: the cache; None takes the user's.
+        transform: applied to each image; None leaves it.
     """
 
-    def __init__(self, name: str, train: bool, root: str | Path | None, transform: Callable | None):
+    def __init__(self, name: str, *, train: bool, root: str | Path | None, transform: Callable | None):
         dataset = load(name, root)
         images, labels = (getattr(dataset, f"{'train' if train else 'test'}_{part}") for part in ("images", "labels"))
         self.classes, self.transform = list(dataset.classes), transform
@@ -66,12 +76,17 @@ class ImageDataset(TorchDataset):
 
 
 def as_torch_dataset(
-    name: str, train: bool = True, root: str | Path | None = None, transform: Callable | None = None
+    name: str, *, train: bool = True, root: str | Path | None = None, transform: Callable | None = None
 ) -> ImageDataset:
     """Open the training or the test part of a cached data set with the interface of torchvision's class of that name.
 
-    Raises:
-        DataError: the data set is not in the cache or is damaged.
-        ValueError: no data set has this name.
+    Args:
+        name: one of `names()`.
+        train: the training part, not the test part.
+        root: the cache, by default the user's.
+        transform: applied to each image.
+
+    Returns:
+        Pairs of a PIL image and a class index. A data set that is not in the cache or damaged is a DataError.
     """
-    return ImageDataset(name, train, root, transform)
+    return ImageDataset(name, train=train, root=root, transform=transform)

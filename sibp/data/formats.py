@@ -24,7 +24,14 @@ Raw = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Layout:
-    """A form of the raw files: their names, how to decode them, and where the official archive keeps them."""
+    """A form of the raw files.
+
+    Attributes:
+        files: their names.
+        decode: raw content by name -> arrays.
+        folder: inside the official archive.
+        archive: its name, if there is one.
+    """
 
     files: tuple[str, ...]
     decode: Callable[[Raw], Arrays]
@@ -33,7 +40,19 @@ class Layout:
 
 
 def decode(entry: Entry, layout: Layout, raw: Raw) -> Arrays:
-    """Decode raw files and check shapes and SHA-256; DataError says which file or array is wrong."""
+    """Decode raw files and check shapes and SHA-256.
+
+    Args:
+        entry: of the data set.
+        layout: of the files.
+        raw: their content by name.
+
+    Returns:
+        The four arrays by name, uint8.
+
+    Raises:
+        DataError: naming the file or array that is wrong.
+    """
     try:
         arrays = layout.decode(raw)
     except (ValueError, struct.error, SyntaxError, RecursionError) as error:  # pillow: SyntaxError for a broken PNG
@@ -43,7 +62,14 @@ def decode(entry: Entry, layout: Layout, raw: Raw) -> Arrays:
 
 
 def _pixels(data: bytes, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """View bytes as uint8 of a shape, or say that there are too few or too many."""
+    """View bytes as uint8 of a shape.
+
+    Returns:
+        The array.
+
+    Raises:
+        DataError: if there are too few or too many.
+    """
     if len(data) != (need := math.prod(shape)):
         raise DataError(f"{name}: {'truncated, ' if len(data) < need else ''}{len(data)} bytes of data, need {need}")
     return np.frombuffer(data, np.uint8).reshape(shape)
@@ -58,7 +84,7 @@ IDX = {
 
 
 def _idx(raw: Raw) -> Arrays:
-    """The MNIST form: two zero bytes, type 8 (uint8), the number of sizes, the sizes as big-endian int32, the data."""
+    """Return the arrays of the MNIST form: two zero bytes, type 8 (uint8), the number of sizes, the sizes as big-endian int32, the data."""
     return {array: _idx_file(raw[name], name) for array, name in IDX.items()}
 
 
@@ -74,7 +100,7 @@ _BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
 
 
 def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> Arrays:
-    """Five training batches and a test batch, each images `[N, 3072]` (red, green, blue plane) and labels `[N]`."""
+    """Return the arrays of five training batches and a test batch, each images `[N, 3072]` (red, green, blue plane) and labels `[N]`."""
     images, labels = (list(parts) for parts in zip(*batches, strict=True))
     return {
         "train_images": np.concatenate(images[:-1]).reshape(-1, 3, 32, 32),
@@ -85,18 +111,18 @@ def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> Arrays:
 
 
 def _cifar_binary(raw: Raw) -> Arrays:
-    """Rows of one label byte and 3072 colour bytes."""
+    """Return the arrays of rows of one label byte and 3072 colour bytes."""
     rows = [_pixels(raw[n], (-(-len(raw[n]) // 3073), 3073), n) for n in _BINARY]
     return _join([(r[:, 1:], r[:, 0]) for r in rows])
 
 
 def _cifar_python(raw: Raw) -> Arrays:
-    """The pickled batches, read without unpickling: only the list of their opcodes is looked at."""
+    """Return the arrays of the pickled batches, read without unpickling: only the list of their opcodes is looked at."""
     return _join([_pickled_batch(raw[n], n) for n in _PYTHON])
 
 
 def _pickled_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The longest byte string is the images; the small integers of the list after the word "labels" are the labels."""
+    """Return images and labels: the longest byte string, and the small integers of the list after the word "labels"."""
     longest, labels, listed = b"", [], False
     for opcode, argument, _ in pickletools.genops(data):
         if isinstance(argument, str | bytes):
@@ -111,7 +137,7 @@ def _pickled_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cifar_png(raw: Raw) -> Arrays:
-    """Each batch one RGB picture, an image per row of 1024 pixels; all labels in two JSON lists."""
+    """Return the arrays of one RGB picture a batch, an image per row of 1024 pixels, and all labels in two JSON lists."""
     images = [_png_batch(raw[f"{n}.png"], f"{n}.png") for n in (*_BATCHES, "test_batch")]
     train, test = (_json_labels(raw[n], n) for n in _PNG[-2:])
     cuts = np.cumsum([len(batch) for batch in images[:-2]])
@@ -145,7 +171,7 @@ _NPY = tuple(f"{array}.npy" for array in IDX)
 
 
 def _npy(raw: Raw) -> Arrays:
-    """The decoded arrays themselves, as the cache keeps them."""
+    """Return the decoded arrays themselves, as the cache keeps them."""
     return {name.removesuffix(".npy"): _npy_file(raw[name], name) for name in _NPY}
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Entry",
     "Facts",
     "Package",
+    "assembled",
     "digest",
     "find",
     "known_facts",
@@ -40,10 +41,14 @@ class Dataset:
     """A decoded data set: images and labels as uint8, never changed after loading.
 
     Attributes:
-        train_images, test_images: `[N, 28, 28]` or `[N, 3, 32, 32]`, grey values or colours 0..255.
-        train_labels, test_labels: `[N]`, class indices.
+        name: a key of the registry.
+        train_images: `[N, 28, 28]` or `[N, 3, 32, 32]`, grey values or colours 0..255.
+        train_labels: `[N]`, class indices.
+        test_images: likewise.
+        test_labels: likewise.
         hashes: SHA-256 of each of the four arrays (C order).
         source: where the arrays came from, in words.
+        classes: their names.
         generated: true for the stand-ins of `generated`, false for real data.
     """
 
@@ -59,6 +64,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.classes)
 
     @property
@@ -70,13 +76,27 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ArraySpec:
+    """What an array must be.
+
+    Attributes:
+        shape: its sizes.
+        sha256: of its bytes in C order, in hex.
+    """
+
     shape: tuple[int, ...]
     sha256: str
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package of a registry that carries the raw files: its client (npm or apt), name, folder inside, and layout."""
+    """A package of a registry that carries the raw files.
+
+    Attributes:
+        client: ``npm`` or ``apt``.
+        name: of the package.
+        folder: inside it.
+        layout: of the files, a key of `formats.LAYOUTS`.
+    """
 
     client: str
     name: str
@@ -86,7 +106,16 @@ class Package:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set of the registry."""
+    """One data set of the registry.
+
+    Attributes:
+        name: its key.
+        title: as papers write it, and torchvision's class.
+        classes: their names.
+        layouts: forms of its official files, keys of `formats.LAYOUTS`.
+        package: that carries the files, too.
+        arrays: what the four arrays must be.
+    """
 
     name: str
     title: str
@@ -97,6 +126,7 @@ class Entry:
 
     @property
     def hashes(self) -> dict[str, str]:
+        """SHA-256 of each array."""
         return {name: spec.sha256 for name, spec in self.arrays.items()}
 
     @property
@@ -105,42 +135,95 @@ class Entry:
         return 2 * sum(math.prod(spec.shape) for spec in self.arrays.values()) + 2**24
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raise DataError unless `arrays` are, bit for bit, those of this data set."""
+        """Refuse arrays that are not, bit for bit, those of this data set.
+
+        Args:
+            arrays: by name.
+
+        Raises:
+            DataError: naming the first that differs.
+        """
         for name, spec in self.arrays.items():
             array = arrays[name]
             if array.dtype != np.uint8 or array.shape != spec.shape:
                 raise DataError(f"{name}: {array.dtype}{list(array.shape)}, need uint8{list(spec.shape)}")
-            if (found := digest(array)) != spec.sha256:
-                raise DataError(f"{name}: SHA-256 {found[:12]}..., need {spec.sha256[:12]}...")
+            if (sha256 := digest(array)) != spec.sha256:
+                raise DataError(f"{name}: SHA-256 {sha256[:12]}..., need {spec.sha256[:12]}...")
 
 
 def digest(array: np.ndarray) -> str:
-    """Return the SHA-256 of the array's bytes in C order."""
+    """Return the SHA-256 of an array's bytes in C order.
+
+    Args:
+        array: of any layout.
+
+    Returns:
+        64 hex digits.
+    """
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def assembled(
+    entry: Entry, arrays: Mapping[str, np.ndarray], *, hashes: dict[str, str], source: str, generated: bool = False
+) -> Dataset:
+    """Put a data set together.
+
+    Args:
+        entry: of the data set.
+        arrays: the four by name.
+        hashes: of them.
+        source: where they came from.
+        generated: whether they stand in for real data.
+
+    Returns:
+        The data set.
+    """
+    parts = [arrays[f"{part}_{kind}"] for part in ("train", "test") for kind in ("images", "labels")]
+    train_images, train_labels, test_images, test_labels = parts
+    return Dataset(
+        entry.name, train_images, train_labels, test_images, test_labels, hashes, source, entry.classes, generated=generated
+    )
 
 
 @cache
 def _registry() -> dict[str, Entry]:
-    return parse(files(__package__).joinpath("registry.yaml").read_text(encoding="utf-8"))
+    return parse(files("sibp.data").joinpath("registry.yaml").read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> dict[str, Entry]:
-    """Return the entries of a registry in YAML, by name."""
+    """Read a registry.
+
+    Args:
+        text: YAML.
+
+    Returns:
+        Its entries by name.
+    """
     return {name: _entry(name, **fields) for name, fields in yaml.safe_load(text).items()}
 
 
-def _entry(name: str, title: str, classes: list, layouts: list, package: dict, arrays: dict) -> Entry:
+def _entry(name: str, *, title: str, classes: list, layouts: list, package: dict, arrays: dict) -> Entry:
     specs = {key: ArraySpec(tuple(spec["shape"]), spec["sha256"]) for key, spec in arrays.items()}
     return Entry(name, title, tuple(classes), tuple(layouts), Package(**package), specs)
 
 
 def names() -> list[str]:
-    """Return the names of the data sets: mnist, fashion-mnist, cifar10."""
+    """Return the names of the data sets.
+
+    Returns:
+        mnist, fashion-mnist and cifar10.
+    """
     return list(_registry())
 
 
 def find(name: str) -> Entry:
     """Return the registry's entry; capitals, hyphens and underscores do not matter (`FashionMNIST`, `CIFAR-10`).
+
+    Args:
+        name: of the data set.
+
+    Returns:
+        Its entry.
 
     Raises:
         ValueError: no data set has this name.
@@ -157,7 +240,14 @@ def _plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a data set without having it: one sample's shape, classes (None for real values), sizes."""
+    """What is known of a data set without having it.
+
+    Attributes:
+        shape: one sample's.
+        classes: how many; None for real values.
+        train: training samples.
+        test: test samples.
+    """
 
     shape: tuple[int, ...]
     classes: int | None
@@ -167,6 +257,12 @@ class Facts:
 
 def known_facts(name: str) -> Facts:
     """Return the facts of a data set.
+
+    Args:
+        name: of the registry, or ``chain``.
+
+    Returns:
+        The facts.
 
     Raises:
         ValueError: if there is none of that name.

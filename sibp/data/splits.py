@@ -11,9 +11,18 @@ __all__ = ["Split", "split"]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples of a data set by use, uint8: x `[N, 28, 28]` or `[N, 3, 32, 32]`, y `[N]`; a part may be empty.
+    """Samples of a data set by use, uint8; a part may be empty.
 
     A pixel k stands for the input k / 255; only the trainer turns pixels into floats.
+
+    Attributes:
+        dataset: what was cut.
+        x_train: `[N, 28, 28]` or `[N, 3, 32, 32]`.
+        y_train: `[N]`, class indices.
+        x_validation: likewise.
+        y_validation: likewise.
+        x_test: likewise.
+        y_test: likewise.
     """
 
     dataset: Dataset
@@ -26,10 +35,12 @@ class Split:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return self.dataset.num_classes
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
         return self.dataset.input_shape
 
 
@@ -38,6 +49,7 @@ def split(
     train: int,
     validation: int = 0,
     test: int | None = None,
+    *,
     merge_test: bool = False,
 ) -> Split:
     """Cut a data set in the official order: the first `train` training samples, then `validation` more.
@@ -50,8 +62,8 @@ def split(
         merge_test: append those test samples to the validation set and leave the test set empty, as A and I do
             (MNIST: 55000 for training, 5000 + 10000 for validation).
 
-    Raises:
-        ValueError: a size is negative, or the parts are larger than the data set.
+    Returns:
+        The parts. A size that is negative or more than there is, is refused with a ValueError.
     """
     available, tests = len(dataset.train_images), len(dataset.test_images)
     test = tests if test is None else test

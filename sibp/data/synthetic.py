@@ -3,7 +3,7 @@
 import numpy as np
 
 from sibp.core.seeding import derive
-from sibp.data.registry import Dataset, digest, find
+from sibp.data.registry import Dataset, assembled, digest, find
 
 __all__ = ["chain", "generated"]
 
@@ -17,8 +17,12 @@ def generated(name: str, train: int, test: int, seed: int = 0) -> Dataset:
 
     Args:
         name: the data set to stand in for, one of `names()`.
-        train, test: numbers of samples.
+        train: number of training samples.
+        test: number of test samples.
         seed: another seed gives other pictures and other samples.
+
+    Returns:
+        The stand-in.
 
     Raises:
         ValueError: no data set has this name, or a number of samples is below 1.
@@ -36,7 +40,7 @@ def generated(name: str, train: int, test: int, seed: int = 0) -> Dataset:
         arrays[f"{part}_labels"] = labels
     hashes = {key: digest(array) for key, array in arrays.items()}
     source = f"generated with seed {seed}"
-    return Dataset(name=entry.name, **arrays, hashes=hashes, source=source, classes=entry.classes, generated=True)
+    return assembled(entry, arrays, hashes=hashes, source=source, generated=True)
 
 
 def _draw(random: np.random.Generator, pictures: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -49,7 +53,7 @@ def _draw(random: np.random.Generator, pictures: np.ndarray, labels: np.ndarray,
 
 
 def _smooth(random: np.random.Generator, many: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """Draw random pictures of about unit variance, `[*many, *shape]`: 7 x 7 normal numbers, interpolated."""
+    """Return random pictures of about unit variance, `[*many, *shape]`: 7 x 7 normal numbers, interpolated."""
     *channels, height, width = shape
     coarse = random.standard_normal((*many, *channels, 7, 7))
     return 1.5 * (_interpolation(height) @ coarse @ _interpolation(width).T)
@@ -61,10 +65,16 @@ def _interpolation(size: int) -> np.ndarray:
 
 
 def chain(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ten points for the scalar chain of J, Figure 3: x and y, float64 `[10, 1]`.
+    """Return ten points for the scalar chain of J, Figure 3.
 
     The paper says only that ten points are generated at random. Ours: x standard normal and y = x + 0.1 noise, so that a
     chain of positive weights can fit them closely but not exactly.
+
+    Args:
+        seed: of the numbers.
+
+    Returns:
+        x and y, float64 `[10, 1]`.
     """
     random = np.random.default_rng(derive("chain", seed))
     x, noise = random.standard_normal((2, 10, 1))

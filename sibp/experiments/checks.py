@@ -16,6 +16,10 @@ __all__ = ["check_experiment", "options"]
 def check_experiment(experiment: Experiment, where: str) -> None:
     """Check everything that can be known before any data is there.
 
+    Args:
+        experiment: resolved or not.
+        where: the file, or what else a fault is in.
+
     Raises:
         SpecError: ``where: path: fault`` in one line, for the first fault.
     """
@@ -36,6 +40,14 @@ def check_experiment(experiment: Experiment, where: str) -> None:
 def options(experiment: Experiment, label: str, point: dict[str, Any]) -> Options:
     """Return one grid point's options, checked by the method itself.
 
+    Args:
+        experiment: it belongs to.
+        label: its label.
+        point: values by name.
+
+    Returns:
+        The method's options.
+
     Raises:
         SpecError: naming the option below ``methods.<label>``.
     """
@@ -52,20 +64,20 @@ def options(experiment: Experiment, label: str, point: dict[str, Any]) -> Option
 
 def _facts(experiment: Experiment) -> Facts:
     try:
-        return known_facts(experiment.data.name)
+        return known_facts(experiment.trained.data.name)
     except ValueError as fault:
         raise SpecError(f"data.name: {fault}") from None
 
 
 def _check_data(experiment: Experiment) -> None:
-    asked, known = experiment.data, _facts(experiment)
-    if asked.generated and not asked.is_chain:
+    data, known = experiment.trained.data, _facts(experiment)
+    if data.generated and not data.is_chain:
         return
-    if asked.train + asked.validation > known.train:
-        wanted = f"{asked.train} + {asked.validation}"
-        raise SpecError(f"data: got train + validation = {wanted}, need at most {known.train} for {asked.name}")
-    if asked.test > known.test:
-        raise SpecError(f"data.test: got {asked.test}, need at most {known.test} for {asked.name}")
+    if data.train + data.validation > known.train:
+        sizes = f"{data.train} + {data.validation}"
+        raise SpecError(f"data: got train + validation = {sizes}, need at most {known.train} for {data.name}")
+    if data.test > known.test:
+        raise SpecError(f"data.test: got {data.test}, need at most {known.test} for {data.name}")
 
 
 def _check_network(experiment: Experiment, label: str) -> None:
@@ -73,14 +85,14 @@ def _check_network(experiment: Experiment, label: str) -> None:
     if experiment.loss not in losses.LOSSES:
         raise SpecError(f"loss: {messages.need(experiment.loss, losses.LOSSES)}")
     if known.classes is None and experiment.loss != "squared":
-        raise SpecError(f"loss: got {experiment.loss!r}, need squared, since {experiment.data.name} has no classes")
+        raise SpecError(f"loss: got {experiment.loss!r}, need squared, since {experiment.trained.data.name} has no classes")
     try:
         network = papers.build(**experiment.network_of(label).settings())
     except ValueError as fault:
         raise SpecError(f"network.{str(fault).removeprefix('network.')}") from None
     except TypeError as fault:  # a key that this kind of network does not take
         raise SpecError(f"network: {fault}") from None
-    name, pixels, outputs = experiment.data.name, math.prod(known.shape), known.classes or 1
+    name, pixels, outputs = experiment.trained.data.name, math.prod(known.shape), known.classes or 1
     if (inputs := math.prod(network.input_shape)) != pixels:
         raise SpecError(f"network: got an input of {inputs}, need {pixels} for {name}, {_times(known.shape)}")
     if (last := network.layers[-1].fan_out) != outputs:
@@ -89,11 +101,11 @@ def _check_network(experiment: Experiment, label: str) -> None:
 
 def _check_training(experiment: Experiment, label: str, training: Training) -> None:
     path = f"methods.{label}.training" if experiment.methods[label].training else "training"
-    sizes = experiment.data.sizes()
+    sizes = experiment.trained.data.sizes()
     for split in training.measure:
         if sizes.get(split) == 0:
             raise SpecError(f"{path}.measure: got {split!r}, but `data` leaves no samples for it")
-    size, train = training.batch_size, experiment.data.train
+    size, train = training.batch_size, experiment.trained.data.train
     algorithm = experiment.algorithm(label)
     if algorithm in registry.METHODS and registry.get(algorithm).whole_data:
         if (size, training.sampling) != ("full", "permutation"):
@@ -105,15 +117,19 @@ def _check_training(experiment: Experiment, label: str, training: Training) -> N
             raise SpecError(f"{path}.fixed_layers: got {fixed}, need none for {algorithm}, whose blocks move together")
         if fixed >= layers:
             raise SpecError(f"{path}.fixed_layers: got {fixed}, need less than the network's {layers} layers")
-    if size != "full" and size > train:
+    if isinstance(size, int) and size > train:
         raise SpecError(f"{path}.batch_size: got {size}, need at most data.train = {train}, or full")
 
 
 def _check_method(experiment: Experiment, label: str, points: list[Options]) -> None:
-    """Let the method itself refuse the network."""
+    """Let the method itself refuse the network.
+
+    Raises:
+        SpecError: with what it says.
+    """
     network = papers.build(**experiment.network_of(label).settings())
     try:
-        registry.build(experiment.algorithm(label), network, losses.get(experiment.loss), points[:1])
+        registry.build(experiment.algorithm(label), network, losses.get(experiment.trained.loss), points[:1])
     except ValueError as fault:
         raise SpecError(f"methods.{label}: {fault}") from None
 

@@ -27,10 +27,20 @@ PACKAGE = Path(__file__).parents[1]
 
 @cache
 def fingerprint(method: str, package: Path = PACKAGE, entry: str = ENTRY) -> str:
-    """Return the SHA-256, in hex, of all modules of `package` (its folder) that training with a method runs, begun in `entry`."""
+    """Return one hash of all that training with a method runs.
+
+    Args:
+        method: its name.
+        package: the package's folder.
+        entry: the module in which the training begins.
+
+    Returns:
+        The SHA-256 of those modules, in hex.
+    """
     sha = hashlib.sha256()
     for name in modules(method, package, entry):
         file = _file(name, package)
+        assert file is not None  # `modules` has read it
         sha.update(f"{name}\n{normal_form(_source(file))}\n".encode())
         for other in sorted(file.parent.glob("csrc/[!.]*.[ch]*")):  # C++ that a module of the package builds: every byte counts
             sha.update(other.read_bytes())
@@ -38,9 +48,17 @@ def fingerprint(method: str, package: Path = PACKAGE, entry: str = ENTRY) -> str
 
 
 def modules(method: str, package: Path = PACKAGE, entry: str = ENTRY) -> list[str]:
-    """Return those modules' dotted names, sorted; other methods' modules are in only if the method's own imports them.
+    """Return the modules that training with a method runs; other methods' modules are in only if the method's own imports them.
 
     A method without a module of its own name might live in any of them, so it gets them all.
+
+    Args:
+        method: its name.
+        package: the package's folder.
+        entry: the module in which the training begins.
+
+    Returns:
+        Dotted names, sorted.
     """
     every = {f"{METHODS}.{file.stem}" for file in (package / "methods").glob("[!_.]*.py")} - {
         f"{METHODS}.base",
@@ -52,7 +70,14 @@ def modules(method: str, package: Path = PACKAGE, entry: str = ENTRY) -> list[st
 
 @cache
 def normal_form(source: str) -> str:
-    """Return a module's syntax tree as text, without docstrings."""
+    """Return a module's syntax tree as text, without docstrings.
+
+    Args:
+        source: of the module.
+
+    Returns:
+        Equal texts for sources that differ in comments, docstrings and layout only.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):

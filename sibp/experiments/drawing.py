@@ -16,7 +16,12 @@ class _Strict(BaseModel):
 
 
 class Line(_Strict):
-    """A label's line: its name, by default the method's, and another label whose colour and dashes it shares."""
+    """A label's line.
+
+    Attributes:
+        name: in the legend, by default the method's.
+        like: another label whose colour and dashes it shares.
+    """
 
     name: str | None = None
     like: str | None = None
@@ -36,7 +41,11 @@ class Column(_Strict):
 
 
 def _lines(value: Any) -> Any:
-    """Read a list of labels, or a mapping of labels to names or lines."""
+    """Return lines by label, from a list of labels or a mapping of labels to names or lines.
+
+    Raises:
+        ValueError: if it is neither.
+    """
     lines = dict.fromkeys(value) if isinstance(value, list) else value
     if not isinstance(lines, Mapping) or not lines:
         raise ValueError(f"got {value!r}, need labels")
@@ -44,7 +53,7 @@ def _lines(value: Any) -> Any:
 
 
 def _column(value: Any) -> Any:
-    """Read a metric, or a mapping."""
+    """Return a column, from a metric or a mapping."""
     if isinstance(value, str):
         return {"metric": value}
     return (

@@ -21,7 +21,13 @@ __all__ = ["Job", "Member", "jobs"]
 
 @dataclass(frozen=True)
 class Member:
-    """One network of an ensemble: its number within the job, its seed and its validated method options."""
+    """One network of an ensemble.
+
+    Attributes:
+        number: within the job.
+        seed: of its initial parameters and its order of samples.
+        options: of the method, checked.
+    """
 
     number: int
     seed: int
@@ -69,21 +75,28 @@ class Job:
     @property
     def batch(self) -> int:
         """Samples in a mini-batch."""
-        return self.training.batch(self.experiment.data.train)
+        return self.training.batch(self.experiment.trained.data.train)
 
     @property
     def steps(self) -> int:
         """Steps of each member."""
-        return self.training.total_steps(self.experiment.data.train)
+        return self.training.total_steps(self.experiment.trained.data.train)
 
     @property
     def evaluation_points(self) -> list[int]:
         """The numbers of steps after which its members are evaluated."""
-        return self.training.evaluation_points(self.experiment.data.train)
+        return self.training.evaluation_points(self.experiment.trained.data.train)
 
-    def device(self, there: str) -> str:
-        """Return the kind of device it runs on where `there` is one, ``cpu`` or ``cuda``."""
-        return "cpu" if self.training.device == "cpu" else there
+    def device(self, kind: str) -> str:
+        """Return the kind of device it runs on.
+
+        Args:
+            kind: what there is, ``cpu`` or ``cuda``.
+
+        Returns:
+            That kind, or ``cpu`` where the job insists on it.
+        """
+        return "cpu" if self.training.device == "cpu" else kind
 
     @cached_property
     def members(self) -> list[Member]:
@@ -120,7 +133,13 @@ class Job:
         return [numbers[i : i + size] for numbers in alike.values() for i in range(0, len(numbers), size)]
 
     def part(self, ensemble: int) -> str:
-        """Return the name, beside those of labels, of one of its `groups` that is trained on its own, counted from 1.
+        """Return the name, beside those of labels, of one of its `groups` that is trained on its own.
+
+        Args:
+            ensemble: its number, counted from 1.
+
+        Returns:
+            ``<label>.<ensemble>of<ensembles>``.
 
         Raises:
             SpecError: if there is no such ensemble.
@@ -130,10 +149,14 @@ class Job:
         return f"{self.label}.{ensemble}of{len(self.groups)}"
 
     def settings(self) -> dict[str, Any]:
-        """Return all that decides its numbers, and nothing else, as JSON: neither names and notes, nor scale, nor other labels."""
+        """Return all that decides its numbers, and nothing else: neither names and notes, nor scale, nor other labels.
+
+        Returns:
+            Plain JSON.
+        """
         experiment, method = self.experiment, self.experiment.method(self.label)
         return {
-            "data": experiment.data.model_dump(mode="json"),
+            "data": experiment.trained.data.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json", exclude_none=True),
             "loss": experiment.loss,
             "training": self.training.model_dump(mode="json", exclude_none=True),
@@ -155,5 +178,12 @@ class Job:
 
 
 def jobs(experiment: Experiment) -> Iterator[Job]:
-    """Yield the jobs of an experiment, label by label; none if it trains nothing."""
+    """Yield the jobs of an experiment, label by label.
+
+    Args:
+        experiment: resolved at a scale.
+
+    Returns:
+        The jobs; none if it trains nothing.
+    """
     return (Job(experiment, label) for label in experiment.methods)

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -31,7 +31,11 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 def _check_file_name(name: str) -> None:
-    """Refuse a name of files that would lead elsewhere or fit on no disk."""
+    """Refuse a name of files that would lead elsewhere or fit on no disk.
+
+    Raises:
+        ValueError: saying what is allowed.
+    """
     if not FILE_NAME.fullmatch(name):
         shown = repr(name if len(name) <= 40 else f"{name[:40]}...")
         need = "a name for files: 1 to 100 letters, digits, '_', '.' and '-', not beginning with '.' or '-'"
@@ -39,7 +43,11 @@ def _check_file_name(name: str) -> None:
 
 
 def _checked_file_names(value: Any) -> Any:
-    """Return a name or a collection of names, of which files are made."""
+    """Return a name or a collection of names, of which files are made.
+
+    Raises:
+        ValueError: for two that differ in capitals alone.
+    """
     first: dict[str, str] = {}
     for name in [value] if isinstance(value, str) else value or ():
         _check_file_name(name)
@@ -57,6 +65,9 @@ def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str
         where: the file or what else a fault is in.
         place: the mapping's path inside it.
 
+    Returns:
+        The model.
+
     Raises:
         SpecError: ``where: place.path: fault`` in one line.
     """
@@ -67,7 +78,7 @@ def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str
         raise SpecError(f"{where}: {fault}" if where else fault) from None
 
 
-def _batch_size(value: Any) -> int | str:
+def _batch_size(value: Any) -> int | Literal["full"]:
     if value == "full" or (type(value) is int and value >= 1):
         return value
     raise ValueError(f"got {value!r}, need a whole number >= 1 or full")
@@ -117,7 +128,11 @@ class Data(Strict):
         return not self.generated and not self.is_chain
 
     def sizes(self) -> dict[str, int]:
-        """Return the number of samples of each split."""
+        """Return the number of samples of each split.
+
+        Returns:
+            ``train``, ``validation`` and ``test``, 0 for one that has none.
+        """
         merged = self.test if self.merge_test else 0
         return {"train": self.train, "validation": self.validation + merged, "test": self.test - merged}
 
@@ -145,7 +160,11 @@ class Network(Strict):
     init: Init = Init()
 
     def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments of `sibp.nets.papers.build`."""
+        """Return the keyword arguments of `sibp.nets.papers.build`.
+
+        Returns:
+            Those that the file names.
+        """
         return self.model_dump(exclude={"init"}, exclude_none=True)
 
 
@@ -171,7 +190,7 @@ class Training(Strict):
 
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
-    batch_size: Annotated[int | str, PlainValidator(_batch_size)] = 100
+    batch_size: Annotated[int | Literal["full"], PlainValidator(_batch_size)] = 100
     sampling: Literal["permutation", "replacement"] = "permutation"
     dtype: Literal["float32", "float64"] = "float32"
     evaluate_every: Every = Every(epochs=1)
@@ -199,22 +218,50 @@ class Training(Strict):
         return 1 if self.is_timed else self.ensemble
 
     def batch(self, samples: int) -> int:
-        """Return the size of a mini-batch of a training set of so many samples."""
+        """Return the size of a mini-batch.
+
+        Args:
+            samples: of the training set.
+
+        Returns:
+            B, at most all samples.
+        """
         return samples if self.batch_size == "full" else min(self.batch_size, samples)
 
     def steps_per_epoch(self, samples: int) -> int:
-        """Return how many steps an epoch has; the last one's mini-batch may be smaller."""
+        """Return how many steps an epoch has; the last one's mini-batch may be smaller.
+
+        Args:
+            samples: of the training set.
+
+        Returns:
+            Steps, >= 1.
+        """
         return -(-samples // self.batch(samples))
 
     def total_steps(self, samples: int) -> int:
-        """Return how many steps a member makes."""
-        return self.steps or self.epochs * self.steps_per_epoch(samples)
+        """Return how many steps a member makes.
+
+        Args:
+            samples: of the training set.
+
+        Returns:
+            Steps, >= 1.
+        """
+        return self.steps or (self.epochs or 0) * self.steps_per_epoch(samples)
 
     def evaluation_points(self, samples: int) -> list[int]:
-        """Return the numbers of steps after which members are evaluated, from 0 to `total_steps`."""
+        """Return the numbers of steps after which members are evaluated.
+
+        Args:
+            samples: of the training set.
+
+        Returns:
+            From 0 to `total_steps`, ascending.
+        """
         steps, every = self.total_steps(samples), self.evaluate_every
         if every.log_points is None:
-            inner = set(range(0, steps, every.steps or every.epochs * self.steps_per_epoch(samples)))
+            inner = set(range(0, steps, every.steps or (every.epochs or 1) * self.steps_per_epoch(samples)))
         else:
             inner = {round(steps ** (i / every.log_points)) for i in range(every.log_points)}
         return sorted({0, steps} | inner)
@@ -239,14 +286,24 @@ class Method(BaseModel):
         return dict(self.model_extra or {})
 
     def points(self) -> list[dict[str, Any]]:
-        """Return the options of each grid point; the last grid key varies fastest."""
+        """Return the options of each grid point.
+
+        Returns:
+            Values by name; the last grid key varies fastest.
+        """
         crossed = itertools.product(*self.grid.values())
         return [self.options | dict(zip(self.grid, point, strict=True)) for point in crossed]
 
 
 class Bench(Strict):
-    """One set of measurements of `sibp bench`: CPU threads, networks (all by default), seconds for the rounds of each, and whether
-    small networks stand in."""
+    """One set of measurements of `sibp bench`.
+
+    Attributes:
+        threads: CPU threads; None leaves torch's choice.
+        cases: the networks, all by default.
+        seconds: for the rounds of each.
+        quick: whether small networks stand in.
+    """
 
     threads: PositiveInt | None = None
     cases: tuple[str, ...] = ()
@@ -278,6 +335,22 @@ class Fits(Strict):
     @classmethod
     def _names_of_files(cls, value: Any) -> Any:
         return _checked_file_names(value)
+
+
+class Trained(NamedTuple):
+    """What an experiment that trains says of it.
+
+    Attributes:
+        data: the data set and its splits.
+        network: the network, before a label's own keys.
+        loss: its name.
+        training: how, before a label's own keys.
+    """
+
+    data: Data
+    network: Network
+    loss: str
+    training: Training
 
 
 class Experiment(Strict):
@@ -348,8 +421,25 @@ class Experiment(Strict):
         """What it shows, drawn from its settings or by its notebook; None for what is no exhibit."""
         return self.notebook or ("figure" if self.figure else "table" if self.table else None)
 
+    @property
+    def trained(self) -> Trained:
+        """What it trains.
+
+        Raises:
+            SpecError: if it trains nothing.
+        """
+        if self.data is None or self.network is None or self.loss is None or self.training is None:
+            raise SpecError(f"{self.id}: trains nothing")
+        return Trained(self.data, self.network, self.loss, self.training)
+
     def method(self, label: str) -> Method:
         """Return the settings of a label.
+
+        Args:
+            label: one of `methods`.
+
+        Returns:
+            Its settings.
 
         Raises:
             SpecError: if the experiment has no such label.
@@ -362,22 +452,43 @@ class Experiment(Strict):
         return self.methods[label]
 
     def algorithm(self, label: str) -> str:
-        """Return the name of the method that a label trains with."""
+        """Return the name of the method that a label trains with.
+
+        Args:
+            label: one of `methods`.
+
+        Returns:
+            A key of `sibp.methods.METHODS`, unless the file is wrong.
+        """
         return self.method(label).method or label
 
     def training_of(self, label: str) -> Training:
-        """Return the training settings of a label: the experiment's, with the label's own keys over them."""
+        """Return the training settings of a label: the experiment's, with the label's own keys over them.
+
+        Args:
+            label: one of `methods`.
+
+        Returns:
+            The settings.
+        """
         own = self.method(label).training
-        base = self.training.model_dump(mode="json", exclude_unset=True)
-        for one, other in (("epochs", "steps"), ("steps", "epochs")):
-            if one in own and other not in own:
+        base = self.trained.training.model_dump(mode="json", exclude_unset=True)
+        for given, other in (("epochs", "steps"), ("steps", "epochs")):
+            if given in own and other not in own:
                 base.pop(other, None)
         return parse(Training, base | own, "", f"methods.{label}.training")
 
     def network_of(self, label: str) -> Network:
-        """Return the network of a label: the experiment's, with the label's own keys over it, those of `init` one by one."""
+        """Return the network of a label: the experiment's, with the label's own keys over it, those of `init` key by key.
+
+        Args:
+            label: one of `methods`.
+
+        Returns:
+            The network.
+        """
         own = self.method(label).network
-        base = self.network.model_dump(mode="json", exclude_unset=True)
+        base = self.trained.network.model_dump(mode="json", exclude_unset=True)
         init = base.get("init", {}) | (own.get("init") or {})
         return parse(Network, base | own | {"init": init}, "", f"methods.{label}.network")
 

@@ -17,15 +17,26 @@ def has_papers_size(job: Job, full: Job) -> bool:
     Args:
         job: as it ran.
         full: as its experiment file says.
+
+    Returns:
+        True or False.
     """
     return _size(job) == _size(full)
 
 
 def reductions(job: Job, full: Job) -> list[str]:
-    """Return what of a job's size is not the full-scale job's, in words; empty if and only if it has the papers' size."""
+    """Return what of a job's size is not the full-scale job's, in words.
+
+    Args:
+        job: as it ran.
+        full: as its experiment file says.
+
+    Returns:
+        Parts of a sentence; empty if and only if the job has the papers' size.
+    """
     if has_papers_size(job, full):
         return []
-    data, whole = job.experiment.data, full.experiment.data
+    data, whole = job.experiment.trained.data, full.experiment.trained.data
     pairs = [
         *((getattr(data, key), getattr(whole, key), f"{split} samples") for key, split in SPLITS.items()),
         *((getattr(job.training, key), getattr(full.training, key), word) for key, word in LENGTHS.items()),
@@ -49,5 +60,5 @@ def _size(job: Job) -> tuple[object, ...]:
 
 
 def _data(job: Job) -> Data:
-    data = job.experiment.data
+    data = job.experiment.trained.data
     return data.model_copy(update={"generated": data.generated and not data.is_chain})  # the chain's numbers are always drawn

@@ -29,10 +29,17 @@ DRAWN = ("figure", "table", "notebook")  # keys of an experiment that no run dep
 
 
 def load_experiment(path: str | Path, *, shallow: bool = False) -> Experiment:
-    """Read and check an experiment file; if `shallow`, against the schema alone, which takes no torch.
+    """Read and check an experiment file.
 
     Where a label has `selected: NAME`, the options that the search NAME chose for the label (`NAME.OTHER`: for the label OTHER) are taken
     from `chosen.yaml`, in the folder `selection` beside the file's own folder; the file's own options must not repeat them.
+
+    Args:
+        path: of the file.
+        shallow: check it against the schema alone, which takes no torch.
+
+    Returns:
+        The experiment at full scale.
 
     Raises:
         SpecError: if anything in it is wrong, or it cannot be read.
@@ -47,11 +54,15 @@ def load_experiment(path: str | Path, *, shallow: bool = False) -> Experiment:
 
 
 def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales", also: Sequence[str] = ()) -> Scale:
-    """Read a scale by its name in a folder, or by the path of its file (anything that ends in .yaml or .yml).
+    """Read a scale; `full`, which changes nothing, is there without a file.
 
-    `full`, which changes nothing, is there without a file.
+    Args:
+        name_or_path: its name in the folder, or the path of its file (anything that ends in .yaml or .yml).
+        folder: of scale files.
+        also: other words that the caller allows in place of a scale, such as ``auto``: only the error message names them.
 
-    `also` are names that the caller takes before, for the list of what is allowed.
+    Returns:
+        The scale.
 
     Raises:
         SpecError: if there is no such scale, or anything in it is wrong.
@@ -78,12 +89,15 @@ def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales",
 def resolve(experiment: Experiment, scale: Scale, *, shallow: bool = False) -> Experiment:
     """Return the experiment as it runs at a scale: capped by the limits, then with the scale's own keys merged over it.
 
-    If `shallow`, the result is checked against the schema alone.
-
     Mappings merge key by key; lists and values are replaced.
 
-    Raises:
-        SpecError: if the result is not a valid experiment.
+    Args:
+        experiment: as its file says.
+        scale: its limits and its own keys.
+        shallow: check the result against the schema alone, which takes no torch.
+
+    Returns:
+        The experiment, with the scale's name. A result that is no valid experiment is a SpecError.
     """
     capped = _cap(experiment.model_dump(mode="json", exclude_unset=True), scale)
     merged = _merge(capped, scale.experiments.get(experiment.id, {})) | {"scale": scale.name}
@@ -101,22 +115,24 @@ def _check(experiment: Experiment, where: str) -> None:
 
 
 def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the content of an experiment file with the options of its `selected` labels filled in."""
+    """Return the content of an experiment file with the options of its `selected` labels filled in.
+
+    Raises:
+        SpecError: if there is no choice for one, or the file repeats it.
+    """
     methods = mapping.get("methods")
-    asked = {
-        k: m["selected"]
-        for k, m in (methods if isinstance(methods, dict) else {}).items()
-        if isinstance(m, dict) and "selected" in m
-    }
-    if not asked:
+    if not isinstance(methods, dict):
+        return mapping
+    selected = {label: m["selected"] for label, m in methods.items() if isinstance(m, dict) and "selected" in m}
+    if not selected:
         return mapping
     choices = path.parent.parent / "selection" / "chosen.yaml"
     if not choices.exists():
         fault = f"there is no {choices} with choices; write the method's options here instead"
-        raise SpecError(f"{path}: methods.{next(iter(asked))}.selected: {fault}")
+        raise SpecError(f"{path}: methods.{next(iter(selected))}.selected: {fault}")
     chosen = yaml_file.read(choices)
     filled = dict(methods)
-    for label, name in asked.items():
+    for label, name in selected.items():
         place = f"{path}: methods.{label}"
         name, _, searched = str(name).partition(".")
         if name not in chosen:
@@ -131,7 +147,7 @@ def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _cap(mapping: dict[str, Any], scale: Scale) -> dict[str, Any]:
-    """Apply a scale's limits to seeds, data and all training settings; a full batch stays full."""
+    """Return an experiment with a scale's limits applied to seeds, data and all training settings; a full batch stays full."""
     limits = scale.limits.model_dump(exclude_none=True)
 
     def cap(section: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typing_extensions import override
 
 __all__ = ["SpecError", "names", "read"]
 
@@ -18,11 +19,13 @@ class SpecError(ValueError):
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice and reads 1e-3 as a number, as YAML 1.2 does."""
 
+    @override
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for gigabytes, or for themselves
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=self.peek_event().start_mark)
         return super().compose_node(parent, index)
 
+    @override
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
         for key, _ in node.value:
@@ -39,6 +42,12 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+
 
 def read(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its content, by names.
 
     Raises:
         SpecError: if it cannot be read, is not YAML, or is no mapping; with line and column where they are known.
@@ -68,6 +77,12 @@ def _parsed(text: str) -> Any:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of a folder's YAML files, sorted, without their endings; hidden files, as editors and file managers leave them,
-    do not count."""
+    """Return the names of a folder's YAML files, without their endings.
+
+    Args:
+        folder: which need not exist.
+
+    Returns:
+        Names, sorted; hidden files, as editors and file managers leave them, do not count.
+    """
     return sorted(file.stem for file in folder.glob("*.yaml") if not file.name.startswith("."))

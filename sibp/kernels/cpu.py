@@ -6,6 +6,7 @@ the curvature step with `trials` halvings. `geometry` is the kernel's height and
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def linear(X: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, join
     """Linear conjugate gradients in batch space: the coordinates of argmin ||X D + R||^2 + 1/(2 lam) ||D||^2; joint: with a bias."""
 
 
-def _patches(sizes: dict[str, int], arguments: Sequence[object]) -> str:
+def _patches(sizes: dict[str, int], arguments: Sequence[Any]) -> str:
     """Return what is wrong with a convolution's rows R or inputs I; its images and geometry come first, then maybe `joint`."""
     if len(arguments[1]) != 4:
         return f"geometry is {arguments[1]}, need height and width of the kernel and of the padding"

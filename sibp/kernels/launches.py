@@ -9,7 +9,7 @@ place for all devices, and torch's `FlopCounterMode` is told of it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -116,7 +116,7 @@ def _linear_weights(
 
 
 @declare("sibp_cpu::minimise_l1")
-def _minimise_l1(images: Tensor, geometry: Sequence[int], Z: Tensor, *given: object) -> Work:
+def _minimise_l1(images: Tensor, geometry: Sequence[int], Z: Tensor, *given: Any) -> Work:
     D, iterations = given[6:8]
     return _weights(Z, D, 2 * iterations, 12)  # the gradient, its curvature, and most often one trial, each a product
 
@@ -137,7 +137,7 @@ def _triton_targets(Z: Tensor, delta: Tensor, eta: Tensor, D: Tensor | None, lea
 
 
 @declare("sibp::armijo_exponents")
-def _triton_armijo(Z: Tensor, along: Tensor, T: Tensor, *rest: object) -> Work:
+def _triton_armijo(Z: Tensor, along: Tensor, T: Tensor, *rest: Any) -> Work:
     trials = rest[-1]
     return Work(LAUNCHES["armijo_exponents"](0), Z.nbytes + along.nbytes + T.nbytes, 6 * trials * Z.numel())
 
@@ -219,7 +219,7 @@ def _triton_weights(
 
 @declare("sibp::minimise_sparse")
 def _triton_sparse(
-    X: Tensor, geometry: Sequence[int], joint: bool, Z: Tensor, T: Tensor, V: Tensor, lam: Tensor, gamma: Tensor, *rest: object
+    X: Tensor, geometry: Sequence[int], joint: bool, Z: Tensor, T: Tensor, V: Tensor, lam: Tensor, gamma: Tensor, *rest: Any
 ) -> Work:
     """Say what an iteration does whose first trial is lower, as most are: four products and as many passes over Z."""
     iterations, held = rest[3], V.nbytes * 2 + 16 * Z.nbytes // Z.shape[2]

@@ -84,8 +84,8 @@ def _compiled(cache: Path, name: str) -> Path | None:
 
 @cache
 def _library() -> tuple[ctypes.CDLL | None, str]:
-    if obstacle():
-        return None, obstacle()
+    if reason := obstacle():
+        return None, reason
     compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         return None, "no C++ compiler found"

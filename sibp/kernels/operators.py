@@ -6,6 +6,8 @@ CPU, contiguous, no result on top of another argument. A wrong one is a ValueErr
 
 import ctypes
 from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
 
 import torch
 
@@ -17,10 +19,10 @@ NAMESPACE = "sibp_cpu"
 # not `torch.library.custom_op`, whose calls take three times as long
 _library = torch.library.Library(NAMESPACE, "DEF")
 
-Check = Callable[[dict[str, int], Sequence[object]], str]
+Check = Callable[[dict[str, int], Sequence[Any]], str]
 
 
-def kernel(writes: str, check: Check | None = None, **axes: str) -> Callable[[Callable[..., None]], torch._ops.OpOverload]:
+def kernel(writes: str, check: Check | None = None, **axes: str) -> Callable[[FunctionType], torch._ops.OpOverload]:
     """Return a decorator that makes an operator of a function that is nothing but its arguments and what they mean.
 
         @kernel("W", W="E O I", D="E R O", X="S R I")
@@ -36,7 +38,7 @@ def kernel(writes: str, check: Check | None = None, **axes: str) -> Callable[[Ca
         axes: letters of each tensor's axes, for all tensors, in the order of the arguments.
     """
 
-    def define(declared: Callable[..., None]) -> torch._ops.OpOverload:
+    def define(declared: FunctionType) -> torch._ops.OpOverload:
         name = declared.__name__
         _library.define(name + torch.library.infer_schema(declared, mutates_args=writes.split()))
         operator = getattr(getattr(torch.ops, NAMESPACE), name).default
@@ -65,7 +67,7 @@ class _Kernel:
         self.sizes: dict[tuple[object, ...], Sequence[int]] = {}
         self.functions: dict[torch.dtype, Callable[..., None]] = {}
 
-    def run(self, *arguments: object) -> None:
+    def run(self, *arguments: Any) -> None:
         """Check the arguments and call the compiled function."""
         sizes = self.checked(*arguments)
         addresses = [0 if arguments[i] is None else arguments[i].data_ptr() for i in self.places]
@@ -83,11 +85,11 @@ class _Kernel:
             function = self.functions[dtype] = native.function(self.name, dtype, types)
         function(*sizes, *values)
 
-    def run_without_numbers(self, *arguments: object) -> None:
+    def run_without_numbers(self, *arguments: Any) -> None:
         """Check the arguments as far as they are there."""
         self.checked(*arguments)
 
-    def checked(self, *arguments: object) -> Sequence[int]:
+    def checked(self, *arguments: Any) -> Sequence[int]:
         """Return the sizes that the tensors agree on."""
         first = arguments[self.places[0]]
         dtype, is_cpu, shapes = first.dtype, first.is_cpu, [first.device]
@@ -109,7 +111,7 @@ class _Kernel:
             self.refuse(wrong)
         return sizes
 
-    def explain(self, arguments: Sequence[object]) -> None:
+    def explain(self, arguments: Sequence[Any]) -> None:
         """Refuse dtypes, devices and strides that no kernel can read."""
         first = arguments[self.places[0]]
         dtype, device = first.dtype, first.device

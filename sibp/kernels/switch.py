@@ -1,7 +1,7 @@
 """One switch for all compiled kernels: SIBP_NATIVE=0 for a process, `off()` for a `with` block."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -11,7 +11,7 @@ _resting = ContextVar("resting", default=False)
 
 
 @contextmanager
-def off() -> Iterator[None]:
+def off() -> Generator[None]:
     """Let the eager code run inside a `with` block, for comparisons."""
     token = _resting.set(True)
     try:

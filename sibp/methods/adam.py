@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import Options, Positive, Share
 from sibp.methods.base import State
@@ -29,9 +30,13 @@ class AdamOptions(Options):
 
 
 class AdamRule(Rule):
-    """m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,
-    W <- W - eta / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps).  As torch.optim.Adam; two buffers."""
+    """Adam's rule, as torch.optim.Adam; two buffers.
 
+    m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,
+    W <- W - eta / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps).
+    """
+
+    @override
     def start(self, parameters: Sequence[Tensor]) -> State:
         return {
             "first": [torch.zeros_like(W) for W in parameters],
@@ -39,6 +44,7 @@ class AdamRule(Rule):
             "steps": [torch.zeros((), dtype=torch.float64, device=parameters[0].device)],
         }
 
+    @override
     def move(self, parameters: Sequence[Tensor], directions: Sequence[Tensor], state: State) -> None:
         beta1, beta2, eps = self.column["beta1"], self.column["beta2"], self.column["eps"]
         t = state["steps"][0].add_(1)
@@ -52,7 +58,7 @@ class AdamRule(Rule):
             W.sub_(torch.div(m, below, out=below).mul_(step))
 
 
-class Adam(FirstOrder):
+class Adam(FirstOrder[AdamOptions]):
     """Adam on the gradient of the mini-batch's mean loss. Cost: as SGD, plus five passes over the parameters."""
 
     name = "adam"

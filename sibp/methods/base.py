@@ -1,15 +1,17 @@
-"""What every method is: options for one member, columns of them for an ensemble, and a step in place.
+"""What every method is: options for one member, columns of them for an ensemble, and one training step in place.
 
 A method is built for a list of members whose non-float options agree; their float options become columns `[E, 1, 1]`. The step
-reads a mini-batch `[E or 1, B, ...]` and changes the parameters in place. Nothing is ever summed over E.
+reads a mini-batch `[E or 1, B, ...]` and changes the parameters in place. Nothing is ever summed over E. A `BackpropMethod` makes its
+step from one forward pass and the error at the output; `BCD` does not.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import Options
 from sibp.nets import propagation
@@ -18,15 +20,23 @@ from sibp.nets.losses import Loss
 from sibp.nets.network import Network
 from sibp.nets.propagation import Trace
 
-__all__ = ["Method", "State", "columns"]
+__all__ = ["BackpropMethod", "Method", "State", "columns"]
 
 State = dict[str, list[Tensor]]
+O = TypeVar("O", bound=Options)
 
 
 def columns(members: Sequence[Options], dtype: torch.dtype, device: torch.device | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the members' float options as columns `[E, 1, 1]`, and the first one's other options.
+    """Return the members' float options as columns, and the first one's other options.
 
-    Under ``zero`` the latter name the columns that are 0 throughout, so that nobody has to look for it on a device.
+    Args:
+        members: one `Options` each.
+        dtype: of the columns.
+        device: of the columns.
+
+    Returns:
+        Columns `[E, 1, 1]` by name, and the other options by name; under ``zero`` those name the columns that are 0 throughout, so that
+        nobody has to look for it on a device.
     """
     rows = [vars(member) for member in members]
     shared = {key: value for key, value in rows[0].items() if not isinstance(value, float)}
@@ -38,12 +48,12 @@ def columns(members: Sequence[Options], dtype: torch.dtype, device: torch.device
     return column, shared | {"zero": frozenset(key for key in column if not any(row[key] for row in rows))}
 
 
-class Method(ABC):
+class Method(ABC, Generic[O]):
     """One training method for an ensemble.
 
     Args:
         network: what is trained.
-        loss: at the output.
+        loss: at the output; reported, and what a `BackpropMethod` descends.
         members: one `Options` each; the fields that are not floats must agree (see `group_key`).
         dtype: of the parameters.
         device: of the parameters.
@@ -66,7 +76,7 @@ class Method(ABC):
         self,
         network: Network,
         loss: Loss,
-        members: Sequence[Options],
+        members: Sequence[O],
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -80,37 +90,69 @@ class Method(ABC):
         self.prepare()
 
     @classmethod
-    def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
-        """Return the options that must agree inside one ensemble: all but the floats."""
+    def group_key(cls, options: O) -> tuple[tuple[str, object], ...]:
+        """Return the options that must agree inside one ensemble: all but the floats.
+
+        Args:
+            options: of one member.
+
+        Returns:
+            Names and values; members with equal keys may train together.
+        """
         return tuple((k, v) for k, v in vars(options).items() if not isinstance(v, float))
 
     @classmethod
     def numbers_per_sample(cls, network: Network) -> int:
-        """Return about how many numbers a step holds for each sample of its mini-batch: two copies of every layer's rows."""
+        """Return about how many numbers a step holds for each sample of its mini-batch: two copies of every layer's rows.
+
+        Args:
+            network: what is trained.
+
+        Returns:
+            Numbers per sample and member.
+        """
         return 2 * sum(rows * (layer.fan_in + layer.fan_out) for rows, layer in zip(network.rows, network.layers, strict=True))
 
     @property
     def capture_obstacle(self) -> str | None:
-        """Why a step cannot be recorded as a CUDA graph, such as a look at a value on the host; None where it can."""
+        """Why a step cannot be captured as a CUDA graph, such as a host sync; None where it can."""
         return None
 
-    def prepare(self) -> None:  # noqa: B027 - a hook that most methods leave empty
+    def prepare(self) -> None:
         """Set up what depends on the network and the options alone, or refuse them with a ValueError."""
 
-    def start(self, parameters: Sequence[Affine]) -> State:
-        """Return the state before the first step: lists of tensors, one per layer, or nothing."""
+    def start(self, parameters: Sequence[Affine]) -> State:  # noqa: ARG002 - most methods keep nothing
+        """Return the state before the first step.
+
+        Args:
+            parameters: one `Affine` per layer.
+
+        Returns:
+            Lists of tensors by name, or nothing.
+        """
         return {}
 
-    @torch.no_grad()
+    @abstractmethod
     def step(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> Tensor:
-        """Make one step on a mini-batch, in place, and return the mean losses `[E]` before it.
+        """Make one step on a mini-batch, in place.
 
         Args:
             parameters: one `Affine` per layer; changed in place.
             state: from `start`; changed in place.
             x: inputs `[E or 1, B, *input_shape]`, in the parameters' dtype.
             y: class indices `[E or 1, B]`, or values `[E or 1, B, K]`.
+
+        Returns:
+            The mini-batch's mean losses before the step, `[E]`.
         """
+
+
+class BackpropMethod(Method[O]):
+    """A method whose step is one forward pass, and an update from the error at the output."""
+
+    @override
+    @torch.no_grad()
+    def step(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> Tensor:
         trace = propagation.forward(self.network, parameters, x)
         losses = self.loss.value(trace.output, y)
         self.update(parameters, state, trace, self.loss.delta(trace.output, y))
@@ -118,4 +160,11 @@ class Method(ABC):
 
     @abstractmethod
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
-        """Change the parameters, given a forward pass and delta = dL/dF_N of the batch's **sum** `[E, B, K]`."""
+        """Change the parameters and the state, in place.
+
+        Args:
+            parameters: one `Affine` per layer.
+            state: from `start`.
+            trace: a forward pass of the parameters; its arrays may be overwritten.
+            delta: dL/dF_N of the mini-batch's **sum**, `[E, B, K]`.
+        """

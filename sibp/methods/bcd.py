@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import Options, Positive
 from sibp.methods.base import Method, State
 from sibp.nets import activations, layers, losses, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
-from sibp.nets.propagation import Trace
 
 __all__ = ["BCD", "BCDOptions", "relu_prox"]
 
@@ -38,10 +38,18 @@ class BCDOptions(Options):
 
 
 def relu_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
-    """Return argmin_u 1/2 (relu(u) - a)^2 + g/2 (u - b)^2, elementwise, for g > 0.
+    """Return argmin_u 1/2 (relu(u) - a)^2 + g/2 (u - b)^2, elementwise.
 
     For u >= 0 the best is (a + g b)/(1 + g), worth g/(2 (1 + g)) (a - b)^2 if it is there; for u <= 0 it is min(b, 0). With b < 0
     < a the first wins where g b >= a (g - sqrt(g (g + 1))); a tie goes to b, as in the authors' program.
+
+    Args:
+        a: V_n, any shape.
+        b: what U_n is drawn to, of a's shape.
+        g: ratio of the two weights, > 0, broadcasts to a.
+
+    Returns:
+        U_n, of a's shape.
     """
     inside = a + g * b
     keep = (inside >= 0) & (b < 0) & (g * b <= a * (g - (g * (g + 1)).sqrt()))
@@ -49,7 +57,16 @@ def relu_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
 
 
 def identity_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
-    """Return argmin_u 1/2 (u - a)^2 + g/2 (u - b)^2, elementwise."""
+    """Return argmin_u 1/2 (u - a)^2 + g/2 (u - b)^2, elementwise.
+
+    Args:
+        a: V_n, any shape.
+        b: what U_n is drawn to, of a's shape.
+        g: ratio of the two weights, > 0, broadcasts to a.
+
+    Returns:
+        U_n, of a's shape.
+    """
     return (a + g * b) / (1 + g)
 
 
@@ -57,7 +74,20 @@ PROXES = {"relu": relu_prox, "identity": identity_prox}
 
 
 class Member(NamedTuple):
-    """One member's views: W `[O, I]`, b `[1, O]` or None, U and V `[B, O]`, x `[B, I]`, Y `[B, K]`, and its three weights."""
+    """One member's views.
+
+    Attributes:
+        activations: of the layers.
+        W: weights `[O, I]` of each layer.
+        b: bias `[1, O]` of each layer, or None.
+        U: pre-activations `[B, O]` of each layer.
+        V: activations `[B, O]` of each layer.
+        x: inputs `[B, I]`.
+        Y: one-hot targets `[B, K]`.
+        alpha: weight of the proximal terms, `[1, 1]`.
+        rho: weight of the affine terms, `[1, 1]`.
+        gamma: weight of the activation terms, `[1, 1]`.
+    """
 
     activations: list[str]
     W: list[Tensor]
@@ -71,21 +101,47 @@ class Member(NamedTuple):
     gamma: Tensor
 
     def below(self, n: int) -> Tensor:
-        """Return V_{n-1}, the input of layer n (counted from 0 here)."""
+        """Return V_{n-1}, the input of a layer.
+
+        Args:
+            n: the layer, counted from 0 here.
+
+        Returns:
+            `[B, I]`.
+        """
         return self.V[n - 1] if n else self.x
 
     def affine(self, n: int, rows: slice) -> Tensor:
-        """Return V_{n-1} W_n^T + b_n of some rows."""
+        """Return V_{n-1} W_n^T + b_n of some rows.
+
+        Args:
+            n: the layer, counted from 0.
+            rows: which samples.
+
+        Returns:
+            `[rows, O]`, a new array. Cost: one product.
+        """
         Z = self.below(n)[rows] @ self.W[n].mT
-        return Z if self.b[n] is None else Z.add_(self.b[n])
+        b = self.b[n]
+        return Z if b is None else Z.add_(b)
 
     def activated(self, n: int, rows: slice) -> Tensor:
-        """Return sigma_n(U_n) of some rows."""
+        """Return sigma_n(U_n) of some rows.
+
+        Args:
+            n: the layer, counted from 0.
+            rows: which samples.
+
+        Returns:
+            `[rows, O]`.
+        """
         return activations.get(self.activations[n]).value(self.U[n][rows])
 
 
-class BCD(Method):
-    """One sweep of block coordinate descent per step, on all samples at once, for an MLP with ReLU (or none); minimises
+class BCD(Method[BCDOptions]):
+    """Block coordinate descent: one sweep per step, on all samples at once, for an MLP with ReLU (or none).
+
+    A sweep minimises
         1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2 + sum_n gamma/2 ||V_n - sigma_n(U_n)||^2
     over one block after another, from the last layer to the first, some with a proximal term alpha/2 ||. - old||^2:
         V_N = (Y + gamma U_N + alpha V_N) / (1 + gamma + alpha),     U_N = (gamma V_N + rho (V_{N-1} W_N^T + b_N)) / (gamma + rho),
@@ -105,9 +161,11 @@ class BCD(Method):
     whole_data = True
 
     @property
+    @override
     def capture_obstacle(self) -> str:
         return "bcd makes its state in the first step and looks whether the samples changed in the others"
 
+    @override
     def prepare(self) -> None:
         first, *others = self.network.layers
         hidden = self.network.layers[:-1]
@@ -116,17 +174,28 @@ class BCD(Method):
             raise ValueError(f"bcd: got {self.network.name}, need dense layers with {' or '.join(PROXES)} between them")
 
     @classmethod
+    @override
     def numbers_per_sample(cls, network: Network) -> int:
-        """Return the numbers of x, U and V for each sample."""
+        # of x, U and V
         return network.layers[0].fan_in + 2 * sum(layer.fan_out for layer in network.layers)
 
     def bytes_needed(self, samples: int) -> int:
-        """Return the bytes of U and V for so many samples and all members."""
+        """Return the bytes of U and V for all members.
+
+        Args:
+            samples: B.
+
+        Returns:
+            Bytes.
+        """
         size = self.column["alpha"].element_size()
         return 2 * self.size * samples * size * sum(layer.fan_out for layer in self.network.layers)
 
     def check_memory(self, samples: int) -> None:
         """Refuse what cannot fit.
+
+        Args:
+            samples: B.
 
         Raises:
             MemoryError: if U and V need more than is free.
@@ -136,24 +205,25 @@ class BCD(Method):
             gib = 2**30
             raise MemoryError(f"bcd: U and V of {samples} samples need {need / gib:.1f} GiB, {free / gib:.1f} GiB are free")
 
+    @override
     @torch.no_grad()
     def step(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> Tensor:
-        """Make one sweep, in place, and return the network's mean losses `[E]` before it, as `Method.step`.
-
-        Raises:
-            ValueError: if the samples are not those of the first step.
-            MemoryError: before the first step, if U and V do not fit.
-        """
         self.begin(parameters, state, x)
         losses = self.mean_loss(parameters, x, y)
         self.sweep(parameters, state, x, y)
         return losses
 
-    def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
-        raise NotImplementedError("bcd has no update from back propagation, only step")
-
     def begin(self, parameters: Sequence[Affine], state: State, x: Tensor) -> None:
-        """Fill U and V from a forward pass if the state is empty, else check that x is what they belong to."""
+        """Fill U and V from a forward pass if the state is empty, else check that x is what they belong to.
+
+        Args:
+            parameters: one `Affine` per layer.
+            state: U, V and some rows of x, filled in place.
+            x: inputs `[E or 1, B, *input_shape]`.
+
+        Raises:
+            ValueError: if the samples are not those of the first step. If U and V do not fit, `check_memory` raises.
+        """
         probe = x[:, :: max(1, x.shape[1] // PROBES)]
         if state:
             if state["U"][0].shape[1] != x.shape[1] or not torch.equal(state["probe"][0], probe):
@@ -171,9 +241,19 @@ class BCD(Method):
                     V[rows] = member.activated(n, rows)
 
     def members(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor | None) -> Iterator[Member]:
-        """Yield each member's views."""
-        for step in self.network.layers[0].bridge:
-            x, _ = step.forward(x)
+        """Yield each member's views.
+
+        Args:
+            parameters: one `Affine` per layer.
+            state: from `begin`.
+            x: inputs `[E or 1, B, *input_shape]`.
+            y: class indices or values; None where no target is needed.
+
+        Yields:
+            One `Member` after the other.
+        """
+        rows, _ = propagation.over_bridge(self.network.layers[0], x)
+        x = layers.matrix(rows)
         output = state["U"][-1]
         Y = output if y is None else losses.one_hot(output, y.expand(self.size, *y.shape[1:]))
         for e in range(self.size):
@@ -189,7 +269,16 @@ class BCD(Method):
             )
 
     def mean_loss(self, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> Tensor:
-        """Return the network's mean losses `[E]`, a chunk of samples at a time."""
+        """Return the network's mean losses, a chunk of samples at a time.
+
+        Args:
+            parameters: one `Affine` per layer.
+            x: inputs `[E or 1, B, *input_shape]`.
+            y: class indices `[E or 1, B]`, or values `[E or 1, B, K]`.
+
+        Returns:
+            Losses `[E]`. Cost: one forward pass.
+        """
         total = x.new_zeros(self.size)
         for rows in chunks(x.shape[1]):
             part = x[:, rows]
@@ -198,21 +287,40 @@ class BCD(Method):
 
     @torch.no_grad()
     def sweep(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> None:
-        """Update every block of every member once, in place."""
+        """Update every block of every member once, in place.
+
+        Args:
+            parameters: one `Affine` per layer.
+            state: from `begin`.
+            x: inputs `[E or 1, B, *input_shape]`.
+            y: class indices `[E or 1, B]`, or values `[E or 1, B, K]`.
+        """
         for member in self.members(parameters, state, x, y):
             sweep_member(member)
 
     @torch.no_grad()
-    def objective(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor, full: bool = False) -> Tensor:
-        """Return 1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2 `[E]`, as the authors' program prints it.
+    def objective(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor, *, full: bool = False) -> Tensor:
+        """Return 1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2, as the authors' program prints it.
 
-        With `full`, also sum_n gamma/2 ||V_n - sigma_n(U_n)||^2, which the sweep minimises as well.
+        Args:
+            parameters: one `Affine` per layer.
+            state: from `begin`.
+            x: inputs `[E or 1, B, *input_shape]`.
+            y: class indices `[E or 1, B]`, or values `[E or 1, B, K]`.
+            full: add sum_n gamma/2 ||V_n - sigma_n(U_n)||^2, which the sweep minimises as well.
+
+        Returns:
+            Objectives `[E]`. Cost: one product per layer.
         """
-        return torch.stack([objective_of(member, full) for member in self.members(parameters, state, x, y)])
+        return torch.stack([objective_of(member, full=full) for member in self.members(parameters, state, x, y)])
 
 
 def sweep_member(member: Member) -> None:
-    """Update every block once, from the last layer to the first, in place."""
+    """Update every block once, from the last layer to the first, in place.
+
+    Args:
+        member: its views.
+    """
     _, W, b, U, V, x, Y, alpha, rho, gamma = member
     V[-1].copy_((Y + gamma * U[-1] + alpha * V[-1]) / (1 + gamma + alpha))
     for rows in chunks(len(x)):
@@ -224,7 +332,8 @@ def sweep_member(member: Member) -> None:
         A, prox = rho * W[n].mT @ W[n], PROXES[member.activations[n - 1]]
         factor = cholesky(A.double(), gamma).to(A.dtype)
         for rows in chunks(len(x)):
-            D = U[n][rows] if b[n] is None else U[n][rows] - b[n]
+            bias = b[n]
+            D = U[n][rows] if bias is None else U[n][rows] - bias
             right = rho * (D @ W[n]) + gamma * member.activated(n - 1, rows)
             V[n - 1][rows] = torch.cholesky_solve(right.mT, factor).mT
             at = (rho * member.affine(n - 1, rows) + alpha * U[n - 1][rows]) / (rho + alpha)
@@ -232,7 +341,12 @@ def sweep_member(member: Member) -> None:
 
 
 def update_parameters(member: Member, n: int) -> None:
-    """Update W_n and b_n by their ridge problems; sums over samples are kept in float64, where rho V^T V swamps alpha."""
+    """Update W_n and b_n by their ridge problems; sums over samples are kept in float64, where rho V^T V swamps alpha.
+
+    Args:
+        member: its views.
+        n: the layer, counted from 0. Cost: two products of B I O and one of B I^2, and solves of I^3.
+    """
     W, b, U, X = member.W[n], member.b[n], member.U[n], member.below(n)
     O, I = W.shape
     A, C, s = (W.new_zeros(*shape, dtype=torch.float64) for shape in ((I, I), (O, I), (1, I + O)))
@@ -249,8 +363,16 @@ def update_parameters(member: Member, n: int) -> None:
         b.copy_((alpha * b + rho * rest) / (alpha + rho * len(X)))
 
 
-def objective_of(member: Member, full: bool) -> Tensor:
-    """Return one member's objective, a scalar; see `BCD.objective`."""
+def objective_of(member: Member, *, full: bool) -> Tensor:
+    """Return one member's objective, see `BCD.objective`.
+
+    Args:
+        member: its views.
+        full: add the terms of the activations.
+
+    Returns:
+        A scalar.
+    """
     total = (member.V[-1] - member.Y).square().sum() / 2
     for n, (U, V) in enumerate(zip(member.U, member.V, strict=True)):
         for rows in chunks(len(U)):
@@ -261,18 +383,40 @@ def objective_of(member: Member, full: bool) -> Tensor:
 
 
 def cholesky(A: Tensor, ridge: Tensor) -> Tensor:
-    """Return the Cholesky factor of A + ridge I, for A positive semi-definite; A is used up."""
+    """Return the Cholesky factor of A + ridge I.
+
+    Args:
+        A: positive semi-definite `[n, n]`, overwritten.
+        ridge: one number, > 0.
+
+    Returns:
+        L, lower triangular `[n, n]`.
+    """
     A.diagonal().add_(ridge.squeeze())
     return torch.linalg.cholesky_ex(A)[0]
 
 
 def chunks(rows: int) -> Iterator[slice]:
-    """Yield slices of at most `CHUNK` rows."""
+    """Return slices of at most `CHUNK` rows.
+
+    Args:
+        rows: how many there are.
+
+    Returns:
+        The slices, in order.
+    """
     return (slice(start, start + CHUNK) for start in range(0, rows, CHUNK))
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return the memory that is free on a device, or None where the system does not say."""
+    """Return the memory that is free on a device.
+
+    Args:
+        device: the CPU or a CUDA device.
+
+    Returns:
+        Bytes, or None where the system does not say.
+    """
     if device.type == "cuda":  # what torch's allocator holds and does not use is free, too
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held

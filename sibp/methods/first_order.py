@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
-from sibp.methods.base import Method, State
+from sibp.methods.base import BackpropMethod, O, State
 from sibp.nets import propagation
 from sibp.nets.layers import Affine
 from sibp.nets.propagation import Trace
@@ -32,28 +33,54 @@ class Rule(ABC):
 
     @abstractmethod
     def start(self, parameters: Sequence[Tensor]) -> State:
-        """Return the state before the first step for parameters `[E, ...]`."""
+        """Return the state before the first step.
+
+        Args:
+            parameters: weights and biases `[E, ...]`.
+
+        Returns:
+            Lists of tensors by name, one tensor per parameter, or nothing.
+        """
 
     @abstractmethod
     def move(self, parameters: Sequence[Tensor], directions: Sequence[Tensor], state: State) -> None:
-        """Move the parameters against their directions, in place; the directions may be overwritten."""
+        """Move the parameters against their directions, in place.
+
+        Args:
+            parameters: weights and biases `[E, ...]`.
+            directions: one per parameter, of its shape; may be overwritten.
+            state: from `start`; changed in place.
+        """
 
 
-class FirstOrder(Method):
+class FirstOrder(BackpropMethod[O]):
     """A method that computes one direction per parameter and moves along it by a rule."""
 
     rule_class: ClassVar[type[Rule]]
+    rule: Rule
 
+    @override
     def prepare(self) -> None:
         self.rule = self.rule_class(self.column, self.shared)
 
+    @override
     def start(self, parameters: Sequence[Affine]) -> State:
         return self.rule.start(propagation.tensors(parameters))
 
     def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
-        """Return what stands for the gradient: that of the mini-batch's mean loss, as torch has it."""
+        """Return what stands for the gradient: that of the mini-batch's mean loss, as torch has it.
+
+        Args:
+            parameters: one `Affine` per layer.
+            trace: a forward pass of them.
+            delta: dL/dF_N of the mini-batch's **sum**, `[E, B, K]`.
+
+        Returns:
+            One `Affine` per layer, each shaped as its parameter.
+        """
         return propagation.gradients(self.network, parameters, trace, delta / delta.shape[1])
 
+    @override
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         directions = self.directions(parameters, trace, delta)
         self.rule.move(propagation.tensors(parameters), propagation.tensors(directions), state)

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import Count, Options, Positive
-from sibp.methods.base import Method, State
+from sibp.methods.base import BackpropMethod, State
 from sibp.nets import layers, propagation
 from sibp.nets.layers import Affine, Patches
 from sibp.nets.propagation import Trace
@@ -47,22 +48,30 @@ class ProxBPSolver:
         self.shared = shared
 
     def solve(self, X: Tensor | Patches, D: Tensor, W: Tensor, b: Tensor | None) -> None:
-        """Add the (approximate) proximal step for rows X `[E, R, I]` and D = dJ/dG `[E, R, O]` to W and b, which are not read."""
+        """Add the proximal step of one layer to its parameters, in place; they are not read.
+
+        Args:
+            X: rows `[E, R, I]`.
+            D: dJ/dG `[E, R, O]`.
+            W: weights `[E, O, I]`.
+            b: bias `[E, 1, O]`, part of the problem; None without one.
+        """
         R, lam, joint = self.column["eta"] * D, self.column["lam"], b is not None
         if self.shared["solver"] == "exact":
-            P = conjugate_gradient.solve_exactly(X, R, lam, joint)
+            P = conjugate_gradient.solve_exactly(X, R, lam, joint=joint)
             W += P[:, : W.shape[2]].mT
-            if joint:
+            if b is not None:
                 b += P[:, -1:]
             return
         steps = self.shared["cg_steps"]
-        space = choose_space(self.shared["space"], X, W.shape[1], steps, joint)
+        space = choose_space(self.shared["space"], X, W.shape[1], steps, joint=joint)
         space.move(W, b, dispatch.solve_linear(space, R, lam, steps))
 
 
-class ProxBP(Method):
-    """For every layer, with dJ/dG by back propagation through the **old** weights (J 3.2):
-        (W+, b+) = argmin ||X W^T + b - (Z - eta dJ/dG)||^2 + 1/(2 lam) (||W - W_k||^2 + ||b - b_k||^2).
+class ProxBP(BackpropMethod[ProxBPOptions]):
+    """Proximal back propagation: for every layer, with dJ/dG by back propagation through the **old** weights (J 3.2).
+
+    (W+, b+) = argmin ||X W^T + b - (Z - eta dJ/dG)||^2 + 1/(2 lam) (||W - W_k||^2 + ||b - b_k||^2).
 
     J leaves the bias out; it is folded in as one more input that is always 1, as P does (docs/deviations.md).
     Cost per layer: as SGD, plus R^2 (I + cg_steps O) in batch space, or a Cholesky factor of min(R, I)^3 / 3.
@@ -71,9 +80,11 @@ class ProxBP(Method):
     name = "proxbp"
     options = ProxBPOptions
 
+    @override
     def prepare(self) -> None:
         self.solver = ProxBPSolver(self.column, self.shared)
 
+    @override
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]

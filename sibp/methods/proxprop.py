@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import Count, NonNegative, OptionError, Options, Positive, Share
 from sibp.methods.adam import AdamRule
@@ -16,7 +17,7 @@ from sibp.nets.layers import Affine, Patches
 from sibp.nets.network import Layer
 from sibp.nets.propagation import Trace
 from sibp.solvers import conjugate_gradient, dispatch
-from sibp.solvers.subproblem import Space, choose_space
+from sibp.solvers.subproblem import Space, Vector, choose_space
 
 __all__ = ["OracleOptions", "ProxProp", "ProxPropOptions", "ProxPropSolver", "released_conjugate_gradient"]
 
@@ -52,7 +53,7 @@ class ProxPropOptions(OracleOptions):
     Attributes:
         optimizer: ``sgd``, ``adam`` or ``rmsprop``, fed with the directions.
         eta: its step size (P's tau), > 0; P uses 1 with ``sgd`` and 1e-3 with ``adam``, the defaults.
-        momentum: of ``sgd``, 0.95 in P, and of ``rmsprop``.
+        momentum: of ``sgd`` (0.95 in P) and ``rmsprop``, in [0, 1).
         nesterov: of ``sgd``, true in P.
         beta1: of ``adam``.
         beta2: of ``adam``.
@@ -70,9 +71,11 @@ class ProxPropOptions(OracleOptions):
     eps: Positive = 1e-8
 
     @classmethod
+    @override
     def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         return {} if given.get("optimizer", "sgd") == "sgd" else {"eta": 1e-3, "momentum": 0.0, "nesterov": False}
 
+    @override
     def check(self) -> None:
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise OptionError(f"nesterov: got true, need optimizer sgd with a momentum > 0, got {self.optimizer}")
@@ -90,17 +93,26 @@ class ProxPropSolver:
         self.column = column
         self.shared = shared
 
-    def direction(self, layer: Layer, X: Tensor | Patches, g: Tensor, last: bool) -> Affine:
-        """Return theta_k - theta+ from rows X `[E, R, I]` and g = dJ/dZ `[E, R, O]` (P eq. 11); the gradient (P eq. 12) for the
-        last layer, and for ``gradient``."""
+    def direction(self, layer: Layer, X: Tensor | Patches, g: Tensor, *, last: bool) -> Affine:
+        """Return theta_k - theta+ (P eq. 11); the gradient (P eq. 12) for the last layer, and for the solver ``gradient``.
+
+        Args:
+            layer: the layer.
+            X: its rows `[E, R, I]`.
+            g: dJ/dZ `[E, R, O]`.
+            last: whether it is the network's last one.
+
+        Returns:
+            W `[E, O, I]` and b `[E, 1, O]`, or None for a layer without a bias.
+        """
         if last or self.shared["solver"] == "gradient":
             return Affine(layers.cross(g, X), g.sum(1, keepdim=True) if layer.bias else None)
         tau, joint = self.column["tau_prox"], layer.bias
         if self.shared["solver"] == "exact":
-            D = conjugate_gradient.solve_exactly(X, g, tau / 2, joint)
+            D = conjugate_gradient.solve_exactly(X, g, tau / 2, joint=joint)
             return Affine(-D[:, : layer.fan_in].mT, -D[:, -1:] if joint else None)
         steps = self.shared["cg_steps"]
-        space = choose_space(self.shared["space"], X, layer.fan_out, steps, joint)
+        space = choose_space(self.shared["space"], X, layer.fan_out, steps, joint=joint)
         if self.shared["variant"] == "released":
             P = released_conjugate_gradient(space, g, tau, steps, one_problem=layer.is_convolution)
         else:
@@ -108,10 +120,12 @@ class ProxPropSolver:
         return Affine(*space.displacement(P.neg_()))
 
 
-class ProxProp(FirstOrder):
-    """For the hidden layers, with g = dJ/dZ by back propagation through the **old** weights (P Algorithm 2, eq. 11):
+class ProxProp(FirstOrder[ProxPropOptions]):
+    """ProxProp (P Algorithm 2): proximal directions, which go to an optimizer as gradients would.
+
+    For the hidden layers, with g = dJ/dZ by back propagation through the **old** weights (P eq. 11),
         theta+ = argmin 1/2 ||X W^T + b - (Z - g)||^2 + 1/(2 tau_prox) ||theta - theta_k||^2,   direction = theta_k - theta+;
-    for the last layer, the gradient (P eq. 12). Directions go to `optimizer` as gradients would.
+    for the last layer, the gradient (P eq. 12).
 
     The data term sums over the mini-batch (and positions); J is the mean or sum as `reduction` says. Twice the objective is the
     problem of J 3.2 with lam = tau_prox / 2. The bias is one more input that is always 1 and is proximal too.
@@ -123,16 +137,28 @@ class ProxProp(FirstOrder):
     options = ProxPropOptions
     buffers = 2
 
+    @override
     def prepare(self) -> None:
         self.solver = ProxPropSolver(self.column, self.shared)
         self.rule = RULES[self.shared["optimizer"]](self.column, self.shared)
 
     @classmethod
+    @override
     def group_key(cls, options: ProxPropOptions) -> tuple[tuple[str, object], ...]:
         return (*super().group_key(options), ("momentum > 0", options.momentum > 0))
 
+    @override
     def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
-        """Return theta_k - theta+ for the hidden layers and the gradient for the last, for delta of the batch's sum."""
+        """Return theta_k - theta+ for the hidden layers and the gradient for the last.
+
+        Args:
+            parameters: one `Affine` per layer.
+            trace: a forward pass of them.
+            delta: dL/dF_N of the mini-batch's **sum**, `[E, B, K]`.
+
+        Returns:
+            One `Affine` per layer, each shaped as its parameter.
+        """
         if self.shared["reduction"] == "mean":
             delta = delta / delta.shape[1]
         last = len(self.network.layers) - 1
@@ -143,7 +169,7 @@ class ProxProp(FirstOrder):
         return result[::-1]
 
 
-def released_conjugate_gradient(space: Space, g: Tensor, tau: Tensor, iterations: int, one_problem: bool) -> Tensor:
+def released_conjugate_gradient(space: Space, g: Tensor, tau: Tensor, iterations: int, *, one_problem: bool) -> Tensor:
     """Minimise 1/2 ||image(D) + g||^2 + 1/(2 tau) ||D||^2 from D = 0 as the authors' program does.
 
     Its first pass keeps residual and direction in one array, so the second direction is (1 + beta) r instead of r + beta d; 1e-6
@@ -162,28 +188,26 @@ def released_conjugate_gradient(space: Space, g: Tensor, tau: Tensor, iterations
     """
     axes = (-2, -1) if one_problem else (-2,)
 
-    def square(P: Tensor, image_P: Tensor) -> Tensor:
-        return space.inner(P, image_P, P, image_P).sum(axes, keepdim=True).clamp(min=0)
+    def square(p: Vector) -> Tensor:
+        return space.inner(p, p).sum(axes, keepdim=True).clamp(min=0)
 
-    r = -space.coordinates(g)
-    image_r = space.image(r)
-    d, image_d, D = r, image_r, torch.zeros_like(r)
-    rr = square(r, image_r)
+    r = space.vector(-space.coordinates(g))
+    d, D = r, torch.zeros_like(r.P)
+    rr = square(r)
     enough = 1e-4 * rr.mean(-1, keepdim=True)
     going = torch.ones_like(enough, dtype=torch.bool)
     for k in range(iterations):
-        bend = image_d.square().sum(axes, keepdim=True) + square(d, image_d) / tau
+        bend = d.image.square().sum(axes, keepdim=True) + square(d) / tau
         t = torch.where(going, rr / (bend + 1e-6), 0)
-        D = D + t * d
+        D = D + t * d.P
         if k + 1 == iterations:
             break
-        r = r - t * (space.coordinates(image_d) + d / tau)
-        image_r = space.image(r)
-        rr_old, rr = rr, square(r, image_r)
+        r = space.vector(r.P - t * (space.coordinates(d.image) + d.P / tau))
+        rr_old, rr = rr, square(r)
         going = going & (rr.amax(-1, keepdim=True) >= enough)
         beta = rr / (rr_old + 1e-6)
         if k == 0:
-            d, image_d = (1 + beta) * r, (1 + beta) * image_r
+            d = Vector((1 + beta) * r.P, (1 + beta) * r.image)
         else:
-            d, image_d = r + beta * d, image_r + beta * image_d
+            d = Vector(r.P + beta * d.P, r.image + beta * d.image)
     return D

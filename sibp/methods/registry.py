@@ -1,6 +1,7 @@
 """The methods by name."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -19,11 +20,17 @@ from sibp.nets.network import Network
 
 __all__ = ["METHODS", "build", "get", "options"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (SGD, Adam, RMSprop, ProxProp, ProxBP, BCD, SIBP)}
+METHODS: dict[str, type[Method[Any]]] = {method.name: method for method in (SGD, Adam, RMSprop, ProxProp, ProxBP, BCD, SIBP)}
 
 
-def get(name: str) -> type[Method]:
+def get(name: str) -> type[Method[Any]]:
     """Return the method of that name.
+
+    Args:
+        name: a key of `METHODS`.
+
+    Returns:
+        Its class.
 
     Raises:
         ValueError: if there is none.
@@ -34,7 +41,14 @@ def get(name: str) -> type[Method]:
 
 
 def options(name: str) -> type[Options]:
-    """Return the class of a method's hyper-parameters."""
+    """Return the class of a method's hyper-parameters.
+
+    Args:
+        name: a key of `METHODS`.
+
+    Returns:
+        A subclass of `Options`.
+    """
     return get(name).options
 
 
@@ -43,8 +57,21 @@ def build(
     network: Network,
     loss: Loss,
     members: Sequence[Options],
+    *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-) -> Method:
-    """Return the method, ready for an ensemble of these members."""
+) -> Method[Any]:
+    """Return a method, ready for an ensemble.
+
+    Args:
+        name: a key of `METHODS`.
+        network: what is trained.
+        loss: at the output.
+        members: one `Options` each, of the method's class.
+        dtype: of the parameters.
+        device: of the parameters.
+
+    Returns:
+        The method; options that exclude each other, or a network that it cannot train, are refused with a ValueError.
+    """
     return get(name)(network, loss, members, dtype, device)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import Options, Positive, Share
 from sibp.methods.base import State
@@ -35,12 +36,14 @@ class RMSpropRule(Rule):
         super().__init__(column, shared)
         self.buffered = bool((column["momentum"] > 0).any())
 
+    @override
     def start(self, parameters: Sequence[Tensor]) -> State:
         state = {"second": [torch.zeros_like(W) for W in parameters]}
         if self.buffered:
             state["momentum"] = [torch.zeros_like(W) for W in parameters]
         return state
 
+    @override
     def move(self, parameters: Sequence[Tensor], directions: Sequence[Tensor], state: State) -> None:
         alpha, eps, eta = self.column["alpha"], self.column["eps"], self.column["eta"]
         for k, (W, g, v) in enumerate(zip(parameters, directions, state["second"], strict=True)):
@@ -51,7 +54,7 @@ class RMSpropRule(Rule):
             W.sub_(eta * scaled)
 
 
-class RMSprop(FirstOrder):
+class RMSprop(FirstOrder[RMSpropOptions]):
     """RMSprop on the gradient of the mini-batch's mean loss. Cost: as SGD, plus four passes over the parameters."""
 
     name = "rmsprop"
@@ -60,5 +63,6 @@ class RMSprop(FirstOrder):
     rule_class = RMSpropRule
 
     @classmethod
+    @override
     def group_key(cls, options: RMSpropOptions) -> tuple[tuple[str, object], ...]:
         return (*super().group_key(options), ("momentum > 0", options.momentum > 0))

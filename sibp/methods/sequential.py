@@ -18,7 +18,7 @@ __all__ = ["check_batch", "engine_of", "read_options", "step"]
 
 
 def step(model: nn.Sequential, method: str, x: Tensor, y: Tensor, *, loss: str = "cross-entropy", **options: object) -> Tensor:
-    """Make one step of a method on a module, in place, and return the mean loss before it, a scalar on the model's device.
+    """Make one step of a method on a module, in place, and return the mean loss before it, on the model's device.
 
     This is what the exhibits run, for checks and comparisons; nothing is kept from one call to the next, so momentum and Adam's
     averages start anew each time. To train a network of one's own there is `sibp.SIBP`.
@@ -31,17 +31,27 @@ def step(model: nn.Sequential, method: str, x: Tensor, y: Tensor, *, loss: str =
         loss: ``cross-entropy`` or ``squared``.
         options: the method's, every variant included; see its `Options`.
 
+    Returns:
+        The loss, a scalar.
+
     Raises:
         ValueError: for a model, an option or a batch that is not supported, naming it; nothing is changed then.
     """
     member = read_options(method, options)
-    engine = engine_of(model, method, losses.get(loss), member, x, y)
+    engine = engine_of(model, method, losses.get(loss), member, x=x, y=y)
     parameters = parameters_of(model)
     return engine.step(parameters, engine.start(parameters), x.detach().unsqueeze(0), y.detach().unsqueeze(0))[0]
 
 
 def read_options(method: str, given: Mapping[str, Any]) -> Options:
     """Return a method's options.
+
+    Args:
+        method: a key of `METHODS`.
+        given: values by name.
+
+    Returns:
+        The method's `Options`, with its defaults for the rest.
 
     Raises:
         ValueError: naming the option, its value and what is allowed.
@@ -52,11 +62,19 @@ def read_options(method: str, given: Mapping[str, Any]) -> Options:
         raise ValueError(f"{method}: {fault}") from None
 
 
-def engine_of(model: nn.Sequential, method: str, loss: Loss, options: Options, x: Tensor, y: Tensor) -> Method:
+def engine_of(model: nn.Sequential, method: str, loss: Loss, options: Options, *, x: Tensor, y: Tensor) -> Method[Any]:
     """Return a method, ready for a module and a batch, after everything about them has been checked.
 
-    Raises:
-        ValueError: as `step`.
+    Args:
+        model: an `nn.Sequential`, as `step` takes it.
+        method: a key of `METHODS`.
+        loss: at the output.
+        options: the method's.
+        x: inputs `[B, *input_shape]`.
+        y: class indices `[B]`, or values `[B, K]`.
+
+    Returns:
+        The method for one member; whatever `step` refuses is refused with a ValueError.
     """
     weight = check_parameters(model)
     check_batch(weight, x, y)
@@ -67,6 +85,11 @@ def engine_of(model: nn.Sequential, method: str, loss: Loss, options: Options, x
 
 def check_batch(weight: Tensor, x: Tensor, y: Tensor) -> None:
     """Check a batch against the dtype and device of a weight.
+
+    Args:
+        weight: of the model.
+        x: inputs.
+        y: targets.
 
     Raises:
         ValueError: naming what does not fit, or (on the CPU) holds a number that is not finite.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import NonNegative, OptionError, Options, Positive, Share
 from sibp.methods.base import State
@@ -30,6 +31,7 @@ class SGDOptions(Options):
     nesterov: bool = False
     l1: NonNegative = 0.0
 
+    @override
     def check(self) -> None:
         if self.nesterov and self.momentum == 0:
             raise OptionError("nesterov: got true with momentum 0, need a momentum > 0")
@@ -42,9 +44,11 @@ class Momentum(Rule):
         super().__init__(column, shared)
         self.buffered = bool((column["momentum"] > 0).any())
 
+    @override
     def start(self, parameters: Sequence[Tensor]) -> State:
         return {"momentum": [torch.zeros_like(W) for W in parameters]} if self.buffered else {}
 
+    @override
     def move(self, parameters: Sequence[Tensor], directions: Sequence[Tensor], state: State) -> None:
         eta, mu = self.column["eta"], self.column["momentum"]
         for k, (W, g) in enumerate(zip(parameters, directions, strict=True)):
@@ -54,7 +58,7 @@ class Momentum(Rule):
             W.sub_(eta * g)
 
 
-class SGD(FirstOrder):
+class SGD(FirstOrder[SGDOptions]):
     """W <- W - eta dL/dW, b <- b - eta dL/db with L the mean loss of the mini-batch (J 3.1, 3.2), or with momentum.
 
     Cost: one forward product and two backward ones per layer (one for the first). Without momentum the update is part of the
@@ -66,14 +70,17 @@ class SGD(FirstOrder):
     rule_class = Momentum
 
     @classmethod
+    @override
     def group_key(cls, options: SGDOptions) -> tuple[tuple[str, object], ...]:
         # members with a buffer and without take different paths, which round differently
         return (*super().group_key(options), ("momentum > 0", options.momentum > 0), ("l1 > 0", options.l1 > 0))
 
+    @override
     def prepare(self) -> None:
         super().prepare()
-        self.regularised = bool((self.column["l1"] > 0).any())
+        self.buffered, self.regularised = (bool((self.column[name] > 0).any()) for name in ("momentum", "l1"))
 
+    @override
     def directions(self, parameters: Sequence[Affine], trace: Trace, delta: Tensor) -> list[Affine]:
         gradients = super().directions(parameters, trace, delta)
         if self.regularised:
@@ -81,8 +88,9 @@ class SGD(FirstOrder):
                 g.add_(self.column["l1"] * W.sign())
         return gradients
 
+    @override
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
-        if self.rule.buffered or self.regularised:
+        if self.buffered or self.regularised:
             super().update(parameters, state, trace, delta)
             return
         delta = delta * (-self.column["eta"] / delta.shape[1])

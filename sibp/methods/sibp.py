@@ -6,16 +6,17 @@ from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.core.options import Count, NonNegative, Options, Positive
-from sibp.methods.base import Method, State
+from sibp.methods.base import BackpropMethod, State
 from sibp.nets import activations, layers, propagation
 from sibp.nets.layers import Affine, Patches
 from sibp.nets.network import Layer
 from sibp.nets.propagation import Trace
 from sibp.solvers import conjugate_gradient, dispatch, linesearch, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
-from sibp.solvers.subproblem import BiasSpace, Space, Subproblem, WeightSpace, choose_space
+from sibp.solvers.subproblem import BiasSpace, LayerSpace, Space, Subproblem, WeightSpace, choose_space
 
 __all__ = ["SIBP", "SIBPOptions", "SIBPSolver"]
 
@@ -44,8 +45,15 @@ class SIBPOptions(Options):
 
 @dataclass(frozen=True)
 class Variant:
-    """What distinguishes the variants: rules for hidden and last layer, numbers per neuron or joint, and the wrong first
-    gradient of the released program's last layer."""
+    """What distinguishes the variants.
+
+    Attributes:
+        hidden: rules of the hidden layers' conjugate gradient.
+        last: rules of the last layer's.
+        per_neuron: whether the numbers of a solve are kept per neuron, not per member.
+        first_gradient_without_offset: whether the last layer's first gradient leaves the bias out, as the released program's does.
+        period_over_inputs: whether the conjugate gradient restarts every I + 1 iterations.
+    """
 
     hidden: Rules
     last: Rules
@@ -72,16 +80,25 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How one layer's subproblems are solved: the space of the iterates, the search, and whether kernels do it."""
+    """How one layer's subproblems are solved.
 
-    space: Space
+    Attributes:
+        layer: the layer.
+        space: of the weights' iterates, over the layer's rows.
+        rules: of the conjugate gradient.
+        kernels: whether kernels solve them.
+    """
+
+    layer: Layer
+    space: LayerSpace
     rules: Rules
     kernels: bool
 
 
 class SIBPSolver:
-    """SIBP at one layer: the target of its output rows, then the two subproblems (J 4.1). Both drivers call it, the exhibits'
-    engine and the watch over a torch module.
+    """SIBP at one layer: the target of its output rows, then the two subproblems (J 4.1).
+
+    Both drivers call it, the exhibits' engine and the watch over a torch module.
 
     Args:
         column: ``eta``, ``lam`` and ``l1`` as `[E, 1, 1]`.
@@ -95,96 +112,168 @@ class SIBPSolver:
         self.sparse = "l1" not in shared["zero"]
 
     def plan(self, layer: Layer, X: Tensor | Patches, Z: Tensor) -> Plan:
-        """Return how to solve a layer with rows X `[E, R, I]` and pre-activation Z `[E, R, O]`."""
+        """Return how to solve a layer.
+
+        Args:
+            layer: the layer.
+            X: its rows `[E, R, I]`.
+            Z: its pre-activation `[E, R, O]`, for dtype and device.
+
+        Returns:
+            The plan, which `solve` takes.
+        """
         rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
-        kernels = dispatch.applies(space, layer.activation, rules, self.variant.per_neuron, Z)
-        return Plan(space, rules, kernels)
+        kernels = dispatch.applies(space, layer.activation, rules, Z, per_neuron=self.variant.per_neuron)
+        return Plan(layer, space, rules, kernels)
 
     def targets(
-        self, layer: Layer, Z: Tensor, F: Tensor, delta: Tensor, kernels: bool, with_error: bool = True
+        self, activation: str, Z: Tensor, F: Tensor, delta: Tensor, *, kernels: bool, with_error: bool = True
     ) -> tuple[Tensor, Tensor | None]:
-        """Return T = F - eta delta (J 4.2) and, if asked for, D = sigma'(Z) * delta, both `[E, R, O]`; delta is used up."""
-        if kernels:
-            return dispatch.targets(layer.activation, Z, delta, self.column["eta"], with_error)
-        T = F - self.column["eta"] * delta
-        if not with_error or layer.activation == "identity":
-            return T, delta if with_error else None
-        return T, delta * activations.get(layer.activation).slope(Z, F)
+        """Return T = F - eta delta (J 4.2) and the error at the pre-activation, D = sigma'(Z) * delta.
 
-    def solve(self, layer: Layer, plan: Plan, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> None:
-        """Add the solutions of the W-problem and of the b-problem after it to W `[E, O, I]` and b `[E, 1, O]`; Z is used up.
+        Args:
+            activation: of the layer.
+            Z: pre-activation `[E, R, O]`.
+            F: sigma(Z); not read by kernels.
+            delta: dL/dF of the mini-batch's sum, `[E, R, O]`; kernels overwrite it.
+            kernels: whether a kernel does it.
+            with_error: whether to compute D.
+
+        Returns:
+            T and D, both `[E, R, O]`; None for D without `with_error`.
+        """
+        if kernels:
+            return dispatch.targets(activation, Z, delta, self.column["eta"], with_error=with_error)
+        T = F - self.column["eta"] * delta
+        if not with_error or activation == "identity":
+            return T, delta if with_error else None
+        return T, delta * activations.get(activation).slope(Z, F)
+
+    def solve(self, plan: Plan, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> None:
+        """Add the solutions of the W-problem and of the b-problem after it to the parameters, in place.
 
         With l1 = 0 nothing is read from W and b, so that zeros in their place receive the displacement.
+
+        Args:
+            plan: how, and over which rows.
+            Z: pre-activation `[E, R, O]`; may be overwritten.
+            T: target of the output rows, `[E, R, O]`.
+            W: weights `[E, O, I]`.
+            b: bias `[E, 1, O]`, or None.
         """
         if self.sparse:
-            self.solve_sparse(layer, plan, X, Z, T, W, b)
-        elif plan.kernels:
-            lam, steps = self.column["lam"], self.shared["cg_steps"]
-            plan.space.move(W, b, dispatch.minimise(plan.space, layer.activation, Z, T, lam, steps, plan.rules, b))
-        else:
-            P, Z = self.descend(layer, plan.space, plan.rules, Z, T, offset=b, inputs=layer.fan_in)
-            plan.space.move(W, b, P)
-            if b is not None:
-                p, _ = self.descend(layer, BiasSpace(), plan.rules, Z, T, offset=Z - b, inputs=1)
-                b += p
+            self.solve_sparse(plan, Z, T, W, b)
+            return
+        problem = self.problem(plan, plan.space, Z, T)
+        if plan.kernels:
+            plan.space.move(W, b, dispatch.minimise(problem, self.shared["cg_steps"], plan.rules, b))
+            return
+        P, Z = self.descend(problem, plan, offset=b, inputs=plan.layer.fan_in)
+        plan.space.move(W, b, P)
+        if b is not None:
+            b += self.descend(self.problem(plan, BiasSpace(), Z, T), plan, offset=Z - b, inputs=1)[0]
 
-    def solve_sparse(
-        self, layer: Layer, plan: Plan, X: Tensor | Patches, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None
-    ) -> None:
+    def solve_sparse(self, plan: Plan, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> None:
         """Do what `solve` says with the l1 term in both subproblems: the same solution without it, then proximal gradient.
 
         Kernels solve them where there are some.
+
+        Args:
+            plan: how, and over which rows.
+            Z: pre-activation `[E, R, O]`.
+            T: target of the output rows, `[E, R, O]`.
+            W: weights `[E, O, I]`, changed in place.
+            b: bias `[E, 1, O]`, changed in place, or None.
         """
-        steps, gamma, lam = self.shared["cg_steps"], self.column["l1"], self.column["lam"]
-        smooth = self.solve_smooth(layer, plan, Z, T, W, b)
-        if plan.kernels and dispatch.applies_l1(X, layer.activation, Z):
-            given = (layer.activation, Z, T, W.mT, lam, gamma, steps, plan.rules, smooth, b)
-            W += dispatch.minimise_l1(X, *given).mT
+        steps, gamma, X = self.shared["cg_steps"], self.column["l1"], plan.space.X
+        smooth = self.solve_smooth(plan, Z, T, W, b)
+        problem = Subproblem(WeightSpace(X), activations.get(plan.layer.activation), Z, T, self.column["lam"])
+        if plan.kernels and dispatch.applies_l1(X, plan.layer.activation, Z):
+            W += dispatch.minimise_l1(problem, W.mT, gamma, steps, smooth, rules=plan.rules, b=b).mT
             return
-        problem = Subproblem(WeightSpace(X), activations.get(layer.activation), Z, T, lam)
         D, Z = proximal_gradient.minimise_l1(problem, W.mT, gamma, steps, smooth)
         # an entry that was thresholded to zero is V + (0 - V): exactly zero again
         W += D.mT
         if b is not None:
-            smooth = self.solve_smooth_bias(layer, plan, Z, T, b)
+            smooth = self.solve_smooth_bias(plan, Z, T, b)
             b += proximal_gradient.minimise_l1(replace(problem, space=BiasSpace(), Z=Z), b, gamma, steps, smooth)[0]
 
-    def solve_smooth(self, layer: Layer, plan: Plan, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
-        """Return the displacement `[E, I, O]` that solves the W-problem without the l1 term."""
+    def solve_smooth(self, plan: Plan, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+        """Solve the W-problem without the l1 term.
+
+        Args:
+            plan: how, and over which rows.
+            Z: pre-activation `[E, R, O]`.
+            T: target of the output rows, `[E, R, O]`.
+            W: weights `[E, O, I]`, for shape and dtype.
+            b: bias `[E, 1, O]`, or None.
+
+        Returns:
+            The displacement `[E, I, O]`.
+        """
         if plan.kernels:
-            steps = self.shared["cg_steps"]
-            P = dispatch.minimise(plan.space, layer.activation, Z.clone(), T, self.column["lam"], steps, plan.rules)
+            P = dispatch.minimise(self.problem(plan, plan.space, Z.clone(), T), self.shared["cg_steps"], plan.rules)
         else:
-            P, _ = self.descend(layer, plan.space, plan.rules, Z, T, offset=b, inputs=layer.fan_in)
+            P, _ = self.descend(self.problem(plan, plan.space, Z, T), plan, offset=b, inputs=plan.layer.fan_in)
         moved = W.new_zeros(W.shape)
         plan.space.move(moved, None, P)
         return moved.mT
 
-    def solve_smooth_bias(self, layer: Layer, plan: Plan, Z: Tensor, T: Tensor, b: Tensor) -> Tensor:
-        """Return the displacement `[E, 1, O]` that solves the bias problem without the l1 term."""
-        space = BiasSpace()
-        if dispatch.applies(space, layer.activation, plan.rules, self.variant.per_neuron, Z):
-            steps = self.shared["cg_steps"]
-            return dispatch.minimise(space, layer.activation, Z, T, self.column["lam"], steps, plan.rules)
-        return self.descend(layer, space, plan.rules, Z, T, offset=Z - b, inputs=1)[0]
+    def solve_smooth_bias(self, plan: Plan, Z: Tensor, T: Tensor, b: Tensor) -> Tensor:
+        """Solve the bias problem without the l1 term.
 
-    def descend(
-        self, layer: Layer, space: Space, rules: Rules, Z: Tensor, T: Tensor, offset: Tensor | None, inputs: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the displacement's coordinates and the new Z; `offset` is the part of Z that the unknown does not make."""
-        variant = self.variant
-        sigma = activations.get(layer.activation)
-        problem = Subproblem(space, sigma, Z, T, self.column["lam"], per_neuron=variant.per_neuron)
+        Args:
+            plan: how.
+            Z: pre-activation with the new weights, `[E, R, O]`.
+            T: target of the output rows, `[E, R, O]`.
+            b: bias `[E, 1, O]`.
+
+        Returns:
+            The displacement `[E, 1, O]`.
+        """
+        problem = self.problem(plan, BiasSpace(), Z, T)
+        if dispatch.applies(problem.space, plan.layer.activation, plan.rules, Z, per_neuron=self.variant.per_neuron):
+            return dispatch.minimise(problem, self.shared["cg_steps"], plan.rules)
+        return self.descend(problem, plan, offset=Z - b, inputs=1)[0]
+
+    def problem(self, plan: Plan, space: Space, Z: Tensor, T: Tensor) -> Subproblem:
+        """Return a layer's subproblem.
+
+        Args:
+            plan: of the layer.
+            space: of the weights or of the bias.
+            Z: pre-activation `[E, R, O]`.
+            T: target of the output rows, `[E, R, O]`.
+
+        Returns:
+            f, with numbers per member or per neuron as the variant has them.
+        """
+        sigma = activations.get(plan.layer.activation)
+        return Subproblem(space, sigma, Z, T, self.column["lam"], per_neuron=self.variant.per_neuron)
+
+    def descend(self, problem: Subproblem, plan: Plan, *, offset: Tensor | None, inputs: int) -> tuple[Tensor, Tensor]:
+        """Minimise f by the eager conjugate gradient.
+
+        Args:
+            problem: f.
+            plan: of the layer.
+            offset: the part of Z that the unknown does not make, for the released program's first gradient.
+            inputs: I, or 1 for the bias: the released row-wise program restarts every I + 1 iterations.
+
+        Returns:
+            The displacement's coordinates and the new Z `[E, R, O]`.
+        """
+        variant, rules = self.variant, plan.rules
         if variant.period_over_inputs:
             rules = replace(rules, period=inputs + 1)
         gamma = None
-        if layer.activation == "identity" and variant.first_gradient_without_offset and offset is not None:
-            gamma = problem.gamma(Z - offset)
+        if plan.layer.activation == "identity" and variant.first_gradient_without_offset and offset is not None:
+            gamma = problem.gamma(problem.Z - offset)
         return conjugate_gradient.minimise(problem, self.shared["cg_steps"], rules, gamma)
 
 
-class SIBP(Method):
+class SIBP(BackpropMethod[SIBPOptions]):
     """Semi-implicit back propagation.
 
     From the last layer to the first, with T = F - eta delta (J 4.1, 4.2; our rows are the papers' columns):
@@ -199,20 +288,22 @@ class SIBP(Method):
     name = "sibp"
     options = SIBPOptions
 
+    @override
     def prepare(self) -> None:
         self.solver = SIBPSolver(self.column, self.shared)
 
     @classmethod
-    def group_key(cls, options: Options) -> tuple[tuple[str, object], ...]:
+    @override
+    def group_key(cls, options: SIBPOptions) -> tuple[tuple[str, object], ...]:
         return (*super().group_key(options), ("sparse", options.l1 > 0))
 
+    @override
     def update(self, parameters: Sequence[Affine], state: State, trace: Trace, delta: Tensor) -> None:
         for i in reversed(range(len(self.network.layers))):
             layer, seen, (W, b) = self.network.layers[i], trace.layers[i], parameters[i]
-            X = seen.X.expand(W.shape[0], -1, -1)
-            plan = self.solver.plan(layer, X, seen.Z)
+            plan = self.solver.plan(layer, seen.X.expand(W.shape[0], -1, -1), seen.Z)
             kernels = plan.kernels and not self.solver.sparse
-            T, D = self.solver.targets(layer, seen.Z, seen.F, delta, kernels, with_error=i > 0)
-            self.solver.solve(layer, plan, X, seen.Z, T, W, b)
-            if i > 0:
+            T, D = self.solver.targets(layer.activation, seen.Z, seen.F, delta, kernels=kernels, with_error=i > 0)
+            self.solver.solve(plan, seen.Z, T, W, b)
+            if D is not None:
                 delta = propagation.through_bridge(seen, layers.adjoint(D, W, seen.X))

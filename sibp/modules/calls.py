@@ -19,7 +19,14 @@ __all__ = ["ACTIVATIONS", "AFFINE", "COMPOSITES", "ELEMENTWISE_MEANS", "Call", "
 
 
 class Call(NamedTuple):
-    """One call of an affine function: input, weight, bias, and the map that it is."""
+    """One call of an affine function.
+
+    Attributes:
+        X: its input.
+        W: its weight.
+        b: its bias, or None.
+        map: which affine map it is.
+    """
 
     X: Tensor
     W: Tensor
@@ -67,6 +74,8 @@ def _convolution(axes: int) -> Callable[..., Call | None]:
             padding = tuple(total // 2 for total in totals)
         elif padding == "valid":
             padding = 0
+        elif isinstance(padding, str):  # torch refuses it
+            return None
         map_ = _convolution_of(kernel, _each(stride, axes), _each(padding, axes), dilation, groups)
         return Call(input, weight, bias, map_)
 
@@ -88,7 +97,7 @@ AFFINE: dict[Callable, Callable[..., Call | None]] = {
 }
 
 
-def _named(name: str, is_inplace: bool = False) -> Callable[..., tuple[str, bool] | None]:
+def _named(name: str, *, is_inplace: bool = False) -> Callable[..., tuple[str, bool] | None]:
     return lambda input, inplace=False: (name, inplace or is_inplace)
 
 
@@ -126,7 +135,14 @@ COMPOSITES = {functional.multi_head_attention_forward}
 
 @cache
 def transparent(function: types.FunctionType) -> types.FunctionType:
-    """Return a copy of one of torch's composite functions that does not look for modes itself, so that its inside is visible."""
+    """Return a copy of one of torch's composite functions that does not look for modes itself, so that its inside is visible.
+
+    Args:
+        function: written in Python, one of `COMPOSITES`.
+
+    Returns:
+        A function of the same signature.
+    """
     blind = {name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")}
     scope = {**function.__globals__, **blind}
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)

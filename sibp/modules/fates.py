@@ -12,7 +12,12 @@ NOT_IMPLICIT = "in a group with implicit: False"
 
 
 class Fate(NamedTuple):
-    """What becomes of a weight: how many uses its subproblem joins, 0 for an ordinary gradient, and whether the bias is in it."""
+    """What becomes of a weight in a backward pass.
+
+    Attributes:
+        uses: how many uses its subproblem joins; 0 for an ordinary gradient.
+        with_bias: whether the bias is solved for, too.
+    """
 
     uses: int
     with_bias: bool = False
@@ -64,6 +69,10 @@ def _other_biases(uses: Sequence[Use], fate: Fate, names: Mapping[int, str]) -> 
 
 def check_unmoved(graph: Graph, names: Mapping[int, str]) -> None:
     """Refuse a graph that was made with weights that have moved since.
+
+    Args:
+        graph: of the loss.
+        names: of all parameters, by id.
 
     Raises:
         RuntimeError: naming the first of them.

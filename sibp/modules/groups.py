@@ -29,7 +29,14 @@ MOST_SOLVERS = 64  # kept for one group; a schedule makes a new one every step
 
 @cache
 def option_keys(method: str) -> Mapping[str, Any]:
-    """Return the names under which a group keeps a method's options, with their defaults; eta is where schedulers look for it."""
+    """Return the names under which a group keeps a method's options; eta is where schedulers look for it, under ``lr``.
+
+    Args:
+        method: ``sibp``, ``proxbp`` or ``proxprop``.
+
+    Returns:
+        Defaults by name.
+    """
     known = describe(METHODS[method][0])
     keys = {"lr" if name == "eta" else name: option.default for name, option in known.items()} | {"max_change": None}
     return MappingProxyType(keys)
@@ -55,11 +62,25 @@ class Group:
         self._solvers: dict[tuple[object, ...], Solver] = {}
 
     def snapshot(self, values: Mapping[str, Any]) -> tuple[object, ...]:
-        """Return what must not change for this object to stay right; the step size is read anew each time."""
+        """Return what must not change for this object to stay right; the step size is read anew each time.
+
+        Args:
+            values: the group as torch keeps it.
+
+        Returns:
+            All options but eta.
+        """
         return (*(values[name] for name in describe(self.kind) if name != "eta"), values["max_change"])
 
     def is_current(self, values: Mapping[str, Any]) -> bool:
-        """Return whether a group still has the options that this was made from."""
+        """Return whether a group still has the options that this was made from.
+
+        Args:
+            values: the group as torch keeps it.
+
+        Returns:
+            False if an option other than eta has changed.
+        """
         return self.snapshot(values) == self._snapshot
 
     def _options(self, values: Mapping[str, Any]) -> Options:
@@ -71,7 +92,15 @@ class Group:
         return self.kind(**given)
 
     def solver(self, like: Tensor, rate: float) -> Solver:
-        """Return the solver for weights `[E, O, I]` of that number of members, dtype and device, with this eta."""
+        """Return the solver for weights of one shape and step size.
+
+        Args:
+            like: a weight `[E, O, I]`, for the number of members, dtype and device.
+            rate: eta, times the terms of the loss.
+
+        Returns:
+            The same object for the same arguments, while it is kept.
+        """
         key = (like.shape[0], like.dtype, like.device)
         if (*key, rate) not in self._solvers:
             if len(self._solvers) >= MOST_SOLVERS:
@@ -85,10 +114,16 @@ class Group:
 
 
 def check_rate(rate: object) -> float:
-    """Return a step size as a number, if it is one >= 0.
+    """Return a step size as a number.
+
+    Args:
+        rate: eta as it stands in a group.
+
+    Returns:
+        The number.
 
     Raises:
-        ValueError: if not.
+        ValueError: if it is not one >= 0.
     """
     if isinstance(rate, bool) or not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < float("inf"):
         raise ValueError(f"eta: got {rate!r}, need a number >= 0")
@@ -97,6 +132,10 @@ def check_rate(rate: object) -> float:
 
 def check_dtype(name: str, parameter: Tensor) -> None:
     """Refuse what the solvers cannot work on.
+
+    Args:
+        name: of the parameter.
+        parameter: a weight or bias.
 
     Raises:
         ValueError: for a weight that is not a plain tensor in float32 or float64, by its name.

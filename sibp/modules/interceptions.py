@@ -21,7 +21,11 @@ TWICE = (
 
 
 def _elementwise_mean(watch: Any, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
-    """Run a loss that is a mean over all numbers, and remember how many those are."""
+    """Run a loss that is a mean over all numbers, and remember how many those are.
+
+    Returns:
+        The loss.
+    """
     loss = function(*args, **kwargs)
     if kwargs.get("reduction", "mean") == "mean" and loss.grad_fn is not None:
         watch.means[loss.grad_fn] = (args[0] if args else kwargs["input"]).numel()
@@ -48,11 +52,18 @@ def _go_back(watch: Any, tensors: Any, gradients: Any, given: Mapping[str, Any])
         raise ValueError(TWICE)
     if given.get("inputs") is not None:
         raise ValueError("backward: got inputs, need none: layers are solved for all parameters at once")
-    watch.go_back(tensors, gradients, given.get("retain_graph"))
+    watch.go_back(tensors, gradients, retain_graph=given.get("retain_graph"))
 
 
 def _grad(watch: Any, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Any:
-    """Compute plain gradients, which move nothing."""
+    """Compute plain gradients, which move nothing.
+
+    Returns:
+        What torch returns.
+
+    Raises:
+        ValueError: if an implicit layer would be differentiated twice.
+    """
     given = GRAD.bind(*args, **kwargs).arguments
     if given.get("create_graph"):
         outputs = given["outputs"]

@@ -1,5 +1,7 @@
-"""Parameter groups in torch's habit, for whatever trains layers implicitly: what may be solved for, with which options, and what a
-report says of it."""
+"""Parameter groups in torch's habit, for whatever trains layers implicitly.
+
+What may be solved for, with which options, and what a report says of it.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from sibp.core import messages
 from sibp.modules.groups import Group, check_dtype, check_rate, option_keys
-from sibp.modules.update import Update
+from sibp.modules.update import Terms, Update
 from sibp.modules.watch import Watch
 
 __all__ = ["Parameters", "check_terms"]
@@ -54,6 +56,9 @@ class Parameters(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; ``{"params": ..., "implicit": False}`` is one whose parameters get ordinary gradients.
 
+        Args:
+            param_group: parameters and options; what is missing is the optimizer's default.
+
         Raises:
             ValueError: as the constructor does; nothing is added then.
         """
@@ -86,7 +91,10 @@ class Parameters(torch.optim.Optimizer):
         return Group(self.method, values)
 
     def current(self) -> list[Group | None]:
-        """Return every group's checked options as they are now; None for one that is not implicit.
+        """Check every group's options as they are now.
+
+        Returns:
+            One `Group` each; None for one that is not implicit.
 
         Raises:
             ValueError: if somebody has set a value that is not allowed, or set ``eta``, which stands under ``lr``.
@@ -112,6 +120,9 @@ class Parameters(torch.optim.Optimizer):
     def check_groups(self, groups: Any) -> None:
         """Check groups as `state_dict` has them against these parameters.
 
+        Args:
+            groups: its ``param_groups``.
+
         Raises:
             ValueError: naming what does not fit.
         """
@@ -125,10 +136,20 @@ class Parameters(torch.optim.Optimizer):
             raise ValueError(f"state_dict: has groups of {theirs} parameters, need {shapes}")
         del options
 
-    def watch(self, in_place: bool, terms: float | str | None, allow: Callable[[Mapping[int, str]], None]) -> Watch:
-        """Return a watch over the groups that are implicit."""
+    def watch(self, terms: Terms, allow: Callable[[Mapping[int, str]], None], *, in_place: bool) -> Watch:
+        """Return a watch over the groups that are implicit.
+
+        Args:
+            terms: over how many terms the loss is a mean, see `check_terms`.
+            allow: may refuse what is left with ordinary gradients, see `Watch`.
+            in_place: whether the parameters move, or autograd gets their moves as gradients.
+
+        Returns:
+            A context for one forward and backward pass.
+        """
         index = self._indexed(self.current())
-        return Watch(index.names, index.weights.keys(), Update(self.method, index.weights, in_place), check_terms(terms), allow)
+        update = Update(self.method, index.weights, in_place=in_place)
+        return Watch(index.names, index.weights.keys(), update, check_terms(terms), allow)
 
     def _indexed(self, options: list[Group | None]) -> "_Index":
         """Return what a step looks parameters up in, made anew where groups or their options are others."""
@@ -141,7 +162,11 @@ class Parameters(torch.optim.Optimizer):
         return index
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Refuse to take an option as an attribute, where nobody would read it."""
+        """Refuse to take an option as an attribute, where nobody would read it.
+
+        Raises:
+            AttributeError: naming the key of the group that keeps it.
+        """
         if name == "eta" or name in option_keys(self.__dict__.get("method", "sibp")):
             raise AttributeError(f"{name}: is kept in the groups, need group[{'lr' if name == 'eta' else name!r}] of param_groups")
         super().__setattr__(name, value)
@@ -173,14 +198,22 @@ def _named(group: Mapping[str, Any], number: int) -> list[tuple[str, Tensor]]:
     return list(zip(names, parameters, strict=True))
 
 
-def check_terms(terms: object) -> float | str | None:
-    """Return over how many terms a loss is a mean, as it was given.
+def check_terms(terms: object) -> Terms:
+    """Check over how many terms a loss is a mean.
+
+    Args:
+        terms: a number > 0, ``"sum"`` for a loss that is a sum, or None to take it from the graph.
+
+    Returns:
+        `terms`.
 
     Raises:
-        ValueError: if it is neither None, ``"sum"``, nor a number > 0.
+        ValueError: if it is none of those.
     """
-    if terms is None or terms == "sum":
-        return terms
+    if terms is None:
+        return None
+    if isinstance(terms, str) and terms == "sum":
+        return "sum"
     if isinstance(terms, bool) or not isinstance(terms, int | float) or not 0 < terms < float("inf"):
         raise ValueError(f"terms: got {terms!r}, need a number > 0, 'sum', or None for the output layer's rows")
     return terms

@@ -1,14 +1,14 @@
-"""What happens to one layer in a backward pass: its subproblem is put together and solved, and the solution goes into the parameters
-or, as W_k - W_{k+1}, to autograd as if it were their gradient.
+"""One layer's update in a backward pass: its subproblem is put together and solved.
 
-Displacements are formed as such: W - W_new would lose the digits of a small step.
+The solution goes into the parameters or, as W_k - W_{k+1}, to autograd as if it were their gradient. Displacements are formed as such:
+W - W_new would lose the digits of a small step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,12 +26,22 @@ from sibp.nets.network import Layer
 from sibp.solvers import dispatch
 from sibp.solvers.subproblem import MINI_BATCH, WeightSpace, choose_space
 
-__all__ = ["Moved", "Problem", "Target", "Update", "join", "quiet", "through", "typed"]
+__all__ = ["Moved", "Problem", "Target", "Terms", "Update", "join", "quiet", "through", "typed"]
+
+
+Terms = float | Literal["sum"] | None  # over how many terms a loss is a mean
 
 
 class Target(NamedTuple):
-    """What an activation's backward leaves for its layer's: pre-activation Z and target T as rows `[E, R, O]`, whether Z may be
-    overwritten, and the error that it has sent on."""
+    """What an activation's backward leaves for its layer's.
+
+    Attributes:
+        activation: its name.
+        Z: pre-activation as rows `[E, R, O]`.
+        T: target as rows `[E, R, O]`.
+        is_own: whether Z is no view of the caller's array, so that it may be overwritten.
+        error: the error that has been sent on.
+    """
 
     activation: str
     Z: Tensor
@@ -44,7 +54,9 @@ class Problem(NamedTuple):
     """One layer's subproblem.
 
     Attributes:
-        map, W, b: the layer; b is None where the bias is not solved for.
+        map: the layer's affine map.
+        W: its weight.
+        b: its bias; None where that is not solved for.
         rows: X `[E, R, I]`.
         D: error at Z `[E, R, O]`, in the loss's own scale.
         target: with the activation inside; None for the identity.
@@ -61,7 +73,13 @@ class Problem(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """The new weight, and what autograd is told: W_k - W_{k+1} and b_k - b_{k+1} as gradients, or None where the parameters have moved."""
+    """A layer after its update.
+
+    Attributes:
+        W: the new weight.
+        grad_of_weight: W_k - W_{k+1}, for autograd; None where the parameters have moved.
+        grad_of_bias: b_k - b_{k+1}, likewise.
+    """
 
     W: Tensor
     grad_of_weight: Tensor | None = None
@@ -72,13 +90,19 @@ def join(problems: Sequence[Problem]) -> Problem:
     """Return the joint subproblem of several uses of one weight: all their rows.
 
     An activation stays inside if it is the same everywhere.
+
+    Args:
+        problems: of one weight and layout, at least one.
+
+    Returns:
+        One problem over all rows.
     """
     first = problems[0]
-    targets = [problem.target for problem in problems]
+    targets = [problem.target for problem in problems if problem.target is not None]
     target = None
-    if all(t is not None and t.activation == targets[0].activation for t in targets):
-        Z, T = (torch.cat([getattr(t, name) for t in targets], 1) for name in ("Z", "T"))
-        target = Target(targets[0].activation, Z, T, True, first.D)
+    if len(targets) == len(problems) and len({t.activation for t in targets}) == 1:
+        Z, T = torch.cat([t.Z for t in targets], 1), torch.cat([t.T for t in targets], 1)
+        target = Target(targets[0].activation, Z, T, is_own=True, error=first.D)
     rows = torch.cat([layers.matrix(problem.rows) for problem in problems], 1)
     D = torch.cat([problem.D for problem in problems], 1)
     return Problem(first.map, first.W, first.b, rows, D, target, any(problem.is_output for problem in problems))
@@ -93,14 +117,14 @@ class Update:
         in_place: whether the parameters move, or autograd is told by how much they would.
     """
 
-    def __init__(self, method: str, groups: Mapping[int, tuple[Group, Mapping[str, Any]]], in_place: bool) -> None:
+    def __init__(self, method: str, groups: Mapping[int, tuple[Group, Mapping[str, Any]]], *, in_place: bool) -> None:
         self.groups = groups
         self.in_place = in_place
         self.is_sibp = method == "sibp"
         self.terms: float | None = None
         self.to_mean = 1.0
 
-    def set_terms(self, given: float | str | None, terms: int | None) -> None:
+    def set_terms(self, given: Terms, terms: int | None) -> None:
         """Set the loss's scale: `terms` times its error is that of a sum, `to_mean` times its error that of a mean.
 
         Args:
@@ -112,29 +136,63 @@ class Update:
         self.to_mean = 1 / terms if is_sum and terms else 1.0
 
     def solver(self, W: Tensor, like: Tensor) -> Solver:
-        """Return the solver of a weight, whose `[E, O, I]` form is `like`."""
+        """Return the solver of a weight.
+
+        Args:
+            W: torch's weight.
+            like: its form `[E, O, I]`.
+
+        Returns:
+            One of the method's layer solvers, with the group's options as they are now.
+        """
         group, values = self.groups[id(W)]
-        return group.solver(like, float(values["lr"]) * self.terms if "lr" in values else 0.0)
+        return group.solver(like, float(values["lr"]) * self.loss_terms if "lr" in values else 0.0)
+
+    @property
+    def loss_terms(self) -> float:
+        """Over how many terms the loss is a mean, once `set_terms` has said so."""
+        assert self.terms is not None
+        return self.terms
 
     def target(self, map_: AffineMap, W: Tensor, activation: str, Z: Tensor, delta: Tensor) -> Target:
-        """Return a layer's target from its pre-activation and the error at its activation's output (J 4.2)."""
+        """Return a layer's target from the error at its activation's output (J 4.2).
+
+        Args:
+            map_: the layer's affine map.
+            W: its weight.
+            activation: the activation's name.
+            Z: its input, as torch has it.
+            delta: the error at its output.
+
+        Returns:
+            The target, with the error at Z to be sent on.
+        """
         z, d = map_.to_rows(typed(Z, W.dtype)).contiguous(), map_.to_rows(typed(delta, W.dtype))
         solver = self.solver(W, map_.weight(W))
         has_kernel = dispatch.has_targets(activation, z)
         if has_kernel and shares_memory(d, delta):
             d = d.clone()  # the kernel writes T there
         F = z if has_kernel else activations.get(activation).value(z)
-        layer = _layer(0, z.shape[2], activation, False)
-        T, D = solver.targets(layer, z, F, d, has_kernel)
+        assert isinstance(solver, SIBPSolver)  # the only method whose activations are watched
+        T, D = solver.targets(activation, z, F, d, kernels=has_kernel)
+        assert D is not None
         return Target(activation, z, T, not shares_memory(z, Z), typed(map_.from_rows(D, Z.shape), delta.dtype))
 
-    def move(self, problem: Problem, needs_new: bool = True) -> Moved:
-        """Solve, and move the parameters or say by how much they would move; `needs_new`: whether the new weight is asked for."""
+    def move(self, problem: Problem, *, needs_new: bool = True) -> Moved:
+        """Solve a layer, and move its parameters or say by how much they would move.
+
+        Args:
+            problem: its subproblem.
+            needs_new: whether the error goes on through the new weight.
+
+        Returns:
+            The new weight, and autograd's gradients where the parameters stay.
+        """
         map_, W, b = problem.map, problem.W, problem.b
         group, _ = self.groups[id(W)]
         w, beta = map_.weight(W), None if b is None else b.view(map_.members, 1, -1)
         solver = self.solver(W, w)
-        if self.in_place and group.max_change is None:
+        if self.in_place and group.max_change is None and not isinstance(solver, ProxPropSolver):
             self.solve(solver, problem, w, beta)
             if not shares_memory(w, W):
                 W.copy_(map_.from_weight(w, W.shape))
@@ -146,35 +204,56 @@ class Update:
         dW = map_.from_weight(dw, W.shape)
         if self.in_place:
             W += dW
-            if b is not None:
+            if b is not None and db is not None:
                 b += db.view(-1)
             self.mark(problem)
             return Moved(W)
         new = W + dW if needs_new else W
-        return Moved(new, dW.neg(), None if b is None else db.neg().view(-1))
+        return Moved(new, dW.neg(), None if db is None else db.neg().view(-1))
 
     @staticmethod
     def mark(problem: Problem) -> None:
-        """Tell autograd that the parameters have changed, which it does not see where a kernel has done it."""
+        """Tell autograd that the parameters have changed, which it does not see where a kernel has done it.
+
+        Args:
+            problem: of the layer.
+        """
         increment_version(problem.W if problem.b is None else (problem.W, problem.b))
 
     def displacement(self, solver: Solver, problem: Problem, W: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return W+ - W `[E, O, I]` and b+ - b `[E, 1, O]`."""
+        """Solve a layer, leaving its parameters as they are.
+
+        Args:
+            solver: the layer's.
+            problem: its subproblem.
+            W: its weight `[E, O, I]`.
+            b: its bias `[E, 1, O]`, or None.
+
+        Returns:
+            W+ - W `[E, O, I]` and b+ - b `[E, 1, O]`, or None.
+        """
         if isinstance(solver, ProxPropSolver):
             dW, db = self.direction(solver, problem)
             return dW.neg(), None if db is None else db.neg()
         if isinstance(solver, SIBPSolver) and solver.sparse:  # the only one that reads the parameters
             new, beta = W.clone(), None if b is None else b.clone()
             self.solve(solver, problem, new, beta)
-            return new - W, None if b is None else beta - b
+            return new - W, None if b is None or beta is None else beta - b
         dW, db = torch.zeros_like(W), None if b is None else torch.zeros_like(b)
         self.solve(solver, problem, dW, db)
         return dW, db
 
-    def solve(self, solver: Solver, problem: Problem, W: Tensor, b: Tensor | None) -> None:
-        """Add the solution to W and b."""
+    def solve(self, solver: SIBPSolver | ProxBPSolver, problem: Problem, W: Tensor, b: Tensor | None) -> None:
+        """Solve a layer, and add the solution in place.
+
+        Args:
+            solver: the layer's.
+            problem: its subproblem.
+            W: its weight `[E, O, I]`, or zeros for the displacement alone.
+            b: its bias `[E, 1, O]`, likewise, or None.
+        """
         if isinstance(solver, ProxBPSolver):
-            solver.solve(self.fast_rows(solver, problem, W, b is not None), problem.D, W, b)
+            solver.solve(self.fast_rows(solver, problem, W, joint=b is not None), problem.D, W, b)
             return
         target = problem.target
         if target is None:  # under the identity only T - Z matters
@@ -182,30 +261,49 @@ class Update:
         else:
             name, Z, T, is_own, _ = target
         rows = self.fast_rows(solver, problem, W, joint=False, activation=name)
-        layer = _layer(W.shape[2], W.shape[1], name, b is not None)
+        layer = _layer(W.shape[2], W.shape[1], name, bias=b is not None)
         plan = solver.plan(layer, rows, Z)
         if plan.kernels and not is_own and not isinstance(plan.space, WeightSpace):
             Z = Z.clone()  # which the kernel overwrites
-        solver.solve(layer, plan, rows, Z, T.contiguous(), W, b)
+        solver.solve(plan, Z, T.contiguous(), W, b)
 
     def direction(self, solver: ProxPropSolver, problem: Problem) -> tuple[Tensor, Tensor | None]:
-        """Return theta_k - theta+ of ProxProp."""
+        """Return ProxProp's direction at a layer (P eq. 11).
+
+        Args:
+            solver: the layer's.
+            problem: its subproblem.
+
+        Returns:
+            theta_k - theta+: of W `[E, O, I]`, and of b `[E, 1, O]` or None.
+        """
         O, I = problem.D.shape[2], problem.rows.shape[2]
         shape = tuple(problem.W.shape)
         layer = Layer(I, O, bias=problem.b is not None, weight_shape=shape if len(shape) != 3 else (*shape[:2], 1, shape[2]))
-        rows = self.fast_rows(solver, problem, problem.map.weight(problem.W), layer.bias)
-        scale = self.terms if solver.shared["reduction"] == "sum" else self.to_mean
-        return solver.direction(layer, rows, problem.D if scale == 1 else problem.D * scale, problem.is_output)
+        rows = self.fast_rows(solver, problem, problem.map.weight(problem.W), joint=layer.bias)
+        scale = self.loss_terms if solver.shared["reduction"] == "sum" else self.to_mean
+        return solver.direction(layer, rows, problem.D if scale == 1 else problem.D * scale, last=problem.is_output)
 
     @staticmethod
-    def fast_rows(solver: Solver, problem: Problem, W: Tensor, joint: bool, activation: str = "identity") -> Tensor | Patches:
-        """Return the rows in the form for which there is a kernel: in weight space, the patches of a convolution."""
+    def fast_rows(solver: Solver, problem: Problem, W: Tensor, *, joint: bool, activation: str = "identity") -> Tensor | Patches:
+        """Return the rows in the form for which there is a kernel: in weight space, the patches of a convolution.
+
+        Args:
+            solver: the layer's.
+            problem: its subproblem.
+            W: its weight `[E, O, I]`, for its shape.
+            joint: whether the bias is part of the linear problem.
+            activation: of the subproblem.
+
+        Returns:
+            `[E, R, I]`.
+        """
         rows, shared = problem.rows, solver.shared
         if isinstance(rows, Patches) or rows.shape[1] <= MINI_BATCH:
             return rows
         if shared.get("solver", "cg") != "cg" or not native.supports(activation, rows):
             return rows
-        space = choose_space(shared["space"], rows, W.shape[1], shared["cg_steps"], joint)
+        space = choose_space(shared["space"], rows, W.shape[1], shared["cg_steps"], joint=joint)
         return pointwise(rows.contiguous()) if isinstance(space, WeightSpace) else rows
 
 
@@ -220,13 +318,22 @@ def typed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def through(activation: str, Z: Tensor, delta: Tensor) -> Tensor:
-    """Return sigma'(Z) * delta, what autograd sends on."""
+    """Return sigma'(Z) * delta, what autograd sends on.
+
+    Args:
+        activation: its name.
+        Z: pre-activation.
+        delta: error at the activation's output.
+
+    Returns:
+        The error at Z.
+    """
     sigma = activations.get(activation)
     return delta * sigma.slope(Z, sigma.value(Z))
 
 
 @cache
-def _layer(fan_in: int, fan_out: int, activation: str, bias: bool) -> Layer:
+def _layer(fan_in: int, fan_out: int, activation: str, *, bias: bool) -> Layer:
     return Layer(fan_in, fan_out, activation, bias)
 
 
@@ -234,6 +341,12 @@ def shorten(most: float, W: Tensor, dW: Tensor, db: Tensor | None) -> None:
     """Shorten a layer's move in place so that ||W+ - W|| <= most ||W||; a weight that is zero moves freely.
 
     Not in the papers; see docs/deviations.md.
+
+    Args:
+        most: the bound, > 0.
+        W: the weight.
+        dW: its move, changed in place.
+        db: the bias' move, likewise, or None.
     """
     size, step = torch.linalg.vector_norm(W), torch.linalg.vector_norm(dW)
     factor = torch.where((size > 0) & (step > most * size), most * size / step, 1.0)

@@ -18,7 +18,8 @@ class Use:
     Attributes:
         watch: whose weight it is.
         map: which affine map.
-        W, b: torch's weight and bias.
+        W: torch's weight.
+        b: torch's bias, or None.
         rows: how many rows went through.
         version: the weight's, when it was used.
         activations: how many activations have been applied to the output.

@@ -19,13 +19,15 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 from sibp.modules import calls
+from sibp.modules.affine import Gradients, Needs
 from sibp.modules.fates import Fate, check_unmoved, decide
 from sibp.modules.graph import read_graph
 from sibp.modules.groups import check_dtype
 from sibp.modules.interceptions import INTERCEPTIONS
-from sibp.modules.update import Problem, Target, Update, join, quiet, through, typed
+from sibp.modules.update import Problem, Target, Terms, Update, join, quiet, through, typed
 from sibp.modules.uses import Use
 
 __all__ = ["Watch"]
@@ -35,20 +37,23 @@ class AffineFunction(torch.autograd.Function):
     """An affine function whose backward is the layer's update."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, X: Tensor, W: Tensor, b: Tensor | None, use: Use) -> Tensor:
         ctx.use = use
         ctx.save_for_backward(X)
         return use.map.forward(X, W, b)
 
     @staticmethod
-    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        return *ctx.use.watch.affine_backward(ctx.use, ctx.saved_tensors[0], error, ctx.needs_input_grad[:3]), None
+    @override
+    def backward(ctx: Any, *errors: Tensor) -> tuple[Tensor | None, ...]:
+        return *ctx.use.watch.affine_backward(ctx.use, ctx.saved_tensors[0], *errors, ctx.needs_input_grad[:3]), None
 
 
 class ActivationFunction(torch.autograd.Function):
     """An activation right after a watched affine call."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, Z: Tensor, name: str, use: Use, function: Callable[[Tensor], Tensor], inplace: bool) -> Tensor:
         ctx.name, ctx.use = name, use
         ctx.save_for_backward(Z.clone() if inplace else Z)
@@ -58,12 +63,13 @@ class ActivationFunction(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.use.watch.activation_backward(ctx.use, ctx.name, ctx.saved_tensors[0], delta), None, None, None, None
+    @override
+    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.use.watch.activation_backward(ctx.use, ctx.name, ctx.saved_tensors[0], *deltas), None, None, None, None
 
 
 class Watch(TorchFunctionMode):
-    """See the module's docstring.
+    """A mode that watches one forward pass and solves layers in its backward pass, see the module's docstring.
 
     Args:
         names: of all parameters, by id.
@@ -78,7 +84,7 @@ class Watch(TorchFunctionMode):
         names: Mapping[int, str],
         weights: Set[int],
         update: Update,
-        terms: float | str | None,
+        terms: Terms,
         allow: Callable[[Mapping[int, str]], None],
     ) -> None:
         super().__init__()
@@ -97,12 +103,22 @@ class Watch(TorchFunctionMode):
 
     # forward
 
-    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        handler = HANDLERS.get(function)
-        return function(*args, **(kwargs or {})) if handler is None else handler(self, function, args, kwargs or {})
+    @override
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        handler = HANDLERS.get(func)
+        return func(*args, **(kwargs or {})) if handler is None else handler(self, func, args, kwargs or {})
 
     def affine(self, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
-        """Run an affine function, as `AffineFunction` if its weight is watched."""
+        """Run an affine function, as `AffineFunction` if its weight is watched.
+
+        Args:
+            function: torch's.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+
+        Returns:
+            Its value.
+        """
         call = calls.AFFINE[function](*args, **kwargs) if torch.is_grad_enabled() else None
         if call is None:
             return function(*args, **kwargs)
@@ -120,11 +136,22 @@ class Watch(TorchFunctionMode):
         return Z
 
     def activation(self, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
-        """Run an activation, as `ActivationFunction` if it is applied to a watched affine call's output as it is."""
+        """Run an activation, as `ActivationFunction` if it is applied to a watched affine call's output as it is.
+
+        Args:
+            function: torch's.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+
+        Returns:
+            Its value.
+        """
         Z = args[0] if args else kwargs["input"]
         use, version = getattr(Z, "_sibp_use", (None, 0))
-        known = calls.ACTIVATIONS[function](*args, **kwargs) if use is not None and self.update.is_sibp else None
-        if known is None or use.watch is not self or Z._version != version or not torch.is_grad_enabled():
+        if use is None or use.watch is not self or Z._version != version:
+            return function(*args, **kwargs)
+        known = calls.ACTIVATIONS[function](*args, **kwargs) if self.update.is_sibp and torch.is_grad_enabled() else None
+        if known is None:
             return function(*args, **kwargs)
         use.activations += 1
         name, inplace = known
@@ -133,10 +160,18 @@ class Watch(TorchFunctionMode):
 
     # backward
 
-    def go_back(self, tensors: Tensor | Sequence[Tensor], gradients: Any, retain_graph: bool | None) -> None:
+    def go_back(self, tensors: Tensor | Sequence[Tensor], gradients: Any = None, *, retain_graph: bool | None = None) -> None:
         """Read the graph of some tensors, decide what becomes of every weight, and run backward with the mode on.
 
         The mode stays on so that what a checkpoint computes anew is seen as it was the first time.
+
+        Args:
+            tensors: what goes backward, as `torch.autograd.backward` takes it.
+            gradients: their errors; None for scalars.
+            retain_graph: as torch has it.
+
+        Raises:
+            RuntimeError: if a weight moved since it was used, or if not all of its uses have received an error.
         """
         tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
         edges = [get_gradient_edge(tensor) for tensor in tensors]
@@ -169,10 +204,14 @@ class Watch(TorchFunctionMode):
         self.means.clear()
         self.rows.clear()
 
-    def is_finite(self, may_wait: bool = True) -> bool:
+    def is_finite(self, *, may_wait: bool = True) -> bool:
         """Return whether every loss that went backward had a value.
 
-        On a device that is a wait for it: not asked, and taken for granted, unless `may_wait`, and while a graph is captured.
+        Args:
+            may_wait: whether a device may be waited for, a host sync for each loss.
+
+        Returns:
+            False if one is NaN or infinite. On a device taken for granted unless `may_wait`, and while a graph is captured.
         """
         if self.losses and self.losses[0].is_cuda and not (may_wait and not torch.cuda.is_current_stream_capturing()):
             return True
@@ -180,15 +219,35 @@ class Watch(TorchFunctionMode):
         return all(map(math.isfinite, self.values))
 
     def activation_backward(self, use: Use, name: str, Z: Tensor, delta: Tensor) -> Tensor:
-        """Return D = sigma'(Z) * delta, and leave the layer its target."""
+        """Leave the layer its target, and send the error on.
+
+        Args:
+            use: the affine call before the activation.
+            name: the activation's.
+            Z: its input.
+            delta: the error at its output.
+
+        Returns:
+            D = sigma'(Z) * delta, the error at Z.
+        """
         with quiet(delta):
             if self.is_plain or self.fates is None:
                 return through(name, Z, delta)
             use.target = self.update.target(use.map, use.W, name, Z, delta)
         return use.target.error
 
-    def affine_backward(self, use: Use, X: Tensor, error: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
-        """Solve a layer, now or with the last of its weight's uses, and return the errors of X, W and b."""
+    def affine_backward(self, use: Use, X: Tensor, error: Tensor, needs: Needs) -> Gradients:
+        """Solve a layer, now or with the last of its weight's uses.
+
+        Args:
+            use: the call.
+            X: its input.
+            error: on its output.
+            needs: which of X, W and b need a gradient.
+
+        Returns:
+            What autograd gets for X, W and b.
+        """
         target, use.target = use.target, None
         with quiet(error):
             if target is not None and (use.activations > 1 or error is not target.error):
@@ -198,11 +257,17 @@ class Watch(TorchFunctionMode):
             if fate.uses == 0:
                 gX, gW, gb = use.map.gradients(error, x, use.W, needs)
             else:
-                gX, gW, gb = self.implicit(use, fate, x, error, target, needs)
+                gX, gW, gb = self.implicit(use, fate, x, error, target=target, needs=needs)
             return None if gX is None else typed(gX, X.dtype), gW, gb
 
     def fate(self, use: Use) -> Fate:
         """Return what becomes of a use.
+
+        Args:
+            use: the call.
+
+        Returns:
+            Its weight's fate.
 
         Raises:
             RuntimeError: if nothing has been decided about it, since it runs backward in a way that the watch does not see.
@@ -215,10 +280,20 @@ class Watch(TorchFunctionMode):
             )
         return self.fates[id(use.W)]
 
-    def implicit(
-        self, use: Use, fate: Fate, X: Tensor, error: Tensor, target: Target | None, needs: tuple[bool, ...]
-    ) -> tuple[Tensor | None, ...]:
-        """Do what `affine_backward` says for a weight that is solved for."""
+    def implicit(self, use: Use, fate: Fate, X: Tensor, error: Tensor, *, target: Target | None, needs: Needs) -> Gradients:
+        """Do what `affine_backward` says for a weight that is solved for.
+
+        Args:
+            use: the call.
+            fate: its weight's.
+            X: its input, in the weight's dtype.
+            error: on its output, likewise.
+            target: what the activation has left; None without one.
+            needs: which of X, W and b need a gradient.
+
+        Returns:
+            What autograd gets for X, W and b.
+        """
         map_, W, update = use.map, use.W, self.update
         problem = Problem(
             map_, W, use.b if fate.with_bias else None, map_.rows(X), map_.to_rows(error).contiguous(), target, use is self.output
@@ -227,9 +302,9 @@ class Watch(TorchFunctionMode):
         through_new = update.is_sibp and fate.uses == 1
         gX = map_.adjoint(error, X, W) if needs[0] and not through_new else None
         if fate.uses > 1:
-            together = self.waiting.setdefault(id(W), [])
-            together.append(problem)
-            if len(together) < fate.uses:
+            problems = self.waiting.setdefault(id(W), [])
+            problems.append(problem)
+            if len(problems) < fate.uses:
                 return gX, None, gb
             problem = join(self.waiting.pop(id(W)))
         moved = update.move(problem, needs_new=needs[0] and through_new)
@@ -239,7 +314,12 @@ class Watch(TorchFunctionMode):
         return gX, moved.grad_of_weight, moved.grad_of_bias if fate.with_bias else gb
 
     def note(self, problem: Problem, fate: Fate) -> None:
-        """Keep how a weight was solved for, for the report."""
+        """Keep how a weight was solved for, for the report.
+
+        Args:
+            problem: its subproblem.
+            fate: its fate.
+        """
         how = "implicit" if problem.target is None else f"implicit with {problem.target.activation}"
         if fate.uses > 1:
             how += f", joint over {fate.uses} uses"

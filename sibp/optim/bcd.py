@@ -36,7 +36,7 @@ class BCD:
     """
 
     def __init__(
-        self, model: nn.Sequential, x: Tensor, y: Tensor, alpha: float = 1.0, rho: float = 1.0, gamma: float = 1.0
+        self, model: nn.Sequential, x: Tensor, y: Tensor, *, alpha: float = 1.0, rho: float = 1.0, gamma: float = 1.0
     ) -> None:
         self.options = read_options("bcd", {"alpha": alpha, "rho": rho, "gamma": gamma})
         self.model = model
@@ -45,26 +45,32 @@ class BCD:
         self.data = x.detach(), y.detach()
 
     def step(self) -> Tensor:
-        """Make one full sweep and return the objective after it, a scalar: `objective()`.
+        """Make one full sweep.
 
-        Raises:
-            ValueError: if the model or the data no longer fit; the model is left untouched.
+        Returns:
+            The objective after it, a scalar: `objective()`. A model or data that no longer fit are refused with a ValueError; the model is
+            left untouched then.
         """
         engine, parameters, x, y = self._ready()
         engine.sweep(parameters, self.state, x, y)
         return engine.objective(parameters, self.state, x, y)[0]
 
-    def objective(self, full: bool = False) -> Tensor:
+    def objective(self, *, full: bool = False) -> Tensor:
         """Return 1/2 ||V_N - Y||^2 + sum_n rho/2 ||V_{n-1} W_n^T + b_n - U_n||^2, which the authors' program prints.
 
         Args:
             full: add sum_n gamma/2 ||V_n - sigma_n(U_n)||^2, the rest of what the sweep minimises.
+
+        Returns:
+            A scalar. Cost: one product per layer.
         """
         engine, parameters, x, y = self._ready()
-        return engine.objective(parameters, self.state, x, y, full)[0]
+        return engine.objective(parameters, self.state, x, y, full=full)[0]
 
     def _engine(self, x: Tensor, y: Tensor) -> Engine:
-        return engine_of(self.model, "bcd", losses.get("squared"), self.options, x, y)
+        engine = engine_of(self.model, "bcd", losses.get("squared"), self.options, x=x, y=y)
+        assert isinstance(engine, Engine)
+        return engine
 
     def _ready(self) -> tuple[Engine, list[Affine], Tensor, Tensor]:
         engine, parameters = self._engine(*self.data), parameters_of(self.model)
@@ -73,12 +79,19 @@ class BCD:
         return engine, parameters, x, y
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the options and the state, in plain types and tensors, for `torch.save`; the weights are the model's."""
+        """Return the options and the state, for `torch.save`; the weights are the model's.
+
+        Returns:
+            Plain types and tensors, copied.
+        """
         state = {name: [tensor.clone() for tensor in tensors] for name, tensors in self.state.items()}
         return {"method": "bcd", "options": asdict(self.options), "state": state}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` returned, onto the model's device; going on gives the same bits as never having stopped.
+        """Take back what `state_dict` returned, onto the model's device; a resumed run gives the bits of one that never stopped.
+
+        Args:
+            state_dict: from `state_dict`.
 
         Raises:
             ValueError: if it is not this method's, or is damaged; nothing is changed then.

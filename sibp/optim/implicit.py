@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, distributed, nn
+from typing_extensions import override
 
 from sibp.modules.parameters import Parameters, check_terms
 from sibp.modules.report import nothing_solved, reasons, report_lines, report_model
+from sibp.modules.update import Terms
 from sibp.modules.watch import Watch
 
 __all__ = ["SIBP", "ProxBP"]
@@ -18,14 +20,19 @@ Rest = Callable[[Any], torch.optim.Optimizer]
 
 
 class Implicit(Parameters):
-    """An optimizer whose layers are solved while the loss goes backward. Not for direct use."""
+    """An optimizer whose layers are solved while the loss goes backward. Not for direct use.
+
+    Args:
+        params: as for every torch optimizer.
+        options: the method's, the defaults of all groups.
+        rest: builds the optimizer of the parameters with ordinary gradients.
+        terms: over how many terms the loss is a mean.
+    """
 
     name: ClassVar[str]
     _step_supports_amp_scaling = True  # so that a GradScaler hands over what `step` refuses
 
-    def __init__(
-        self, params: Iterable[Any], options: Mapping[str, Any], rest: Rest | None, terms: float | Literal["sum"] | None
-    ) -> None:
+    def __init__(self, params: Iterable[Any], options: Mapping[str, Any], rest: Rest | None, terms: Terms) -> None:
         self.rest: torch.optim.Optimizer | None = None
         self.terms = terms
         self._last: Watch | None = None
@@ -34,6 +41,7 @@ class Implicit(Parameters):
         if rest is not None:
             self.rest = _build(rest, [self._for_rest(group) for group in self.param_groups])
 
+    @override
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         if self.rest is not None:
@@ -43,8 +51,9 @@ class Implicit(Parameters):
         """Return a group as `rest` has it: with the keys that its owner gave it, if it is not implicit."""
         return {"params": list(group["params"]), **group.get("rest", {})}
 
+    @override
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step and return what the closure returned, detached: the loss before the step.
+        """Make one step.
 
         Gradients are cleared first. Layers move while the loss goes backward; `rest` steps at the end. A loss that is NaN or infinite
         changes nothing.
@@ -52,18 +61,21 @@ class Implicit(Parameters):
         Args:
             closure: computes the loss and returns it; it may call `backward()` itself, as torch's closures do.
 
+        Returns:
+            What the closure returned, detached: the loss before the step.
+
         Raises:
             ValueError: naming what cannot be trained and what to do; nothing is changed then.
         """
-        self._check_call(closure)
-        watch = self._last = self.watch(True, self.terms, self._allow)
+        closure = self._check_call(closure)
+        watch = self._last = self.watch(self.terms, self._allow, in_place=True)
         self.clear_gradients()
         try:
             with _gradients_on():
                 with watch:
                     loss = closure()
                 if not watch.has_gone_back:
-                    watch.go_back(_checked(loss), None, None)
+                    watch.go_back(_checked(loss))
         finally:
             watch.forget()
             torch.clear_autocast_cache()  # of weights as they were before the step
@@ -81,14 +93,15 @@ class Implicit(Parameters):
             for parameter in group["params"]:
                 parameter.grad = None
 
-    def _check_call(self, closure: object) -> None:
+    def _check_call(self, closure: Callable[[], Any] | None) -> Callable[[], Any]:
         if hasattr(self, "grad_scale"):
             raise ValueError("GradScaler: passes no closure and scales the error, need autocast to torch.bfloat16 without one")
-        if not callable(closure):
+        if closure is None or not callable(closure):
             raise ValueError("step: needs a closure that returns the loss; for forward, backward, step there is sibp.Oracle")
         if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
             name = type(self).__name__
             raise ValueError(f"{name}: each process would move its own weights, need sibp.Oracle under DistributedDataParallel")
+        return closure
 
     def _allow(self, left: Mapping[int, str]) -> None:
         if left and self.rest is None:
@@ -97,33 +110,46 @@ class Implicit(Parameters):
             raise ValueError(f"{type(self).__name__}: {names} would have ordinary gradients ({why}), {need}")
 
     def report(self, model: nn.Module) -> dict[str, str]:
-        """Return how the last step trained every parameter of a model, by its name there.
+        """Return how the last step trained every parameter of a model.
 
-        ``implicit with relu`` | ``implicit`` | ``implicit, joint over 28 uses`` | ``first order, because ...`` | ``frozen`` |
-        ``no error: ...``.
+        Args:
+            model: whose parameters these are.
+
+        Returns:
+            ``implicit with relu``, ``implicit``, ``implicit, joint over 28 uses``, ``first order, because ...``, ``frozen`` or
+            ``no error: ...``, by the parameter's name in the model.
         """
         return report_model(model, self._last)
 
     def __repr__(self) -> str:
         return "\n".join([super().__repr__(), *report_lines(self.all_named(), self._last)])
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """Return options, `terms` and the state of `rest`, in plain types and tensors, for `torch.save`; weights are the model's."""
+        """Return options, `terms` and the state of `rest`, for `torch.save`; the weights are the model's.
+
+        Returns:
+            Plain types and tensors.
+        """
         rest = None if self.rest is None else self.rest.state_dict()
         return {**super().state_dict(), "method": self.name, "terms": self.terms, "rest": rest}
 
+    @override
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` returned; going on gives the same bits as never having stopped.
+        """Take back what `state_dict` returned; a resumed run gives the bits of one that never stopped.
+
+        Args:
+            state_dict: from `state_dict`.
 
         Raises:
             ValueError: if it is not this method's, does not fit the parameters, or is damaged; nothing is changed then.
         """
         self._check_state(state_dict)
-        kept = copy.deepcopy(self.state_dict())
+        before = copy.deepcopy(self.state_dict())
         try:
             self._load(state_dict)
         except Exception as error:
-            self._load(kept)
+            self._load(before)
             raise ValueError(f"state_dict: is damaged: {str(error).splitlines()[0]}") from None
 
     def _load(self, state_dict: Mapping[str, Any]) -> None:
@@ -154,7 +180,7 @@ class Implicit(Parameters):
 def _gradients_on() -> Any:
     """Return a context in which gradients are computed, whatever the caller's mode is."""
     if torch.is_inference_mode_enabled():
-        return torch.inference_mode(False)
+        return torch.inference_mode(mode=False)
     return nullcontext() if torch.is_grad_enabled() else torch.enable_grad()
 
 
@@ -179,7 +205,11 @@ def _checked(loss: object) -> Tensor:
 
 
 def _check_fit(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse state that does not belong to its parameter."""
+    """Refuse state that does not belong to its parameter.
+
+    Raises:
+        ValueError: naming the first that has another shape.
+    """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.ndim == parameter.ndim:
@@ -223,12 +253,13 @@ class SIBP(Implicit):
         params: Iterable[Any],
         eta: float = 0.1,
         lam: float = 0.5,
+        *,
         cg_steps: int = 5,
         variant: Literal["newton", "armijo"] = "newton",
         space: Literal["auto", "batch", "weight"] = "auto",
         l1: float = 0.0,
         rest: Rest | None = None,
-        terms: float | Literal["sum"] | None = None,
+        terms: Terms = None,
         max_change: float | None = None,
     ) -> None:
         options = {"eta": eta, "lam": lam, "cg_steps": cg_steps, "variant": variant, "space": space, "l1": l1}
@@ -242,12 +273,15 @@ class ProxBP(Implicit):
         ||X W^T + b - (Z - eta D)||^2 + 1/(2 lam) (||W - W_k||^2 + ||b - b_k||^2).
 
     Args:
-        params, rest, terms, max_change: as for `SIBP`.
+        params: as for `SIBP`.
         eta: step on the pre-activations, > 0; kept as ``lr`` in the groups. The error is that of the loss's sum.
         lam: proximal weight 1/(2 lam), > 0.
         solver: ``cg`` runs `cg_steps` linear conjugate gradient iterations, ``exact`` solves by Cholesky.
         cg_steps: iterations, >= 1.
         space: where the conjugate gradient works: ``auto`` takes the cheaper of ``batch`` and ``weight``.
+        rest: as for `SIBP`.
+        terms: as for `SIBP`.
+        max_change: as for `SIBP`.
 
     Raises:
         ValueError: for an option or a parameter that is not allowed, naming it and what is.
@@ -260,11 +294,12 @@ class ProxBP(Implicit):
         params: Iterable[Any],
         eta: float = 0.1,
         lam: float = 1.0,
+        *,
         solver: Literal["cg", "exact"] = "cg",
         cg_steps: int = 5,
         space: Literal["auto", "batch", "weight"] = "auto",
         rest: Rest | None = None,
-        terms: float | Literal["sum"] | None = None,
+        terms: Terms = None,
         max_change: float | None = None,
     ) -> None:
         options = {"eta": eta, "lam": lam, "solver": solver, "cg_steps": cg_steps, "space": space}

@@ -11,6 +11,7 @@ from sibp.core.options import describe
 from sibp.modules.groups import METHODS
 from sibp.modules.parameters import Parameters, check_terms
 from sibp.modules.report import nothing_solved, report_lines, report_model
+from sibp.modules.update import Terms
 from sibp.modules.watch import Watch
 
 __all__ = ["Oracle"]
@@ -34,7 +35,8 @@ class Oracle:
     Args:
         params: as for `sibp.SIBP`; groups may have their own options.
         method: ``proxprop``, whose output layer gets the gradient (P eq. 12), ``sibp`` or ``proxbp``.
-        eta, lam: of ``sibp`` and ``proxbp``, > 0.
+        eta: step of ``sibp`` and ``proxbp``, > 0.
+        lam: proximal weight of ``sibp`` and ``proxbp``, > 0.
         tau_prox: of ``proxprop``, the weight of its proximal term 1/(2 tau_prox), > 0.
         solver: ``cg`` or ``exact``, of ``proxprop`` also ``gradient``.
         cg_steps: conjugate gradient iterations, >= 1.
@@ -43,7 +45,8 @@ class Oracle:
         l1: of ``sibp``, >= 0.
         tolerance: of ``proxprop``: a neuron stops below this relative residual, >= 0.
         reduction: of ``proxprop``: whether the error is that of the loss's ``mean`` or ``sum``.
-        terms, max_change: as for `sibp.SIBP`.
+        terms: as for `sibp.SIBP`.
+        max_change: as for `sibp.SIBP`.
 
     Options that are None are the method's defaults.
 
@@ -66,13 +69,13 @@ class Oracle:
         l1: float | None = None,
         tolerance: float | None = None,
         reduction: Literal["mean", "sum"] | None = None,
-        terms: float | Literal["sum"] | None = None,
+        terms: Terms = None,
         max_change: float | None = None,
     ) -> None:
         if method not in METHODS:
             raise ValueError(f"method: {messages.need(method, METHODS)}")
-        options = {"eta": eta, "lam": lam, "tau_prox": tau_prox, "solver": solver, "cg_steps": cg_steps, "variant": variant}
-        options |= {"space": space, "l1": l1, "tolerance": tolerance, "reduction": reduction}
+        options: dict[str, object] = {"eta": eta, "lam": lam, "tau_prox": tau_prox, "solver": solver, "cg_steps": cg_steps}
+        options |= {"variant": variant, "space": space, "l1": l1, "tolerance": tolerance, "reduction": reduction}
         given = {name: value for name, value in options.items() if value is not None}
         allowed = describe(METHODS[method][0])
         for name in given:
@@ -83,25 +86,34 @@ class Oracle:
         self._watch: Watch | None = None
 
     def __enter__(self) -> Self:
-        self._watch = self.parameters.watch(False, self.terms, lambda left: None)
+        self._watch = self.parameters.watch(self.terms, lambda _left: None, in_place=False)
         self._watch.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._watch.__exit__(kind, error, trace)
-        self._watch.forget()
+        watch = self._watch
+        assert watch is not None  # `__enter__` has made it
+        watch.__exit__(kind, error, trace)
+        watch.forget()
         if kind is not None:
             return
-        if not self._watch.has_gone_back:
+        if not watch.has_gone_back:
             raise ValueError("Oracle: no loss went backward, need loss.backward() inside the `with` block")
-        if not self._watch.solved:
-            raise ValueError(f"Oracle: {nothing_solved(self._watch)}")
+        if not watch.solved:
+            raise ValueError(f"Oracle: {nothing_solved(watch)}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_watch": None}
 
     def report(self, model: nn.Module) -> Mapping[str, str]:
-        """Return how the last backward pass treated every parameter of a model, as `sibp.SIBP.report`."""
+        """Return how the last backward pass treated every parameter of a model, as `sibp.SIBP.report`.
+
+        Args:
+            model: whose parameters these are.
+
+        Returns:
+            Words by the parameter's name in the model.
+        """
         return report_model(model, self._watch)
 
     def __repr__(self) -> str:

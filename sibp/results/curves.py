@@ -1,8 +1,9 @@
 """Finished runs as curves: which files a path means, and the mean over the seeds for each label and choice of hyper-parameters."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,9 @@ def read(path: Path) -> Runs:
 def _curves(label: str, run: records.Run) -> list[Curve]:
     rows, measures = run.rows, run.columns(Role.metric)
     varied = [name for name in run.columns(Role.setting) if rows[name].nunique(dropna=False) > 1]
-    groups = rows.groupby(varied, sort=False, dropna=False) if varied else [((), rows)]
+    if not varied:
+        return [_curve(label, {}, rows, measures)]
+    groups = cast("Iterable[tuple[tuple[Any, ...], pd.DataFrame]]", rows.groupby(varied, sort=False, dropna=False))
     return [_curve(label, dict(zip(varied, key, strict=True)), group, measures) for key, group in groups]
 
 

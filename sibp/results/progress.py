@@ -1,7 +1,7 @@
 """Time by phase, and how a run shows that it is alive: a bar on a terminal, plain lines elsewhere, or nothing."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -38,7 +38,7 @@ class Clock:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
+    def __call__(self, phase: str) -> Generator[None]:
         self.begun[phase] = self.now()
         try:
             yield

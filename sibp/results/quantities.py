@@ -202,6 +202,7 @@ class Quantity:
         curves = self._select(rows).sort_values("step", kind="stable").groupby("member")
         members = pd.DataFrame([(curve["seed"].iloc[0], self.of_member(curve)) for _, curve in curves], columns=["seed", "value"])
         values = members.groupby("seed")["value"].agg(self._over)
+        assert isinstance(values, pd.Series)
         return values.fillna(lost) if self.is_duration else values
 
     def pace(self, rows: pd.DataFrame) -> pd.DataFrame:

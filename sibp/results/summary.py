@@ -4,6 +4,9 @@
 `_high` of the 95 % interval of the mean (`sibp.results.statistics.interval`).
 """
 
+from collections.abc import Iterable
+from typing import Any, cast
+
 import pandas as pd
 
 from sibp.results.records import EVERY_RUN, Role, Run
@@ -17,15 +20,19 @@ COUNTS = ["members", "n", "diverged", "averaged"]
 STATISTICS = ("mean", "std", "low", "high")
 
 
+def _groups(rows: pd.DataFrame, names: list[str], *, sort: bool = True) -> Iterable[tuple[tuple[Any, ...], pd.DataFrame]]:
+    return cast("Iterable[tuple[tuple[Any, ...], pd.DataFrame]]", rows.groupby(names, dropna=False, sort=sort))
+
+
 def curve(run: Run) -> pd.DataFrame:
     """Return a row per setting and evaluation. A member counts as diverged from the evaluation that found it so, and then leaves the mean.
 
     `averaged` says over whom: all, the survivors (of divergence and of the time limit), or nobody.
     """
     names, measured, rows = run.columns(Role.label, Role.setting), run.columns(Role.clock, Role.metric), []
-    for key, setting in run.rows.groupby(names, dropna=False, sort=False):
+    for key, setting in _groups(run.rows, names, sort=False):
         members = setting["member"].nunique()
-        for point, group in setting.groupby(POINT, dropna=False):
+        for point, group in _groups(setting, POINT):
             alive = group[group["status"] != "diverged"]
             averaged = "all" if len(alive) == members else "survivors" if len(alive) else "nobody"
             counts = dict(zip(COUNTS, (members, len(alive), len(group) - len(alive), averaged), strict=True))

@@ -14,7 +14,7 @@ from torch import Tensor
 from sibp.nets import layers
 from sibp.nets.layers import Patches
 from sibp.solvers.linesearch import Line
-from sibp.solvers.subproblem import Space, Subproblem
+from sibp.solvers.subproblem import Space, Subproblem, Vector
 
 __all__ = ["Rules", "minimise", "solve_exactly", "solve_linear"]
 
@@ -49,76 +49,52 @@ def minimise(problem: Subproblem, iterations: int, rules: Rules, first_gamma: Te
 
     Returns:
         Coordinates of D in `problem.space`, and the pre-activation there `[E, R, O]`. Cost per iteration: one product in batch space,
-        two in weight space.
+        two in weight space; host syncs are those of the search.
     """
-    space = problem.space
-    Z = problem.Z
-    g = space.coordinates(problem.gamma(Z) if first_gamma is None else first_gamma)
-    P = torch.zeros_like(g)
-    image_P = d = image_d = gg = None
+    space, Z = problem.space, problem.Z
+    first = space.coordinates(problem.gamma(Z) if first_gamma is None else first_gamma)
+    if not iterations:
+        return torch.zeros_like(first), Z
+    g = space.vector(first)
+    gg = problem.inner(g, g).clamp(min=0)
+    d, D = Vector(-g.P, -g.image), Vector(torch.zeros_like(g.P), torch.zeros_like(g.image))
     stopped: Tensor | bool = False
     for k in range(iterations):
-        image_g = space.image(g)
-        gg_old, gg = gg, problem.inner(g, image_g, g, image_g).clamp(min=0)
-        if d is None:
-            d, image_d, image_P = -g, -image_g, torch.zeros_like(image_g)
-        else:
-            d, image_d = _next_direction(problem, rules, k, gg / gg_old, g, image_g, d, image_d)
-        line = _line(problem, Z, g, image_g, P, image_P, d, image_d)
-        t = rules.search(line)
+        if k > 0:
+            g = space.vector(problem.gradient(Z, D.P))
+            gg_old, gg = gg, problem.inner(g, g).clamp(min=0)
+            restarts = rules.period is not None and k % rules.period == 0
+            d = _next_direction(problem, rules, g, d, torch.zeros_like(gg) if restarts else gg / gg_old)
+        t = rules.search(_line(problem, Z, g, D, d))
         if rules.tolerance:
             stopped = stopped | (gg.sqrt() < rules.tolerance)
             t = torch.where(stopped, 0, t)
         # 0 * NaN is NaN: where there is no step, take none instead of adding zero times the direction
         moved = t != 0
-        P = torch.where(moved, P + t * d, P)
-        image_P = torch.where(moved, image_P + t * image_d, image_P)
-        Z = torch.where(moved, Z + t * image_d, Z)
-        if k + 1 < iterations:
-            g = problem.gradient(Z, P)
-    return P, Z
+        D = Vector(*(torch.where(moved, old + t * along, old) for old, along in zip(D, d, strict=True)))
+        Z = torch.where(moved, Z + t * d.image, Z)
+    return D.P, Z
 
 
-def _next_direction(
-    problem: Subproblem,
-    rules: Rules,
-    k: int,
-    beta: Tensor,
-    g: Tensor,
-    image_g: Tensor,
-    d: Tensor,
-    image_d: Tensor,
-) -> tuple[Tensor, Tensor]:
-    if rules.period is not None and k % rules.period == 0:
-        beta = torch.zeros_like(beta)
-    d, image_d = beta * d - g, beta * image_d - image_g
-    if rules.restart:
-        slope = problem.inner(d, image_d, g, image_g)
-        descends = slope < 0  # false for NaN
-        d = torch.where(descends, d, -g)
-        image_d = torch.where(descends, image_d, -image_g)
-    return d, image_d
+def _next_direction(problem: Subproblem, rules: Rules, g: Vector, d: Vector, beta: Tensor) -> Vector:
+    """Return beta d - g, or -g where the rules restart and that does not descend."""
+    following = Vector(beta * d.P - g.P, beta * d.image - g.image)
+    if not rules.restart:
+        return following
+    descends = problem.inner(following, g) < 0  # false for NaN
+    return Vector(*(torch.where(descends, along, -steepest) for along, steepest in zip(following, g, strict=True)))
 
 
-def _line(
-    problem: Subproblem,
-    Z: Tensor,
-    g: Tensor,
-    image_g: Tensor,
-    P: Tensor,
-    image_P: Tensor,
-    d: Tensor,
-    image_d: Tensor,
-) -> Line:
+def _line(problem: Subproblem, Z: Tensor, g: Vector, D: Vector, d: Vector) -> Line:
     # in batch space a quadratic form can round below zero when K is nearly singular
     return Line(
         problem,
         Z,
-        image_d,
-        DD=problem.inner(P, image_P, P, image_P).clamp(min=0),
-        Dd=problem.inner(P, image_P, d, image_d),
-        dd=problem.inner(d, image_d, d, image_d).clamp(min=0),
-        slope=problem.inner(g, image_g, d, image_d),
+        d.image,
+        DD=problem.inner(D, D).clamp(min=0),
+        Dd=problem.inner(D, d),
+        dd=problem.inner(d, d).clamp(min=0),
+        slope=problem.inner(g, d),
     )
 
 
@@ -139,33 +115,36 @@ def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, toleranc
         Coordinates of D. Cost per iteration: one product in batch space, two in weight space.
     """
 
-    def inner(P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
-        return space.inner(P, image_P, Q, image_Q).sum(-2, keepdim=True)
+    def square(p: Vector) -> Tensor:
+        return space.inner(p, p).sum(-2, keepdim=True)
 
     mu = 1 / (2 * lam)
-    r = -space.coordinates(R)
-    image_r = space.image(r)
-    rr = inner(r, image_r, r, image_r).clamp(min=0)
+    r = space.vector(-space.coordinates(R))
+    rr = square(r).clamp(min=0)
     stop = tolerance**2 * rr
-    D = torch.zeros_like(r)
-    d, image_d = r, image_r
+    D, d = torch.zeros_like(r.P), r
     for _ in range(iterations):
-        bend = image_d.square().sum(-2, keepdim=True) + mu * inner(d, image_d, d, image_d)
+        bend = d.image.square().sum(-2, keepdim=True) + mu * square(d)
         going = (bend > 0) & (rr > stop)
         t = torch.where(going, rr / bend, 0)
-        D = D + t * d
-        r = r - t * (space.coordinates(image_d) + mu * d)
-        image_r = space.image(r)
-        rr_old, rr = rr, inner(r, image_r, r, image_r).clamp(min=0)
+        D = D + t * d.P
+        r = space.vector(r.P - t * (space.coordinates(d.image) + mu * d.P))
+        rr_old, rr = rr, square(r).clamp(min=0)
         beta = torch.where(rr_old > 0, rr / rr_old, 0)
-        d, image_d = r + beta * d, image_r + beta * image_d
+        d = Vector(r.P + beta * d.P, r.image + beta * d.image)
     return D
 
 
-def solve_exactly(X: Tensor | Patches, R: Tensor, lam: Tensor, joint: bool) -> Tensor:
+def solve_exactly(X: Tensor | Patches, R: Tensor, lam: Tensor, *, joint: bool) -> Tensor:
     """Minimise ||X D + R||^2 + 1/(2 lam) ||D||^2 by Cholesky, in whichever of X X^T and X^T X is smaller.
 
     D = -(X^T X + mu)^-1 X^T R = -X^T (X X^T + mu)^-1 R with mu = 1/(2 lam); with `joint`, X has a column of ones appended.
+
+    Args:
+        X: rows `[E, R, I]`.
+        R: residual at D = 0, `[E, R, O]`.
+        lam: proximal weight, > 0, `[E, 1, 1]`.
+        joint: whether the bias is part of the problem.
 
     Returns:
         D `[E, I, O]`, or `[E, I + 1, O]` with `joint`. Cost: min(I, R)^2 times the other, once per layer and member.
@@ -188,5 +167,13 @@ def _cholesky_solve(B: Tensor, L: Tensor) -> Tensor:
 
 
 def triangular_solves(B: Tensor, L: Tensor) -> Tensor:
-    """Return (L L^T)^-1 B for a lower triangular L, by two triangular solves."""
+    """Return (L L^T)^-1 B by two triangular solves.
+
+    Args:
+        B: right-hand sides `[..., n, m]`.
+        L: lower triangular `[..., n, n]`.
+
+    Returns:
+        `[..., n, m]`. Cost: 2 n^2 m multiply-adds, no host sync.
+    """
     return torch.linalg.solve_triangular(L.mT, torch.linalg.solve_triangular(L, B, upper=False), upper=True)

@@ -15,25 +15,53 @@ from sibp.nets.layers import Patches
 from sibp.solvers import conjugate_gradient, gpu, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature
-from sibp.solvers.subproblem import BatchSpace, Space, WeightSpace
+from sibp.solvers.subproblem import BatchSpace, LayerSpace, Space, Subproblem, WeightSpace
 
 __all__ = ["applies", "applies_l1", "has_targets", "minimise", "minimise_l1", "solve_linear", "targets"]
 
 
-def applies(space: Space, activation: str, rules: Rules, per_neuron: bool, Z: Tensor) -> bool:
-    """Return whether `minimise` can take the place of the eager solver."""
+def applies(space: Space, activation: str, rules: Rules, Z: Tensor, *, per_neuron: bool = False) -> bool:
+    """Return whether `minimise` can take the place of the eager solver.
+
+    Args:
+        space: where the iterates live.
+        activation: of the layer.
+        rules: of the conjugate gradient.
+        Z: pre-activation `[E, R, O]`, for its dtype and device.
+        per_neuron: whether the solve keeps its numbers per neuron, which no kernel does.
+
+    Returns:
+        Whether there is a kernel for all of that.
+    """
     plain = rules.restart and rules.period is None and not rules.tolerance and not per_neuron
     searched = plain and isinstance(rules.search, Armijo | Curvature)
     return searched and (gpu.applies(space, activation, Z) or (_knows(space) and native.supports(activation, Z)))
 
 
 def has_targets(activation: str, Z: Tensor) -> bool:
-    """Return whether `targets` can take the place of the eager code."""
+    """Return whether `targets` can take the place of the eager code.
+
+    Args:
+        activation: of the layer.
+        Z: pre-activation `[E, R, O]`, for its dtype and device.
+
+    Returns:
+        Whether there is a kernel for both.
+    """
     return calls.supports(activation, Z) or native.supports(activation, Z)
 
 
 def applies_l1(X: Tensor | Patches, activation: str, Z: Tensor) -> bool:
-    """Return whether `minimise_l1` can take the place of the eager proximal gradient, where `applies` holds for its smooth problem."""
+    """Return whether `minimise_l1` can take the place of the eager proximal gradient, where `applies` holds for its smooth problem.
+
+    Args:
+        X: the layer's rows `[E, R, I]`.
+        activation: of the layer.
+        Z: pre-activation `[E, R, O]`, for its dtype and device.
+
+    Returns:
+        Whether there is a kernel for all of that.
+    """
     if calls.supports(activation, Z):
         return True
     return isinstance(X, Patches) and X.step.stride == (1, 1) and native.supports(activation, Z)
@@ -50,46 +78,52 @@ def _search(rules: Rules) -> tuple[bool, float, float, int]:
     search = rules.search
     if isinstance(search, Armijo):
         return True, search.sigma, search.shrink, search.trials
+    assert isinstance(search, Curvature)
     return False, 0.0, 0.0, search.halvings
 
 
-def _rows(space: BatchSpace) -> Tensor:
+def _rows(space: Space) -> Tensor:
     """Return the rows, those of one member where all share them; the kernels make K themselves, one half from the other."""
+    assert isinstance(space, BatchSpace)
     X = layers.matrix(space.X)
     return (X[:1] if X.stride(0) == 0 else X).contiguous()
 
 
-def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, with_error: bool = True) -> tuple[Tensor, Tensor | None]:
-    """Return T = sigma(Z) - eta delta and, if asked for, D = sigma'(Z) delta, both `[E, R, O]`, in one pass.
+def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, *, with_error: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Return T = sigma(Z) - eta delta and D = sigma'(Z) delta in one pass (J 4.2).
 
-    T takes the place of delta, which is not to be used again: on a convolution's rows such an array is the largest that a step has.
+    Args:
+        activation: identity, relu or leaky_relu.
+        Z: pre-activation `[E, R, O]`.
+        delta: dL/dF `[E, R, O]`, overwritten by T: on a convolution's rows such an array is the largest that a step has.
+        eta: step `[E, 1, 1]`, > 0.
+        with_error: whether to compute D.
+
+    Returns:
+        T and D, both `[E, R, O]`; None for D without `with_error`.
     """
     if calls.supports(activation, Z):
-        return gpu.targets(activation, Z, delta, eta, with_error)
+        return gpu.targets(activation, Z, delta, eta, with_error=with_error)
     T = delta.expand_as(Z).contiguous()
     D = torch.empty_like(Z) if with_error else None
     cpu.targets(Z, T, eta, D, native.LEAKS[activation])
     return T, D
 
 
-def _images(X: Patches) -> tuple[Tensor, list[int]]:
+def _images(X: Tensor | Patches) -> tuple[Tensor, list[int]]:
     """Return a convolution's images, those of one member where all share them, and its geometry."""
+    assert isinstance(X, Patches)
     images, step = X.images, X.step
     return images[:1] if images.stride(0) == 0 else images, [*step.kernel, *step.padding]
 
 
-def minimise(
-    space: Space, activation: str, Z: Tensor, T: Tensor, lam: Tensor, iterations: int, rules: Rules, b: Tensor | None = None
-) -> Tensor:
-    """Minimise f from displacement 0 as `conjugate_gradient.minimise` does, then the bias problem at the pre-activation found.
+def minimise(problem: Subproblem, iterations: int, rules: Rules, b: Tensor | None = None) -> Tensor:
+    """Minimise f from displacement 0 as `conjugate_gradient.minimise` does, then the bias problem at the pre-activation reached.
 
     Args:
-        space: the batch space of the layer's rows, or the weight space of a convolution's; on a CUDA device any, without a b the bias' too.
-        activation: identity, relu or leaky_relu.
-        Z: pre-activation at displacement 0, `[E, R, O]`, contiguous; in batch space it holds the one at the returned displacement
-            afterwards.
-        T: target `[E, R, O]`, contiguous.
-        lam: proximal weight `[E, 1, 1]`, > 0.
+        problem: f, in the batch space of the layer's rows or the weight space of a convolution's, with identity, relu or leaky_relu; on a
+            CUDA device in any space, without a b the bias' too. Z and T are contiguous; in batch space Z holds the pre-activation at
+            the returned displacement afterwards.
         iterations: conjugate gradient steps, >= 1.
         rules: with a `Curvature` or `Armijo` search.
         b: bias `[E, 1, O]`; the solution of its own problem (J 4.1) is added in place. None leaves that out.
@@ -99,80 +133,80 @@ def minimise(
         of R^2 O and two passes over seven `[E, R, O]` arrays, for the bias one pass over two; with an Armijo search about one more of
         each. In weight space: per iteration two products of R I O, one on each of two passes over three such arrays.
     """
-    if gpu.applies(space, activation, Z):
-        return gpu.minimise(space, activation, Z, T, lam, iterations, rules, b)
+    space, name, Z, T, lam = problem.space, problem.activation.name, problem.Z, problem.T, problem.lam
+    if gpu.applies(space, name, Z):
+        return gpu.minimise(problem, iterations, rules, b)
     moved = None if b is None else b.contiguous()
-    how = (iterations, *_search(rules), native.LEAKS[activation])
-    if isinstance(space, BatchSpace):
-        P = torch.empty_like(Z)
-        cpu.minimise(_rows(space), Z, T, lam, moved, P, *how)
-    else:
+    how = (iterations, *_search(rules), native.LEAKS[name])
+    if isinstance(space, WeightSpace):
         P = Z.new_empty(Z.shape[0], space.X.shape[2], Z.shape[2])
         cpu.minimise_weights(*_images(space.X), Z, T, lam, moved, P, *how)
-    if moved is not b:
-        b.copy_(moved)
+    else:
+        P = torch.empty_like(Z)
+        cpu.minimise(_rows(space), Z, T, lam, moved, P, *how)
+    _write_back(b, moved)
     return P
 
 
+def _write_back(b: Tensor | None, moved: Tensor | None) -> None:
+    """Copy a bias that a kernel moved to where it came from, unless it is the same array."""
+    if b is not None and moved is not None and moved is not b:
+        b.copy_(moved)
+
+
 def minimise_l1(
-    X: Tensor | Patches,
-    activation: str,
-    Z: Tensor,
-    T: Tensor,
-    V: Tensor,
-    lam: Tensor,
-    gamma: Tensor,
-    iterations: int,
-    rules: Rules,
-    smooth: Tensor,
-    b: Tensor | None = None,
+    problem: Subproblem, V: Tensor, gamma: Tensor, iterations: int, smooth: Tensor, *, rules: Rules, b: Tensor | None = None
 ) -> Tensor:
-    """Do what `proximal_gradient.minimise_l1` does for a layer's weights, then for its bias at the pre-activation found.
+    """Do what `proximal_gradient.minimise_l1` does for a layer's weights, then for its bias at the pre-activation reached.
 
     Args:
-        X: the layer's rows `[E, R, I]`; on the CPU a convolution's of stride 1.
-        activation: identity, relu or leaky_relu.
-        Z: pre-activation at displacement 0, `[E, R, O]`.
-        T: target `[E, R, O]`.
+        problem: f, in the weight space of the layer's rows, on the CPU a convolution's of stride 1, with identity, relu or leaky_relu.
         V: the present weights `[E, I, O]`.
-        lam: proximal weight `[E, 1, 1]`, > 0.
         gamma: weight of the l1 term `[E, 1, 1]`, >= 0.
         iterations: of both problems.
+        smooth: a displacement that solves the weights' problem without the l1 term, `[E, I, O]`.
         rules: how the bias problem without the l1 term is solved first.
-        smooth: a displacement that solves the weights' problem without it, `[E, I, O]`.
         b: bias `[E, 1, O]`; the solution of its own problem (J Remark 4.1) is added in place. None leaves that out.
 
     Returns:
         The displacement of the weights `[E, I, O]`. Cost per iteration: two products of R I O and one per trial, each on one pass over
         the rows; each member makes its own trials and no others.
     """
-    if calls.supports(activation, Z):
-        return gpu.minimise_l1(X, activation, Z, T, V, lam, gamma, iterations, rules, smooth, b)
+    if calls.supports(problem.activation.name, problem.Z):
+        return gpu.minimise_l1(problem, V, gamma, iterations, smooth, rules=rules, b=b)
+    assert isinstance(problem.space, WeightSpace)
+    Z, leak = problem.Z, native.LEAKS[problem.activation.name]
     D, moved = torch.empty_like(smooth, memory_format=torch.contiguous_format), None if b is None else b.contiguous()
-    how = (iterations, proximal_gradient.HALVINGS, *_search(rules), native.LEAKS[activation])
-    rows, weights = (Z.contiguous(), T.contiguous()), (V.contiguous(), smooth.contiguous())
-    cpu.minimise_l1(*_images(X), *rows, *weights, lam, gamma, moved, D, *how)
-    if moved is not b:
-        b.copy_(moved)
+    how = (iterations, proximal_gradient.HALVINGS, *_search(rules), leak)
+    rows, weights = (Z.contiguous(), problem.T.contiguous()), (V.contiguous(), smooth.contiguous())
+    cpu.minimise_l1(*_images(problem.space.X), *rows, *weights, problem.lam, gamma, moved, D, *how)
+    _write_back(b, moved)
     return D
 
 
-def solve_linear(space: Space, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
-    """Do what `conjugate_gradient.solve_linear` does, by a kernel where one applies; see there.
+def solve_linear(space: LayerSpace, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:
+    """Do what `conjugate_gradient.solve_linear` does, by a kernel where one applies.
 
-    Cost per iteration in batch space: one product of R^2 O, and elementwise work in the nearest caches; in weight space two products
-    of R I O and no array over the rows in memory.
+    Args:
+        space: where D lives.
+        R: residual at D = 0, `[E, R, O]`.
+        lam: proximal weight, > 0, `[E, 1, 1]`.
+        iterations: how many, >= 0.
+        tolerance: a neuron stops when its residual has fallen below this share of the first one; a number, or `[E, 1, 1]`.
+
+    Returns:
+        Coordinates of D. Cost per iteration in batch space: one product of R^2 O, and elementwise work in the nearest caches; in weight
+        space two products of R I O and no array over the rows in memory.
     """
     if gpu.applies(space, "identity", R):
         return gpu.solve_linear(space, R, lam, iterations, tolerance)
     if not (_knows(space) and native.supports("identity", R)):
         return conjugate_gradient.solve_linear(space, R, lam, iterations, tolerance)
-    batch = isinstance(space, BatchSpace)
-    D = R.new_empty(R.shape if batch else (R.shape[0], space.X.shape[2] + space.joint, R.shape[2]))
     column = (torch.zeros_like(lam) + tolerance).contiguous()
-    given = (R.contiguous(), lam, column, D)
-    if batch:
-        cpu.linear(_rows(space), *given, space.joint, iterations)
+    if isinstance(space, BatchSpace):
+        D = torch.empty_like(R)
+        cpu.linear(_rows(space), R.contiguous(), lam, column, D, space.joint, iterations)
     else:
-        cpu.linear_weights(*_images(space.X), space.joint, *given, iterations)
+        D = R.new_empty(R.shape[0], space.X.shape[2] + space.joint, R.shape[2])
+        cpu.linear_weights(*_images(space.X), space.joint, R.contiguous(), lam, column, D, iterations)
     return D

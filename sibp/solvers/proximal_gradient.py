@@ -2,11 +2,11 @@
 
 The papers do not say how they solve it (docs/deviations.md). Soft thresholding needs the weights themselves, so iterates live in weight
 space; the step is the curvature step along -grad f, halved until the whole objective falls. On a CPU the work ends when every member
-has its step; on a device nobody looks, and a search makes all its trials, several in one product, so that a step can be recorded. Where
-there are kernels `dispatch.minimise_l1` stands in.
+has its step; on a device there is no host sync: a search makes all its trials, several in one product, so that a step can be captured.
+Where there are kernels `dispatch.minimise_l1` stands in.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,15 +20,58 @@ HALVINGS = 20
 
 
 class Point(NamedTuple):
-    """A displacement's coordinates, the pre-activation there, and the objective `[E, 1, 1]`."""
+    """A displacement and what it is worth.
+
+    Attributes:
+        D: its coordinates, `[E, I, O]` or `[E, 1, O]`.
+        Z: pre-activation there, `[E, R, O]`.
+        value: the objective F there, `[E, 1, 1]`.
+    """
 
     D: Tensor
     Z: Tensor
     value: Tensor
 
 
+@dataclass(frozen=True)
+class Sparse:
+    """F(D) = f(D) + gamma ||V + D||_1 (J Remark 4.1).
+
+    Attributes:
+        smooth: f, in weight or bias space.
+        V: the present parameters in the space's coordinates, `[E, I, O]` or `[E, 1, O]`.
+        gamma: weight of the l1 term, >= 0, `[E, 1, 1]`.
+    """
+
+    smooth: Subproblem
+    V: Tensor
+    gamma: Tensor
+
+    def at(self, D: Tensor) -> Point:
+        """Return the point of a displacement.
+
+        Args:
+            D: its coordinates.
+
+        Returns:
+            D, its pre-activation and F(D). Cost: one product.
+        """
+        f = self.smooth
+        Z = f.Z + f.space.image(D)
+        smooth = f.data_term(Z) + f.total(D.square()) / (2 * f.lam)
+        return Point(D, Z, smooth + self.gamma * f.total((self.V + D).abs()))
+
+
 def soft_threshold(V: Tensor, threshold: Tensor) -> Tensor:
-    """Return argmin_U 1/2 ||U - V||^2 + threshold ||U||_1 = sign(V) max(|V| - threshold, 0), elementwise."""
+    """Return argmin_U 1/2 ||U - V||^2 + threshold ||U||_1 = sign(V) max(|V| - threshold, 0), elementwise.
+
+    Args:
+        V: any shape.
+        threshold: >= 0, broadcasts to V.
+
+    Returns:
+        U, of V's shape.
+    """
     return V.sign() * (V.abs() - threshold).clamp_(min=0)
 
 
@@ -45,69 +88,74 @@ def minimise_l1(
         start: V, the present parameters in the space's coordinates, `[E, I, O]` or `[E, 1, O]`.
         gamma: weight of the l1 term, >= 0, `[E, 1, 1]`.
         iterations: how many.
-        smooth: coordinates of a D that (about) minimises f, so that a small gamma changes little.
+        smooth: coordinates of a D that nearly minimises f, so that a small gamma changes little.
 
     Returns:
         Coordinates of D and the pre-activation there. Cost per iteration: two products and one per halving, on a device all of them.
     """
-
-    def at(D: Tensor) -> Point:
-        return _point(problem, start, gamma, D)
-
-    here = at(torch.zeros_like(start))
+    objective = Sparse(problem, start, gamma)
+    point = objective.at(torch.zeros_like(start))
     if smooth is not None:
-        there = at(smooth)
-        here = _moved(here, there, there.value < here.value)
-    stuck = torch.zeros_like(here.value, dtype=torch.bool)
+        trial = objective.at(smooth)
+        point = _moved(point, trial, trial.value < point.value)
+    stuck = torch.zeros_like(point.value, dtype=torch.bool)
     for _ in range(iterations):
-        g = problem.gradient(here.Z, here.D)
-        t = _curvature_step(problem, here.Z, g)
+        g = problem.gradient(point.Z, point.D)
+        t = _curvature_step(problem, point.Z, g)
         stuck = stuck | (t <= 0)
-        if _is_read(stuck):
-            here, stuck = _line_search(at, here, g, t, start, gamma, stuck)
+        if _may_sync(stuck):
+            point, stuck = _line_search(objective, point, g, t, stuck)
             if stuck.all():
                 break
         else:
-            here, stuck = line_search_unread(problem, here, g, t, start, gamma, stuck)
-    return here.D, here.Z
+            point, stuck = line_search_without_sync(objective, point, g, t, stuck)
+    return point.D, point.Z
 
 
-def _is_read(flags: Tensor) -> bool:
-    """Return whether the host may look at a tensor's values: on a device that waits, and forbids a recording."""
+def _may_sync(flags: Tensor) -> bool:
+    """Return whether the host may look at a tensor's values: on a device that waits, and cannot be captured."""
     return flags.device.type == "cpu"
 
 
-def _point(problem: Subproblem, start: Tensor, gamma: Tensor, D: Tensor) -> Point:
-    Z = problem.Z + problem.space.image(D)
-    smooth = problem.data_term(Z) + problem.total(D.square()) / (2 * problem.lam)
-    return Point(D, Z, smooth + gamma * problem.total((start + D).abs()))
+def _line_search(objective: Sparse, point: Point, g: Tensor, t: Tensor, stuck: Tensor) -> tuple[Point, Tensor]:
+    """Halve t until the objective falls.
 
-
-def _line_search(
-    at: Callable[[Tensor], Point], here: Point, g: Tensor, t: Tensor, start: Tensor, gamma: Tensor, stuck: Tensor
-) -> tuple[Point, Tensor]:
-    """Halve t until the objective falls; return where each member is then, and which have no such t: there they stay for good."""
-    waiting = ~stuck
+    Returns:
+        Where each member is then, and which have no such t: there they stay for good.
+    """
+    V, waiting = objective.V, ~stuck
     for _ in range(HALVINGS):
         if not waiting.any():
             break
-        there = at(soft_threshold(start + here.D - t * g, t * gamma) - start)
-        lower = waiting & (there.value < here.value)
-        here, waiting = _moved(here, there, lower), waiting & ~lower
+        trial = objective.at(soft_threshold(V + point.D - t * g, t * objective.gamma) - V)
+        lower = waiting & (trial.value < point.value)
+        point, waiting = _moved(point, trial, lower), waiting & ~lower
         t = torch.where(waiting, t / 2, t)
-    return here, stuck | waiting
+    return point, stuck | waiting
 
 
-def line_search_unread(
-    problem: Subproblem, here: Point, g: Tensor, t: Tensor, start: Tensor, gamma: Tensor, stuck: Tensor, numbers: int = 2**26
+def line_search_without_sync(
+    objective: Sparse, point: Point, g: Tensor, t: Tensor, stuck: Tensor, *, numbers: int = 2**26
 ) -> tuple[Point, Tensor]:
-    """Do what `_line_search` does without a look at the device: all trials, as many side by side as make `numbers` of Z(t)."""
+    """Halve t until the objective falls, without a host sync: all trials are made, several side by side.
+
+    Args:
+        objective: F.
+        point: where each member is.
+        g: grad f there, in the space's coordinates.
+        t: first steps `[E, 1, 1]`.
+        stuck: members that stay where they are, `[E, 1, 1]`.
+        numbers: as many trials are made at a time as make so many numbers of Z(t).
+
+    Returns:
+        Where each member is then, and which stay for good: those of `stuck`, and those that no trial lowers.
+    """
     waiting = ~stuck
-    together = max(1, min(HALVINGS, numbers // problem.Z.numel()))
-    for first in range(0, HALVINGS, together):
-        m = torch.arange(first, min(first + together, HALVINGS), device=t.device)
-        there = _points(problem, here, g, t.unsqueeze(2) * (0.5**m).to(t.dtype).view(-1, 1), start, gamma)
-        lower = waiting & (there.value < here.value)  # [E, 1, trials]
+    at_a_time = max(1, min(HALVINGS, numbers // objective.smooth.Z.numel()))
+    for first in range(0, HALVINGS, at_a_time):
+        m = torch.arange(first, min(first + at_a_time, HALVINGS), device=t.device)
+        trial = _points(objective, point, g, t.unsqueeze(2) * (0.5**m).to(t.dtype).view(-1, 1))
+        lower = waiting & (trial.value < point.value)  # [E, 1, trials]
         least = torch.where(lower, m - first, len(m)).amin(-1, keepdim=True)
         passed = least < len(m)
         chosen = least.clamp(max=len(m) - 1)
@@ -116,28 +164,29 @@ def line_search_unread(
             index = chosen.unsqueeze(-1).expand(-1, trials.shape[1], 1, trials.shape[3])
             return trials.gather(2, index).squeeze(2)
 
-        there = Point(pick(there.D), pick(there.Z), there.value.gather(2, chosen))
-        here, waiting = _moved(here, there, passed), waiting & ~passed
-    return here, stuck | waiting
+        trial = Point(pick(trial.D), pick(trial.Z), trial.value.gather(2, chosen))
+        point, waiting = _moved(point, trial, passed), waiting & ~passed
+    return point, stuck | waiting
 
 
-def _points(problem: Subproblem, here: Point, g: Tensor, t: Tensor, start: Tensor, gamma: Tensor) -> Point:
+def _points(objective: Sparse, point: Point, g: Tensor, t: Tensor) -> Point:
     """Return the points of the steps t `[E, 1, trials, 1]` side by side: D and Z `[E, n, trials, O]`, values `[E, 1, trials]`.
 
     Their images are one product, with the neurons of all trials in a row.
     """
-    place = start.unsqueeze(2)
-    D = soft_threshold(place + here.D.unsqueeze(2) - t * g.unsqueeze(2), t * gamma.unsqueeze(2)) - place
+    problem, gamma, V = objective.smooth, objective.gamma, objective.V.unsqueeze(2)
+    D = soft_threshold(V + point.D.unsqueeze(2) - t * g.unsqueeze(2), t * gamma.unsqueeze(2)) - V
     image = problem.space.image(D.flatten(2)).unflatten(2, D.shape[2:])
     Z = problem.Z.unsqueeze(2) + image
     data = (problem.activation.value(Z) - problem.T.unsqueeze(2)).square_().sum((1, 3))
-    proximal, size = D.square().sum((1, 3)), (place + D).abs().sum((1, 3))
+    proximal, size = D.square().sum((1, 3)), (V + D).abs().sum((1, 3))
     value = data + proximal / (2 * problem.lam[:, 0]) + gamma[:, 0] * size
     return Point(D, Z, value.unsqueeze(1))
 
 
-def _moved(here: Point, there: Point, which: Tensor) -> Point:
-    return Point(*(torch.where(which, new, old) for new, old in zip(there, here, strict=True)))
+def _moved(point: Point, trial: Point, which: Tensor) -> Point:
+    """Return the trial's point for the members of `which`, and the old one for the others."""
+    return Point(*(torch.where(which, new, old) for new, old in zip(trial, point, strict=True)))
 
 
 def _curvature_step(problem: Subproblem, Z: Tensor, g: Tensor) -> Tensor:

@@ -13,50 +13,125 @@ with D = X^T S: then X D = K S with K = X X^T `[E, R, R]`, and <D, D'> = <S, K S
 end, when W += S^T X, the very product that SGD needs for its gradient (`BatchSpace`). `WeightSpace` keeps D itself.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sibp.nets import layers
 from sibp.nets.activations import Activation
 from sibp.nets.layers import Patches
 
-__all__ = ["BatchSpace", "BiasSpace", "Space", "Subproblem", "WeightSpace", "choose_space"]
+__all__ = ["BatchSpace", "BiasSpace", "LayerSpace", "Space", "Subproblem", "Vector", "WeightSpace", "choose_space"]
 
 
-class Space(Protocol):
-    """Coordinates for the displacement of a layer's parameters; the last axis is always the neuron, so sums over all other
-    axes but E are per neuron."""
+class Vector(NamedTuple):
+    """A displacement D as solvers carry it.
 
+    Attributes:
+        P: its coordinates in a space.
+        image: X D, in a shape that broadcasts to `[E, R, O]`.
+    """
+
+    P: Tensor
+    image: Tensor
+
+
+class Space(ABC):
+    """Coordinates for the displacement of a layer's parameters.
+
+    The last axis is always the neuron, so sums over all other axes but E are per neuron.
+    """
+
+    @abstractmethod
     def coordinates(self, D: Tensor) -> Tensor:
-        """Return the coordinates of X^T D for D `[E, R, O]`."""
+        """Return the coordinates of X^T D.
 
+        Args:
+            D: `[E, R, O]`.
+
+        Returns:
+            P, in the space's shape.
+        """
+
+    @abstractmethod
     def image(self, P: Tensor) -> Tensor:
-        """Return X times the displacement with coordinates P, in a shape that broadcasts to `[E, R, O]`."""
+        """Return X times the displacement with coordinates P.
 
-    def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
-        """Return the elementwise terms whose sum is the inner product of two displacements; sum over axis -2 for one
-        number per neuron, over both last axes for one per member."""
+        Args:
+            P: in the space's shape.
 
-    def displacement(self, P: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the displacements of W and of b that have coordinates P; None for one that stays."""
+        Returns:
+            X D, in a shape that broadcasts to `[E, R, O]`.
+        """
 
-    def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
-        """Add the displacement with coordinates P to the parameters, in place."""
+    @abstractmethod
+    def inner(self, p: Vector, q: Vector) -> Tensor:
+        """Return the elementwise terms whose sum is the inner product of two displacements.
+
+        Args:
+            p: one of them.
+            q: the other.
+
+        Returns:
+            Terms in the space's shape; sum over axis -2 for one number per neuron, over both last axes for one per member.
+        """
+
+    def vector(self, P: Tensor) -> Vector:
+        """Return a displacement with its image.
+
+        Args:
+            P: its coordinates.
+
+        Returns:
+            P and X D. Cost: that of `image`.
+        """
+        return Vector(P, self.image(P))
 
 
-@dataclass(frozen=True)
-class WeightSpace:
-    """Displacements as they are: P = D `[E, I, O]`. Cost: one product of R I O per image and per coordinates.
+@dataclass(frozen=True, eq=False)
+class LayerSpace(Space):
+    """A space of a layer's weights, with the bias as one more input that is always 1 if `joint`.
 
-    With `joint` the bias is one more input that is always 1, and P is `[E, I + 1, O]`.
+    Attributes:
+        X: the layer's rows `[E, R, I]`.
+        joint: whether the bias moves with the weights.
     """
 
     X: Tensor | Patches
     joint: bool = False
+
+    @abstractmethod
+    def displacement(self, P: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the displacements of the parameters.
+
+        Args:
+            P: coordinates.
+
+        Returns:
+            Those of W `[E, O, I]` and, if `joint`, of b `[E, 1, O]`, else None.
+        """
+
+    @abstractmethod
+    def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
+        """Add a displacement to the parameters, in place.
+
+        Args:
+            W: weights `[E, O, I]`.
+            b: bias `[E, 1, O]`, which `joint` needs and which stays without it.
+            P: coordinates of the displacement.
+        """
+
+
+class WeightSpace(LayerSpace):
+    """Displacements as they are: P = D `[E, I, O]`, or `[E, I + 1, O]` with `joint`.
+
+    Cost: one product of R I O per image and per coordinates.
+    """
 
     @cached_property
     def matrix(self) -> Tensor:
@@ -64,81 +139,87 @@ class WeightSpace:
         X = layers.matrix(self.X)
         return torch.cat([X, X.new_ones(*X.shape[:-1], 1)], -1) if self.joint else X
 
+    @override
     def coordinates(self, D: Tensor) -> Tensor:
         return self.matrix.mT @ D
 
+    @override
     def image(self, P: Tensor) -> Tensor:
         return self.matrix @ P
 
-    def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
-        return P * Q
+    @override
+    def inner(self, p: Vector, q: Vector) -> Tensor:
+        return p.P * q.P
 
+    @override
     def displacement(self, P: Tensor) -> tuple[Tensor, Tensor | None]:
         return (P[:, :-1].mT.contiguous(), P[:, -1:]) if self.joint else (P.mT.contiguous(), None)
 
+    @override
     def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
         if self.joint:
+            assert b is not None
             b += P[:, -1:]
             P = P[:, :-1]
         W += P.mT
 
 
-class BatchSpace:
+class BatchSpace(LayerSpace):
     """Displacements D = X^T S by their coordinates S `[E, R, O]`. Cost: K = X X^T once, then one product of R^2 O per image.
 
     With `joint`, K = X X^T + 1 and the bias moves by the sum of S over the rows.
     """
 
-    def __init__(self, X: Tensor | Patches, joint: bool = False) -> None:
-        self.X = X
-        self.joint = joint
-
     @cached_property
     def K(self) -> Tensor:
+        """X X^T `[E, R, R]`, or X X^T + 1 if `joint`."""
         K = layers.gram(self.X)
         return K.add_(1) if self.joint else K
 
+    @override
     def coordinates(self, D: Tensor) -> Tensor:
         return D
 
+    @override
     def image(self, P: Tensor) -> Tensor:
         return self.K @ P
 
-    def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
-        return P * image_Q
+    @override
+    def inner(self, p: Vector, q: Vector) -> Tensor:
+        return p.P * q.image
 
+    @override
     def displacement(self, P: Tensor) -> tuple[Tensor, Tensor | None]:
         return layers.cross(P, self.X), P.sum(1, keepdim=True) if self.joint else None
 
+    @override
     def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
         layers.add_cross(W, P, self.X)  # without a buffer of W's size
         if self.joint:
+            assert b is not None
             b += P.sum(1, keepdim=True)
 
 
-class BiasSpace:
+class BiasSpace(Space):
     """Displacements of the bias, P `[E, 1, O]`: X is a column of ones, and no product is needed."""
 
+    @override
     def coordinates(self, D: Tensor) -> Tensor:
         return D.sum(1, keepdim=True)
 
+    @override
     def image(self, P: Tensor) -> Tensor:
         return P
 
-    def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
-        return P * Q
-
-    def displacement(self, P: Tensor) -> tuple[None, Tensor]:
-        return None, P
-
-    def move(self, W: Tensor, b: Tensor | None, P: Tensor) -> None:
-        b += P
+    @override
+    def inner(self, p: Vector, q: Vector) -> Tensor:
+        return p.P * q.P
 
 
 THIN, MINI_BATCH = 4, 128  # see choose_space
 
 
-def choose_space(name: str, X: Tensor | Patches, fan_out: int, products: int, joint: bool = False) -> Space:
+def choose_space(name: str, X: Tensor | Patches, fan_out: int, products: int, *, joint: bool = False) -> LayerSpace:
     """Return the space that `name` asks for; ``auto`` takes the one with fewer multiply-adds.
 
     Over a solve with n products each way, weight space costs 2 n R I O multiply-adds and batch space R^2 I + n R^2 O + R I O. Batch
@@ -151,6 +232,9 @@ def choose_space(name: str, X: Tensor | Patches, fan_out: int, products: int, jo
         fan_out: O.
         products: n, about the number of conjugate gradient iterations.
         joint: whether the bias is part of the problem.
+
+    Returns:
+        A `BatchSpace` or a `WeightSpace` over X.
     """
     if name == "auto":
         _, R, I = X.shape
@@ -181,24 +265,61 @@ class Subproblem:
     per_neuron: bool = False
 
     def total(self, terms: Tensor) -> Tensor:
-        """Sum elementwise terms to `[E, 1, 1]`, or to `[E, 1, O]` per neuron."""
+        """Sum elementwise terms, per member or per neuron.
+
+        Args:
+            terms: `[E, n, O]`.
+
+        Returns:
+            `[E, 1, 1]`, or `[E, 1, O]` with `per_neuron`.
+        """
         return terms.sum(-2, keepdim=True) if self.per_neuron else terms.sum((-2, -1), keepdim=True)
 
     def data_term(self, Z: Tensor) -> Tensor:
-        """Return ||sigma(Z) - T||^2."""
+        """Return ||sigma(Z) - T||^2.
+
+        Args:
+            Z: pre-activation `[E, R, O]`.
+
+        Returns:
+            `[E, 1, 1]`, or `[E, 1, O]` with `per_neuron`. Cost: elementwise.
+        """
         return self.total((self.activation.value(Z) - self.T).square_())
 
     def gamma(self, Z: Tensor) -> Tensor:
-        """Return 2 sigma'(Z) (sigma(Z) - T), whose X^T is the data term's gradient."""
+        """Return 2 sigma'(Z) (sigma(Z) - T), whose X^T is the data term's gradient.
+
+        Args:
+            Z: pre-activation `[E, R, O]`.
+
+        Returns:
+            2 Gamma `[E, R, O]`. Cost: elementwise.
+        """
         F = self.activation.value(Z)
         if self.activation.name == "identity":
             return 2 * (F - self.T)
         return (F - self.T).mul_(self.activation.slope(Z, F)).mul_(2)
 
     def gradient(self, Z: Tensor, P: Tensor) -> Tensor:
-        """Return the coordinates of grad f at pre-activation Z and displacement P."""
+        """Return the coordinates of grad f.
+
+        Args:
+            Z: pre-activation at the displacement, `[E, R, O]`.
+            P: the displacement's coordinates.
+
+        Returns:
+            Coordinates, in the space's shape. Cost: that of the space's `coordinates`.
+        """
         return self.space.coordinates(self.gamma(Z)) + P / self.lam
 
-    def inner(self, P: Tensor, image_P: Tensor, Q: Tensor, image_Q: Tensor) -> Tensor:
-        """Return <P, Q>, per member or per neuron."""
-        return self.total(self.space.inner(P, image_P, Q, image_Q))
+    def inner(self, p: Vector, q: Vector) -> Tensor:
+        """Return the inner product of two displacements.
+
+        Args:
+            p: one of them.
+            q: the other.
+
+        Returns:
+            <p, q>, `[E, 1, 1]`, or `[E, 1, O]` with `per_neuron`. Cost: elementwise.
+        """
+        return self.total(self.space.inner(p, q))

@@ -1,6 +1,6 @@
 """J Table 1 by measurement: does a method have a property? Each cell is one number from one small problem, and a limit.
 
-A tick is never typed in. Every test looks only at what a step does to the parameters, so it is the same for all four methods.
+No cell is written by hand. Every test looks only at what a step does to the parameters, so it is the same for all four methods.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sibp.nets.layers import Affine
-from sibp.theory.problems import Finding, Problem, flat, moved, small
+from sibp.theory.problems import Finding, Problem, flat, moved, small, with_bias
 from sibp.theory.statements import convergence, largest_rise
 
 __all__ = ["METHODS", "PROPERTIES", "matrix"]
@@ -25,27 +25,62 @@ METHODS: dict[str, tuple[str, dict[str, Any], str, int]] = {
 
 
 def step_of(name: str, problem: Problem, parameters: Sequence[Affine], **changed: Any) -> Tensor:
-    """Return theta+ - theta_k of one step of a method of the table, `[E, N]`."""
+    """Return theta+ - theta_k of one step of a method of the table.
+
+    Args:
+        name: a key of `METHODS`.
+        problem: with the data of the step.
+        parameters: one `Affine` per layer, left as they are.
+        changed: options that differ from the table's.
+
+    Returns:
+        `[E, N]`.
+    """
     method, options, *_ = METHODS[name]
     return moved(problem, problem.method(method, parameters[0].W.shape[0], **(options | changed)), parameters)
 
 
 def per_layer(parameters: Sequence[Affine], numbers: Tensor) -> list[Tensor]:
-    """Cut rows as `flat` makes them back into one `[E, N_i]` per layer."""
+    """Cut rows as `flat` makes them back into layers.
+
+    Args:
+        parameters: one `Affine` per layer, for the sizes.
+        numbers: `[E, N]`.
+
+    Returns:
+        One `[E, N_i]` per layer.
+    """
     return list(numbers.split([flat([layer]).shape[1] for layer in parameters], 1))
 
 
 def chain_rule(name: str, seeds: Sequence[int]) -> float:
-    """Return the largest move below a hidden layer in which no neuron fires: sigma' = 0 there stops what the chain rule sends."""
+    """Measure the move below a hidden layer in which no neuron fires: sigma' = 0 there stops what the chain rule sends.
+
+    Args:
+        name: a key of `METHODS`.
+        seeds: one per member.
+
+    Returns:
+        The largest move; 0 for a method that uses the chain rule.
+    """
     problem = small((4, 6, 5, 6, 3), samples=12, activation="relu", bias=True)
     parameters = problem.parameters(seeds)
-    parameters[1].W.zero_()
-    parameters[1].b.fill_(-1e-3)
+    W, b = with_bias(parameters)[1]
+    W.zero_()
+    b.fill_(-1e-3)
     return per_layer(parameters, step_of(name, problem, parameters))[0].abs().max().item()
 
 
 def implicit(name: str, seeds: Sequence[int]) -> float:
-    """Return by how much the move grows when the step size on the weights grows 1e6 times: an explicit step grows as much."""
+    """Measure by how much the move grows when the step size on the weights grows 1e6 times: an explicit step grows as much.
+
+    Args:
+        name: a key of `METHODS`.
+        seeds: one per member.
+
+    Returns:
+        The largest growth.
+    """
     problem = small((4, 6, 5, 3), samples=12, activation="relu", bias=True)
     parameters = problem.parameters(seeds)
     _, options, key, direction = METHODS[name]
@@ -55,33 +90,56 @@ def implicit(name: str, seeds: Sequence[int]) -> float:
 
 
 def activation_inside(name: str, seeds: Sequence[int]) -> float:
-    """Return how far a step under ReLU is from the same under the identity, where all pre-activations are just above zero.
+    """Measure how far a step under ReLU is from the same under the identity, where all pre-activations are just above zero.
 
     There both have the same values and slopes, so only a subproblem that contains the activation can tell them apart.
+
+    Args:
+        name: a key of `METHODS`.
+        seeds: one per member.
+
+    Returns:
+        The largest distance, as a share of the step.
     """
     steps = []
     for activation in ("relu", "identity"):
         problem = small((4, 6, 5, 3), samples=12, activation=activation, bias=True)
-        *hidden, last = problem.parameters(seeds)
-        parameters = [*(Affine(1e-4 * W, 1e-3 + 0 * b) for W, b in hidden), last]
+        *hidden, last = with_bias(problem.parameters(seeds))
+        parameters = [*(Affine(1e-4 * W, 1e-3 + 0 * b) for W, b in hidden), Affine(*last)]
         steps.append(step_of(name, problem, parameters))
     return ((steps[0] - steps[1]).norm(dim=1) / steps[0].norm(dim=1)).max().item()
 
 
 def descent(name: str, seeds: Sequence[int]) -> float:
-    """Return the largest rise of the network's loss over 100 full-batch steps, eta being small."""
+    """Measure the largest rise of the network's loss over 100 full-batch steps, eta being small.
+
+    Args:
+        name: a key of `METHODS`.
+        seeds: one per member.
+
+    Returns:
+        The rise; 0 or less where the loss never rises.
+    """
     method, options, *_ = METHODS[name]
-    smooth = {"activation": "tanh", **options} | ({"eta": 0.02} if "eta" in options else {"activation": "relu"})
-    values, _ = convergence(method, seeds, steps=100, **smooth)
+    activation, small_step = ("tanh", {"eta": 0.02}) if "eta" in options else ("relu", {})
+    values, _ = convergence(method, seeds, steps=100, activation=activation, **options | small_step)
     return largest_rise(values)
 
 
 def gauss_seidel(name: str, seeds: Sequence[int]) -> float:
-    """Return the least move of the hidden layers when the last layer is zero: only its **new** weights can send an error down."""
+    """Measure the move of the hidden layers when the last layer is zero: only its **new** weights can send an error down.
+
+    Args:
+        name: a key of `METHODS`.
+        seeds: one per member.
+
+    Returns:
+        The least move.
+    """
     problem = small((4, 6, 5, 3), samples=12, activation="relu", bias=True)
     parameters = problem.parameters(seeds)
-    parameters[-1].W.zero_()
-    parameters[-1].b.zero_()
+    for tensor in with_bias(parameters)[-1]:
+        tensor.zero_()
     hidden = torch.cat(per_layer(parameters, step_of(name, problem, parameters))[:-1], 1)
     return hidden.norm(dim=1).min().item()
 
@@ -96,7 +154,14 @@ PROPERTIES: dict[str, tuple[Callable[[str, Sequence[int]], float], str, str, flo
 
 
 def matrix(seeds: Sequence[int] = range(5)) -> list[Finding]:
-    """Return all cells of J Table 1, row by row, the method as `source` and the property as `statement`; about two seconds."""
+    """Measure all cells of J Table 1; about two seconds.
+
+    Args:
+        seeds: one per member.
+
+    Returns:
+        Findings row by row, the method as `source` and the property as `statement`.
+    """
     return [
         Finding(name, title, quantity, measure(name, seeds), relation, limit)
         for title, (measure, quantity, relation, limit) in PROPERTIES.items()

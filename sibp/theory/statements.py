@@ -10,21 +10,33 @@ from torch import Tensor
 from sibp.core import seeding
 from sibp.nets import propagation
 from sibp.nets.layers import Affine
-from sibp.theory.problems import Finding, Problem, flat, moved, small
+from sibp.theory.problems import Finding, Problem, flat, moved, small, with_bias
 
 __all__ = ["angle_to_gradient", "convergence", "findings", "fixed_points", "largest_rise", "mini_batches"]
 
 
 def largest_rise(values: Tensor) -> float:
-    """Return the largest increase from one row of values `[steps + 1, E]` to the next."""
+    """Return the largest increase from one row of values to the next.
+
+    Args:
+        values: `[steps + 1, E]`.
+
+    Returns:
+        0 or less where no member's value rises.
+    """
     return values.diff(dim=0).max().item()
 
 
 def fixed_points(seeds: Sequence[int] = range(5), eta: float = 0.05, lam: float = 0.5) -> tuple[float, float]:
-    """I and A, Proposition 1: fixed points of SIBP are stationary points of J.
+    """Measure I and A, Proposition 1: fixed points of SIBP are stationary points of J.
 
     The move is compared with 2 lam eta ||dJ||, its size for small steps, on the way from a stationary point theta* to points at
     distance 1e-6..1: if their ratio stays away from zero, a move that vanishes makes the gradient vanish.
+
+    Args:
+        seeds: one per member.
+        eta: step on the activations, > 0.
+        lam: proximal weight, > 0.
 
     Returns:
         The largest move at theta*, as a share of the move at distance 1; and the least ratio on the way.
@@ -36,17 +48,21 @@ def fixed_points(seeds: Sequence[int] = range(5), eta: float = 0.05, lam: float 
     ratios = []
     for distance in (1e-6, 1e-4, 1e-2, 1.0):
         away = problem.parameters([seed + 1000 for seed in seeds])
-        point = [Affine(W + distance * V, b + distance * c) for (W, b), (V, c) in zip(parameters, away, strict=True)]
+        pairs = zip(with_bias(parameters), with_bias(away), strict=True)
+        point = [Affine(W + distance * V, b + distance * c) for (W, b), (V, c) in pairs]
         move, gradient = moved(problem, method, point).norm(dim=1), flat(problem.gradient(point)).norm(dim=1)
         ratios.append(move / (2 * lam * eta * gradient))
-    there = moved(problem, method, parameters).norm(dim=1) / move
-    return there.max().item(), torch.stack(ratios).min().item()
+    at_rest = moved(problem, method, parameters).norm(dim=1) / move
+    return at_rest.max().item(), torch.stack(ratios).min().item()
 
 
 def _made_stationary(problem: Problem, parameters: Sequence[Affine]) -> Problem:
-    """Return the problem with targets `[E, B, K]` that make the parameters stationary, at a loss that is not zero.
+    """Choose targets `[E, B, K]` that make the parameters stationary, at a loss that is not zero.
 
     The gradient is linear in the residual F_N - Y, so any residual in the kernel of the transposed Jacobian will do.
+
+    Returns:
+        The problem with these targets.
     """
     tensors = propagation.tensors(parameters)
     F = propagation.output(problem.network, parameters, problem.x)
@@ -68,7 +84,14 @@ def _paired(tensors: Sequence[Tensor]) -> list[Affine]:
 def convergence(
     method: str = "sibp", seeds: Sequence[int] = range(5), steps: int = 600, activation: str = "tanh", **options: Any
 ) -> tuple[Tensor, Tensor]:
-    """J Theorem 4.1: for small eta the loss of full-batch SIBP never rises and the gradient goes to zero.
+    """Measure J Theorem 4.1: for small eta the loss of full-batch SIBP never rises and the gradient goes to zero.
+
+    Args:
+        method: which takes SIBP's place.
+        seeds: one per member.
+        steps: on all samples.
+        activation: of the hidden layers.
+        options: of the method.
 
     Returns:
         J before every step and after the last, `[steps + 1, E]`; and ||dJ|| there, as a share of the first.
@@ -87,11 +110,18 @@ def convergence(
 def mini_batches(
     seeds: Sequence[int] = range(20), steps: int = 2000, eta: float = 0.1, lam: float = 0.5, batch: int = 2
 ) -> dict[str, float]:
-    """J Theorem 4.2: mini-batch SIBP with eta_k = eta (1 + k/10)^-0.75, whose sum diverges and whose squares' sum does not.
+    """Measure J Theorem 4.2: mini-batch SIBP with eta_k = eta (1 + k/10)^-0.75, whose sum diverges and whose squares' sum does not.
 
     The statement: E ||W_{k+1} - W_k||^2 -> 0 and liminf E (||W_{k+1} - W_k|| / eta_k)^2 <= lambda^2 V^2, with J the mean over
     samples and V^2 a bound on E ||dJ - dJ_batch||^2; the proof's last line has = in place of <=. Its lambda is our 2 lam B: the
     proof drops the factor 2 of the squared norm's derivative, and our delta sums over the batch.
+
+    Args:
+        seeds: one per member.
+        steps: how many.
+        eta: of the first step, > 0.
+        lam: proximal weight, > 0.
+        batch: B.
 
     Returns:
         ``last_move``: the mean ||W_{k+1} - W_k||^2 over the last tenth, as a share of the first step's; ``ratio``: the least
@@ -117,7 +147,16 @@ def mini_batches(
 
 
 def angle_to_gradient(lams: Sequence[float], seeds: Sequence[int] = range(5), eta: float = 0.1) -> list[float]:
-    """Return the largest angle, in radians, between SIBP's step and -dJ, for each lam: it goes to 0 with lam."""
+    """Return the largest angle between SIBP's step and -dJ, which goes to 0 with lam.
+
+    Args:
+        lams: proximal weights, > 0.
+        seeds: one per member.
+        eta: step on the activations, > 0.
+
+    Returns:
+        Angles in radians, one per lam.
+    """
     problem = small((4, 6, 5, 3), samples=12, bias=True)
     parameters = problem.parameters(seeds)
     down = -flat(problem.gradient(parameters))
@@ -133,16 +172,16 @@ def angle_to_gradient(lams: Sequence[float], seeds: Sequence[int] = range(5), et
 def findings() -> list[Finding]:
     """Return what was measured on I/A Proposition 1 and J Theorems 4.1 and 4.2; about ten seconds."""
     stationary, converges = "fixed points of SIBP are stationary", "for small eta the loss never rises and the gradient goes to 0"
-    there, ratio = fixed_points()
+    at_rest, ratio = fixed_points()
     values, norms = convergence("sibp", eta=0.05, lam=0.5, steps=1500)
     wild, _ = convergence("sibp", eta=1.0, lam=0.5, steps=50)
     left = norms[-1].median().item()
-    told = mini_batches()
-    last, ratio_42 = told["last_move"], told["ratio"]
+    moves = mini_batches()
+    last, ratio_42 = moves["last_move"], moves["ratio"]
     (angle,) = angle_to_gradient([1e-6])
     first, fourth, second = "I, A Prop. 1", "J Thm. 4.1", "J Thm. 4.2"
     return [
-        Finding(first, stationary, "largest move at a stationary point, as a share of the first move", there, "<", 1e-8),
+        Finding(first, stationary, "largest move at a stationary point, as a share of the first move", at_rest, "<", 1e-8),
         Finding(first, stationary, "least ||move|| / (2 lam eta ||dJ||) around it", ratio, ">", 0.01),
         Finding(fourth, converges, "largest rise of J at eta 0.05", largest_rise(values), "<=", 0.0),
         Finding(fourth, converges, "median ||dJ|| after 1500 steps, as a share of the first", left, "<", 1e-3),

@@ -9,8 +9,9 @@ import hashlib
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
@@ -30,7 +31,12 @@ HEADER = 64  # hex digits of the content's SHA-256
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the job to stop; `number` is the signal's, the message says what is kept."""
+    """A signal asked the job to stop.
+
+    Args:
+        number: of the signal.
+        kept: what is kept of the job, for the message.
+    """
 
     def __init__(self, number: int, kept: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}, {kept}")
@@ -50,10 +56,10 @@ class Checkpoint:
         self.path, self.key, self.seconds = path, key, seconds
         self.begun = perf_counter()
         self.due, self.spent, self.cost = self.begun + seconds, 0.0, 0.0  # the cost is the last write's
-        self.asked: int | None = None  # to stop, by this signal
+        self.signal: int | None = None  # that asked the job to stop
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> Generator[None]:
         """Let SIGINT and SIGTERM stop the job at the next offer, when its checkpoint is written; a second one stops it at once."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may say what a signal does
@@ -65,13 +71,17 @@ class Checkpoint:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _stop(self, number: int, frame: object) -> None:
-        if self.asked or self.path is None:
+    def _stop(self, number: int, _frame: object) -> None:
+        if self.signal or self.path is None:
             raise Stopped(number, "what came after the last checkpoint is lost" if self.path else "nothing is kept")
-        self.asked = number
+        self.signal = number
 
     def load(self) -> tuple[dict[str, Any] | None, str]:
-        """Return the content, or None and one line on why it is not used; None and no line if there is no checkpoint."""
+        """Read the checkpoint, if there is one that belongs to the key.
+
+        Returns:
+            The content, or None and one line on why it is not used; None and no line if there is no checkpoint.
+        """
         if self.path is None:
             return None, ""
         atomic.sweep(self.path)
@@ -99,23 +109,23 @@ class Checkpoint:
             RecordError: if it cannot be written; the one before is still there.
             Stopped: once it is written, if a signal has asked for that, see `listening`.
         """
-        if self.path is None or (self.asked is None and perf_counter() < self.due):
+        if self.path is None or (self.signal is None and perf_counter() < self.due):
             return
         whole = content() | {"key": self.key}
         affordable = self.begun + (self.spent + max(self.cost, _bytes(whole) / RATE)) / SHARE
-        if self.asked is None and perf_counter() < affordable:
+        if self.signal is None and perf_counter() < affordable:
             self.due = affordable
             return
-        self._write(whole)
-        if self.asked:
-            raise Stopped(self.asked, f"the same command goes on from {self.path}")
+        self._write(self.path, whole)
+        if self.signal:
+            raise Stopped(self.signal, f"the same command goes on from {self.path}")
 
-    def _write(self, content: dict[str, Any]) -> None:
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
         begin = perf_counter()
         try:
-            atomic.write(self.path, lambda file: _save(content, file))
+            atomic.write(path, lambda file: _save(content, file))
         except OSError as fault:
-            raise records.RecordError(f"checkpoint {self.path}: {fault.strerror or fault}") from None
+            raise records.RecordError(f"checkpoint {path}: {fault.strerror or fault}") from None
         end = perf_counter()
         self.cost = end - begin
         self.spent += self.cost
@@ -129,7 +139,15 @@ class Checkpoint:
 
 
 def key(job: Job, device: torch.device) -> dict[str, str]:
-    """Return what decides a job's numbers, by a name each: on CUDA, and for a timed job's seconds, also which device it is."""
+    """Return what decides a job's numbers, each part under a name.
+
+    Args:
+        job: what is trained.
+        device: where; on CUDA, and for a timed job's seconds, it matters which device it is, else only its kind.
+
+    Returns:
+        Settings, label, code, torch's version, threads and device, as text.
+    """
     named = device.type == "cuda" or job.training.is_timed
     return {
         "settings": job.digest,
@@ -145,7 +163,8 @@ class _Hashed:
     """A file that torch writes to, its SHA-256 taken on the way. Keeps the reason of a failure, which torch hides."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.file, self.sha, self.fault = file, hashlib.sha256(), None
+        self.file, self.sha = file, hashlib.sha256()
+        self.fault: OSError | None = None
 
     def write(self, data: bytes | memoryview) -> int:
         self.sha.update(data)
@@ -162,7 +181,7 @@ class _Hashed:
 class _Body:
     """What follows the header of a file that torch reads from."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self.file = file
         self.seek(0)
 
@@ -183,11 +202,16 @@ class _Body:
 
 
 def _save(content: dict[str, Any], file: BinaryIO) -> None:
-    """Write a content behind its SHA-256, tensor by tensor."""
+    """Write a content behind its SHA-256, tensor by tensor.
+
+    Raises:
+        OSError: the fault of the file, which torch's error hides.
+        RuntimeError: torch's own, where there is no such fault.
+    """
     file.write(b"0" * HEADER)
     hashed = _Hashed(file)
     try:
-        torch.save(content, hashed)
+        torch.save(content, hashed)  # ty: ignore[invalid-argument-type] - torch needs `write` and `flush` alone
     except RuntimeError:
         if hashed.fault is None:
             raise
@@ -197,11 +221,16 @@ def _save(content: dict[str, Any], file: BinaryIO) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the content of a file; ValueError if a bit of it has changed."""
+    """Return the content of a file.
+
+    Raises:
+        ValueError: if a bit of it has changed.
+    """
     with path.open("rb") as file:
         header = file.read(HEADER)
         if hashlib.file_digest(file, "sha256").hexdigest().encode() != header:
             raise ValueError("checksum")
+        # ty: ignore[invalid-argument-type] - torch needs what `_Body` has alone
         return torch.load(_Body(file), map_location="cpu", weights_only=True)
 
 

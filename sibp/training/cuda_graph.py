@@ -1,7 +1,7 @@
-"""One step of a method as a CUDA graph: recorded once, then replayed with a single launch.
+"""One step of a method as a CUDA graph: captured once, then replayed with a single launch.
 
 A step of a small network is hundreds of kernels of a few microseconds, and on a GPU their launches cost more than their work.
-A step looks at no value on the host, so it can be recorded. Where it cannot, it runs eagerly and `Captured.reason` says why.
+A step makes no host sync, so it can be captured. Where it cannot, it runs eagerly and `Captured.reason` says why.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,19 @@ from sibp.nets.layers import Affine
 
 __all__ = ["Captured", "captured"]
 
-WARM_UP = 3  # steps before the recording, in which libraries set up what a recording must not
+WARM_UP = 3  # steps before the capture, in which libraries set up what a capture must not
 MOST = 4  # graphs of one step; each new shape of a mini-batch needs its own
 
 
 class Graph(NamedTuple):
-    """A recorded step: where its mini-batch must be put, what replays it, and where its losses appear."""
+    """A captured step.
+
+    Attributes:
+        x: the buffer that its inputs are copied into.
+        y: the buffer that its targets are copied into.
+        replay: launches the graph.
+        losses: the buffer that a replay writes the mini-batch's mean losses `[E]` to.
+    """
 
     x: Tensor
     y: Tensor
@@ -30,11 +37,16 @@ class Graph(NamedTuple):
 
 
 class Captured:
-    """Steps of one method on one set of parameters; made by `captured`.
+    """Steps of one method on one set of parameters.
+
+    Args:
+        method: built for the members of `parameters`.
+        parameters: changed in place by every step.
+        state: likewise.
 
     Attributes:
         reason: why steps run eagerly, or None where they are replayed.
-        eager_steps: how many did although there is no such reason: their mini-batches had too many different shapes.
+        eager_steps: how many ran eagerly although there is no such reason: their mini-batches had too many different shapes.
     """
 
     def __init__(self, method: Method, parameters: Sequence[Affine], state: State) -> None:
@@ -44,7 +56,15 @@ class Captured:
         self._graphs: dict[object, Graph] = {}
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Make one step in place and return the mean losses `[E]` before it, as `Method.step` does."""
+        """Make one step in place, as `Method.step` does.
+
+        Args:
+            x: inputs `[E or 1, B, *input_shape]`.
+            y: targets.
+
+        Returns:
+            The mean losses `[E]` before it.
+        """
         graph = self.graph(x, y)
         if graph is None:
             self.eager_steps += self.reason is None
@@ -55,21 +75,36 @@ class Captured:
         return graph.losses.clone()  # the next replay writes there again
 
     def graph(self, x: Tensor, y: Tensor) -> Graph | None:
-        """Return the graph for a mini-batch of this shape, recorded now if it is new; None where the step must run eagerly."""
+        """Return the graph for a mini-batch of this shape, captured now if it is new.
+
+        Args:
+            x: inputs `[E or 1, B, *input_shape]`.
+            y: targets.
+
+        Returns:
+            The graph, or None where the step must run eagerly.
+        """
         key = (x.shape, x.dtype, y.shape, y.dtype)
         if self.reason is None and key not in self._graphs and len(self._graphs) < MOST:
-            recorded = self._record(x.clone(), y.clone())
-            if recorded is not None:
-                self._graphs[key] = recorded
+            graph = self._capture(x.clone(), y.clone())
+            if graph is not None:
+                self._graphs[key] = graph
         return self._graphs.get(key)
 
-    def _record(self, x: Tensor, y: Tensor) -> Graph | None:
-        """Record a step on these buffers; the parameters and the state stay as they were."""
+    def _capture(self, x: Tensor, y: Tensor) -> Graph | None:
+        """Capture a step on these buffers; the parameters and the state stay as they were.
+
+        Returns:
+            The graph, or None where the step cannot be captured: `reason` then says why.
+
+        Raises:
+            OutOfMemoryError: if the device is too small for it; a smaller ensemble can be captured.
+        """
         lists = {key: list(tensors) for key, tensors in self.state.items()}
-        kept = [*propagation.tensors(self.parameters), *(tensor for tensors in lists.values() for tensor in tensors)]
-        values = [tensor.clone() for tensor in kept]
+        changed = [*propagation.tensors(self.parameters), *(tensor for tensors in lists.values() for tensor in tensors)]
+        values, graph = [tensor.clone() for tensor in changed], None
         try:
-            replay, losses = record(lambda: self.method.step(self.parameters, self.state, x, y))
+            graph = Graph(x, y, *record(lambda: self.method.step(self.parameters, self.state, x, y)))
             if not _same(lists, self.state):
                 self.reason = f"{self.method.name} replaces its state in a step"
         except torch.OutOfMemoryError:  # a smaller ensemble can be recorded
@@ -79,15 +114,15 @@ class Captured:
         finally:
             self.state.clear()
             self.state.update(lists)
-            for tensor, value in zip(kept, values, strict=True):
+            for tensor, value in zip(changed, values, strict=True):
                 tensor.copy_(value)
-        return Graph(x, y, replay, losses) if self.reason is None else None
+        return graph if self.reason is None else None
 
 
 def captured(method: Method, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor) -> Captured:
-    """Return a method's step on these parameters and this state, recorded for mini-batches of the shape of x and y.
+    """Return a method's step on these parameters and this state, captured for mini-batches of the shape of x and y.
 
-    A mini-batch of another shape is recorded when it first comes. On a CPU, or where recording fails, steps run eagerly.
+    A mini-batch of another shape is captured when it first comes. On a CPU, or where recording fails, steps run eagerly.
 
     Args:
         method: built for the members of `parameters`.
@@ -95,6 +130,9 @@ def captured(method: Method, parameters: Sequence[Affine], state: State, x: Tens
         state: likewise.
         x: an example of the inputs `[E or 1, B, *input_shape]`.
         y: an example of the targets.
+
+    Returns:
+        What makes the steps.
     """
     step = Captured(method, parameters, state)
     step.graph(x, y)
@@ -102,10 +140,14 @@ def captured(method: Method, parameters: Sequence[Affine], state: State, x: Tens
 
 
 def record(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """Warm a step up on a side stream, record it, and return what replays it and the tensor that a replay writes its result to.
+    """Warm a step up on a side stream, and capture it.
 
-    Raises:
-        RuntimeError: if something in the step cannot be recorded, such as a look at a value on the host.
+    Args:
+        step: makes the step; called `WARM_UP` + 1 times.
+
+    Returns:
+        What replays it, and the tensor that a replay writes its result to. What cannot be captured, such as a host sync, raises torch's
+        RuntimeError.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

@@ -18,20 +18,30 @@ from sibp.training.checkpoint import Checkpoint
 from sibp.training.problem import Problem
 from sibp.training.trainer import Run, Trainer
 
-__all__ = ["Done", "Ensembles", "bytes_per_member"]
+__all__ = ["Ensembles", "State", "bytes_per_member"]
 
 
 @dataclass
-class Done:
-    """How far a job is: the ensembles still to train, what those before left behind, and what was out of the ordinary."""
+class State:
+    """The state of a job between two ensembles; a checkpoint holds it.
 
-    waiting: list[list[int]]  # member numbers
+    Attributes:
+        waiting: ensembles still to train, by member numbers.
+        trained: ensembles that are done.
+        rows: the records of those.
+        diverged: their members that diverged, and after which step.
+        pruned: their measurements after pruning.
+        notes: one line each on what the record has to say beside the numbers, such as going on from a checkpoint.
+        run: the first waiting ensemble's loop, see `Run.content`; None at its start.
+    """
+
+    waiting: list[list[int]]
     trained: list[list[int]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     diverged: list[dict[str, int]] = field(default_factory=list)
     pruned: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    run: dict[str, Any] | None = None  # of the first ensemble waiting, see `Run.content`
+    run: dict[str, Any] | None = None
 
 
 class Ensembles:
@@ -40,10 +50,10 @@ class Ensembles:
     Args:
         job: what is trained.
         problem: on what.
-        clock: of the job's phases; where a checkpoint is gone on from, its seconds go on, too.
-        progress: what to tell.
-        checkpoint: what to go on from and to keep on the way.
-        about: the job's record so far; `started` and `peak_memory_bytes` of a job that was killed replace its own.
+        clock: of the job's phases; a run that resumes from a checkpoint adds the seconds before it.
+        progress: observer of the training.
+        checkpoint: where the job resumes, and where its state is kept.
+        record: the job's JSON record so far; on a resume, `started` and `peak_memory_bytes` come from the checkpoint.
         groups: the ensembles to train, of `Job.groups`.
     """
 
@@ -53,80 +63,98 @@ class Ensembles:
         problem: Problem,
         clock: Clock,
         progress: Progress,
+        *,
         checkpoint: Checkpoint,
-        about: dict[str, Any],
+        record: dict[str, Any],
         groups: list[list[int]],
     ) -> None:
-        self.job, self.problem, self.about = job, problem, about
+        self.job, self.problem, self.record = job, problem, record
         self.clock, self.progress, self.checkpoint = clock, progress, checkpoint
-        self.done = Done(list(groups))
+        self.state = State(list(groups))
 
     def train(self) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Train what is not yet trained; return the rows of all members and how they ended."""
+        """Train what is not yet trained.
+
+        Returns:
+            The rows of all members, and for the JSON record: the ensembles, who diverged, what pruning gives, and the notes.
+        """
         steps = self.job.steps
-        self.progress.start(f"{self.job.experiment.id} {self.job.label}", steps * len(self.done.waiting))
+        self.progress.start(f"{self.job.experiment.id} {self.job.label}", steps * len(self.state.waiting))
         try:
             with self.checkpoint.listening():
                 self.resume()
                 self.note_slower_code()
-                self.progress.advance(steps * len(self.done.trained), float("nan"))
-                while self.done.waiting:
+                self.progress.advance(steps * len(self.state.trained), float("nan"))
+                while self.state.waiting:
                     self.train_next()
         finally:
             self.progress.finish()
-        done = self.done
-        table = pd.DataFrame(done.rows).sort_values(["member", "step"], ignore_index=True)
+        state = self.state
+        table = pd.DataFrame(state.rows).sort_values(["member", "step"], ignore_index=True)
         names = {"exhibit": self.job.experiment.id, "method": self.job.label, "algorithm": self.job.algorithm}
         for position, column in enumerate(names.items()):
             table.insert(position, *column)
         return table, {
-            "ensembles": done.trained,
-            "diverged": sorted(done.diverged, key=lambda one: one["member"]),
-            "pruned": sorted(done.pruned, key=lambda one: one["member"]),
-            "notes": done.notes,
+            "ensembles": state.trained,
+            "diverged": sorted(state.diverged, key=lambda entry: entry["member"]),
+            "pruned": sorted(state.pruned, key=lambda entry: entry["member"]),
+            "notes": state.notes,
         }
 
     def train_next(self) -> None:
-        """Train the first ensemble waiting; one that does not fit into the device's memory is put back as two halves."""
-        done, group = self.done, self.done.waiting[0]
+        """Train the first ensemble waiting; one that does not fit into the device's memory is put back as two halves.
+
+        Raises:
+            OutOfMemoryError: if a single member does not fit on the GPU.
+            MemoryError: if one does not fit into the host's memory.
+        """
+        state, group = self.state, self.state.waiting[0]
         try:
             members = [self.job.members[i] for i in group]
             trainer = Trainer(self.problem, self.job.algorithm, members, self.clock, self.progress)
-            trained = trainer.train(done.run, self.keep)
+            trained = trainer.train(state.run, self.keep)
         except (torch.OutOfMemoryError, MemoryError):  # neither is the other
             if len(group) == 1:
                 raise
             trained = None
-        done.run = None
+        state.run = None
         if trained is None:  # here, not in the except clause, whose traceback holds the tensors
             self.halve(group)
             return
-        if self.problem.device.type == "cuda" and trained.recorded and trained.recorded.reason:
-            self.note(f"steps ran one by one, not as a graph: {trained.recorded.reason}")
-        done.rows += trained.rows
-        done.pruned += evaluation.pruned(self.problem, trained.parameters, group, self.problem.training.prune)
+        if self.problem.device.type == "cuda" and trained.captured and trained.captured.reason:
+            self.note(f"steps ran one by one, not as a graph: {trained.captured.reason}")
+        state.rows += trained.rows
+        state.pruned += evaluation.pruned(self.problem, trained.parameters, group, self.problem.training.prune)
         ends = zip(group, trained.diverged_at.tolist(), strict=True)
-        done.diverged += [{"member": number, "step": step} for number, step in ends if step >= 0]
-        done.trained.append(done.waiting.pop(0))
+        state.diverged += [{"member": number, "step": step} for number, step in ends if step >= 0]
+        state.trained.append(state.waiting.pop(0))
         self.keep()
 
     def halve(self, group: list[int]) -> None:
-        """Put the first ensemble back as two, which start anew."""
+        """Put the first waiting ensemble back as two, which start anew.
+
+        Args:
+            group: its members' numbers, at least two.
+        """
         half = len(group) // 2
-        self.done.waiting[:1] = [group[:half], group[half:]]
+        self.state.waiting[:1] = [group[:half], group[half:]]
         sizes = f"{half} and {len(group) - half} members"
         self.note(f"an ensemble of {len(group)} members was out of memory: trained as {sizes}, equal up to rounding")
         if self.problem.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def keep(self, run: Run | None = None) -> None:
-        """Offer the rows so far and a checkpoint; `run` is that of the first ensemble waiting."""
+        """Hand the rows so far to the observer, and offer the job's state to the checkpoint.
+
+        Args:
+            run: the first waiting ensemble's loop; None between two ensembles.
+        """
 
         def content() -> dict[str, Any]:
-            begun = {"started": self.about["started"], "peak_memory_bytes": self.peak_memory(), "seconds": self.clock.so_far()}
-            return begun | vars(self.done) | {"run": run and run.content()}
+            begun = {"started": self.record["started"], "peak_memory_bytes": self.peak_memory(), "seconds": self.clock.so_far()}
+            return begun | vars(self.state) | {"run": run and run.content()}
 
-        rows = run.rows if run else self.done.rows
+        rows = run.rows if run else self.state.rows
         self.progress.recorded(rows, records.roles(rows[0] if rows else (), self.job.options))
         self.checkpoint.offer(content)
 
@@ -134,34 +162,46 @@ class Ensembles:
         """Go on from the checkpoint, if there is one that belongs to this job."""
         content, fault = self.checkpoint.load()
         if content is not None:
-            self.done = Done(**{name: content[name] for name in vars(self.done)})
-            self.about |= {name: content[name] for name in ("started", "peak_memory_bytes")}
+            self.state = State(**{name: content[name] for name in vars(self.state)})
+            self.record |= {name: content[name] for name in ("started", "peak_memory_bytes")}
             for phase, seconds in content["seconds"].items():
                 self.clock.add(phase, seconds)
-            step = self.done.run["step"] if self.done.run else 0
+            step = self.state.run["step"] if self.state.run else 0
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            self.note(f"went on from ensemble {len(self.done.trained) + 1}, step {step}, at {now}")
+            self.note(f"went on from ensemble {len(self.state.trained) + 1}, step {step}, at {now}")
         elif fault:
             self.note(fault)
 
     def note_slower_code(self) -> None:
         """Have the record say that the compiled kernels are missing; who starts runs says it to people, once for all its labels."""
         line = native.fallback() if self.problem.device.type == "cpu" else ""
-        if line and line not in self.done.notes:
-            self.done.notes.append(line)
+        if line and line not in self.state.notes:
+            self.state.notes.append(line)
 
     def note(self, text: str) -> None:
-        """Say something out of the ordinary, now and in the record."""
-        self.done.notes.append(text)
+        """Say in one line what is not as usual, now and in the record.
+
+        Args:
+            text: the line.
+        """
+        self.state.notes.append(text)
         self.progress.note(text)
 
     def peak_memory(self) -> int:
         """Return the most memory held so far, in bytes, before the job was killed and after."""
-        return max(self.about.get("peak_memory_bytes", 0), environment.peak_memory(self.problem.device))
+        return max(self.record.get("peak_memory_bytes", 0), environment.peak_memory(self.problem.device))
 
 
 def bytes_per_member(network: Network, batch_size: int, dtype: torch.dtype = torch.float32, method: type[Method] = Method) -> int:
-    """Estimate one member's memory in bytes while it trains, to a factor of two: its parameters, what `method` holds beside them, and
-    what it holds for each sample. `sibp.bench.cost` counts it.
+    """Estimate one member's memory while it trains, to a factor of two; `sibp.bench.cost` counts it.
+
+    Args:
+        network: what is trained.
+        batch_size: B.
+        dtype: of the parameters.
+        method: what holds arrays beside the parameters, and numbers for each sample.
+
+    Returns:
+        Bytes.
     """
     return dtype.itemsize * ((1 + method.buffers) * network.parameter_count + batch_size * method.numbers_per_sample(network))

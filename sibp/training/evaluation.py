@@ -22,7 +22,18 @@ GRADIENT = 2**28  # most numbers in all layers' rows of all members when a gradi
 
 @torch.no_grad()
 def measure(network: Network, loss: Loss, parameters: Sequence[Affine], samples: Samples, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the mean ``loss`` of a split and, where there are classes, the ``accuracy``; float64 `[E]` each."""
+    """Measure a split, all members in one pass.
+
+    Args:
+        network: the network.
+        loss: at the output.
+        parameters: one `Affine` per layer.
+        samples: the split.
+        dtype: of the inputs.
+
+    Returns:
+        The mean ``loss`` and, where there are classes, the ``accuracy`` in [0, 1]; float64 `[E]` each. Cost: one forward pass.
+    """
     size = chunk_size(network, parameters[0].W.shape[0], parameters[0].W.device)
     totals: dict[str, Tensor] = {}
     for x, y in samples.chunks(size, dtype):
@@ -31,15 +42,24 @@ def measure(network: Network, loss: Loss, parameters: Sequence[Affine], samples:
         if samples.labelled:
             values["accuracy"] = losses.accuracy(F, y)
         for name, value in values.items():
-            totals[name] = totals.get(name, 0) + value * x.shape[1]
+            part = value * x.shape[1]
+            totals[name] = totals[name] + part if name in totals else part
     return {name: total / len(samples) for name, total in totals.items()}
 
 
 def chunk_size(network: Network, members: int, device: torch.device) -> int:
-    """Return how many samples are measured at a time, >= 1.
+    """Return how many samples are measured at a time.
 
     On the CPU a convolution's rows are bounded by its input's positions: the last bits of a mean depend on the chunks, so they stay as
     they are. On CUDA they are counted layer by layer.
+
+    Args:
+        network: the network.
+        members: E.
+        device: where it runs.
+
+    Returns:
+        Samples, >= 1.
     """
     if device.type == "cuda" and any(rows > 1 for rows in network.rows):
         widest = max(rows * max(layer.fan_in, layer.fan_out) for rows, layer in zip(network.rows, network.layers, strict=True))
@@ -50,26 +70,54 @@ def chunk_size(network: Network, members: int, device: torch.device) -> int:
 
 @torch.no_grad()
 def first_gradient_norm(network: Network, loss: Loss, parameters: Sequence[Affine], x: Tensor, y: Tensor) -> Tensor:
-    """Return ||dJ/dW_1|| of the mean loss of a mini-batch, `[E]` (J, Figure 7); a whole training set is taken in parts."""
+    """Return ||dJ/dW_1|| of the mean loss of a mini-batch (J, Figure 7); a whole training set is taken in parts.
+
+    Args:
+        network: the network.
+        loss: at the output.
+        parameters: one `Affine` per layer.
+        x: inputs `[E or 1, B, *input_shape]`.
+        y: targets.
+
+    Returns:
+        Norms `[E]`. Cost: one forward and one backward pass.
+    """
     numbers = parameters[0].W.shape[0] * sum(
         rows * (layer.fan_in + layer.fan_out) for rows, layer in zip(network.rows, network.layers, strict=True)
     )
-    gradient, samples = 0, x.shape[1]
-    size = max(1, GRADIENT // numbers)
+    samples, size = x.shape[1], max(1, GRADIENT // numbers)
+    gradient: Tensor | None = None
     for part, targets in zip(x.split(size, 1), y.split(size, 1), strict=True):
         W = propagation.loss_gradients(network, parameters, loss, part, targets)[0].W
-        gradient += W if part.shape[1] == samples else W * (part.shape[1] / samples)
+        W = W if part.shape[1] == samples else W * (part.shape[1] / samples)
+        gradient = W if gradient is None else gradient + W
+    assert gradient is not None  # a mini-batch has samples
     return gradient.flatten(1).norm(dim=1)
 
 
 def sparsity(parameters: Sequence[Affine]) -> Tensor:
-    """Return the share of weights that are exactly zero, biases left out, float64 `[E]`."""
-    zeros = sum((layer.W == 0).flatten(1).sum(1) for layer in parameters)
+    """Return the share of weights that are exactly zero, biases left out.
+
+    Args:
+        parameters: one `Affine` per layer.
+
+    Returns:
+        Shares `[E]` in [0, 1], float64.
+    """
+    zeros = torch.stack([(layer.W == 0).flatten(1).sum(1) for layer in parameters]).sum(0)
     return zeros.double() / sum(layer.W[0].numel() for layer in parameters)
 
 
 def prune(parameters: Sequence[Affine], share: float) -> list[Affine]:
-    """Return copies in which the `share` of the weights that are smallest in magnitude over the whole net is zero, per member."""
+    """Return copies in which the smallest weights, in magnitude over the whole net, are zero (J 5.5).
+
+    Args:
+        parameters: one `Affine` per layer.
+        share: of each member's weights, in [0, 1]; biases stay.
+
+    Returns:
+        One `Affine` per layer, whose biases are those of `parameters`.
+    """
     weights = torch.cat([layer.W.flatten(1) for layer in parameters], 1).abs()
     count = round(share * weights.shape[1])
     if count == 0:
@@ -81,15 +129,25 @@ def prune(parameters: Sequence[Affine], share: float) -> list[Affine]:
 
 
 def pruned(problem: Problem, parameters: Sequence[Affine], members: Sequence[int], shares: Sequence[float]) -> list[dict]:
-    """Return one record per member and share: what `measure` says of every split after `prune` (J, Figure 12)."""
+    """Measure every split after `prune` (J, Figure 12).
+
+    Args:
+        problem: what was trained on what.
+        parameters: one `Affine` per layer.
+        members: the numbers of the parameters' members.
+        shares: of the weights to cut.
+
+    Returns:
+        One record per member and share: ``member``, ``share``, ``sparsity``, and what `measure` says of each split.
+    """
     records = []
     for share in shares:
         cut = prune(parameters, share)
         zeros, metrics = sparsity(cut).tolist(), {}
         for name, samples in problem.splits.items():
-            found = measure(problem.network, problem.loss, cut, samples, problem.dtype)
-            metrics |= {f"{name}_{key}": values.tolist() for key, values in found.items()}
+            measured = measure(problem.network, problem.loss, cut, samples, problem.dtype)
+            metrics |= {f"{name}_{key}": values.tolist() for key, values in measured.items()}
         for i, member in enumerate(members):
-            one = {name: values[i] for name, values in metrics.items()}
-            records.append({"member": member, "share": share, "sparsity": zeros[i], **one})
+            own = {name: values[i] for name, values in metrics.items()}
+            records.append({"member": member, "share": share, "sparsity": zeros[i], **own})
     return records

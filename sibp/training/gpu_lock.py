@@ -4,7 +4,7 @@ The queue is a lock file per GPU in the user's cache, freed by the system when i
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,19 +19,29 @@ PAUSE = 0.5  # seconds between two looks at GPUs that are all taken
 
 
 def gpus(device: torch.device) -> dict[str, str]:
-    """Return the visible GPUs that a device may mean, ``cuda:0`` and so on, with the names of their locks."""
+    """Return the visible GPUs that a device may mean.
+
+    Args:
+        device: ``cuda`` for any, or one of them.
+
+    Returns:
+        The names of their locks by ``cuda:0`` and so on.
+    """
     numbers = range(torch.cuda.device_count()) if device.index is None else [device.index]
     return {f"cuda:{number}": f".gpu-{torch.cuda.get_device_properties(number).uuid}.lock" for number in numbers}
 
 
 @contextmanager
-def turn(device: torch.device, root: str | Path | None, note: Callable[[str], None]) -> Iterator[torch.device]:
+def turn(device: torch.device, root: str | Path | None, note: Callable[[str], None]) -> Generator[torch.device]:
     """Hold a device for one job; for ``cuda``, the first GPU that no other job holds, after waiting for one if need be.
 
     Args:
-        device: what is asked for; the CPU comes back at once and is not held.
+        device: the CPU, which comes back at once and is not held, any GPU or one of them.
         root: the cache; None takes the user's.
-        note: told once if the job has to wait, or if the cache's file system has no locks.
+        note: called once with a line if the job has to wait, or if the cache's file system has no locks.
+
+    Yields:
+        The device, with its number if it is a GPU.
     """
     if device.type != "cuda":
         yield device

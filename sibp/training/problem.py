@@ -17,7 +17,16 @@ __all__ = ["Problem"]
 
 @dataclass(frozen=True)
 class Problem:
-    """A network, its loss and initial law, how it is trained, the splits on the device, and the device."""
+    """What is trained on what: everything but the method.
+
+    Attributes:
+        network: its structure.
+        loss: at the output.
+        init: the law of the initial parameters.
+        training: how it is trained.
+        splits: ``train`` and, where they have samples, ``validation`` and ``test``, on the device.
+        device: where it is trained.
+    """
 
     network: Network
     loss: Loss
@@ -28,9 +37,17 @@ class Problem:
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of parameters and inputs."""
         return getattr(torch, self.training.dtype)
 
     def parameters(self, seeds: Sequence[int]) -> list[Affine]:
-        """Return the initial parameters, a function of each member's seed alone."""
+        """Draw the initial parameters.
+
+        Args:
+            seeds: one per member, which alone decides its numbers.
+
+        Returns:
+            One `Affine` per layer, on the device.
+        """
         law = self.init.model_dump()
-        return initialisation.initialise(self.network, seeds, **law, dtype=self.dtype, device=str(self.device))
+        return initialisation.initialise(self.network, seeds, **law, dtype=self.dtype, device=self.device)

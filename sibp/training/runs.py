@@ -28,6 +28,7 @@ def run(
     label: str,
     device: str = "cpu",
     threads: int | None = None,
+    *,
     out: str | Path | None = None,
     progress: Progress | None = None,
     root: str | None = None,
@@ -43,63 +44,61 @@ def run(
         threads: CPU threads; None leaves torch's choice.
         out: where to write ``<id>/<label>.parquet``, at the end and whole; None writes nothing. Until then a checkpoint is in
             ``<id>/<label>.pt``, from which the same call goes on if it is killed.
-        progress: what to tell while training.
+        progress: observer of the training; None shows nothing.
         root: the data cache; None takes the user's.
         checkpoint_seconds: least time between two checkpoints, >= 0.
         ensemble: train only that one of `Job.groups`, counted from 1; its files are named by `Job.part`, and its record says so.
 
-    Raises:
-        SpecError: if there is no such label, or no such ensemble.
-        DataError: if the data set is not in the cache.
-        RecordError: if the results or a checkpoint cannot be written.
-        MemoryError: if a single member cannot fit on the device.
+    Returns:
+        One row per member and evaluation, and the JSON record. What stops it: a SpecError if there is no such label or ensemble, a
+        DataError if the data set is not in the cache, a RecordError if the results or a checkpoint cannot be written, a MemoryError if
+        a single member cannot fit on the device, and `Stopped` after a signal.
     """
     job = Job(experiment, label)
-    asked = torch.device(job.device(device))
-    told = progress or Progress()
+    observer = progress or Progress()
     name = label if ensemble is None else job.part(ensemble)
     path = None if out is None else Path(out) / experiment.id / f"{name}.pt"
     applied = precision.configure(threads)
-    with gpu_lock.turn(asked, root, told.note) as target:
-        kept = Checkpoint(path, checkpoint.key(job, target) | {"ensemble": name}, checkpoint_seconds)
-        rows, provenance = _train(job, target, kept, told, root, ensemble)
+    with gpu_lock.turn(torch.device(job.device(device)), root, observer.note) as target:
+        file = Checkpoint(path, checkpoint.key(job, target) | {"ensemble": name}, checkpoint_seconds)
+        rows, provenance = _train(job, target, file, observer, root=root, ensemble=ensemble)
     provenance |= {"precision": applied, "threads": torch.get_num_threads()}
     if path is not None:
         records.write(path.with_name(f"{name}.parquet"), records.Run(rows, provenance, records.roles(rows, job.options)))
-        kept.remove()
+        file.remove()
     return rows, provenance
 
 
 def _train(
-    job: Job, device: torch.device, kept: Checkpoint, progress: Progress, root: str | None, ensemble: int | None
+    job: Job, device: torch.device, file: Checkpoint, progress: Progress, *, root: str | None, ensemble: int | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    clock, about = Clock(device), environment.environment(device)
+    clock, record = Clock(device), environment.environment(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     environment.reset_peak_memory(device)
     with clock("total"):
         with clock("data"):
-            problem, about["data"] = _problem(job, device, root)
+            problem, record["data"] = _problem(job, device, root)
         _check_memory(problem, 1, registry.get(job.algorithm))
-        ensembles = Ensembles(
-            job, problem, clock, progress, kept, about, job.groups if ensemble is None else [job.groups[ensemble - 1]]
-        )
+        groups = job.groups if ensemble is None else [job.groups[ensemble - 1]]
+        ensembles = Ensembles(job, problem, clock, progress, checkpoint=file, record=record, groups=groups)
         rows, outcome = ensembles.train()
-    about |= {"peak_memory_bytes": ensembles.peak_memory(), "seconds": clock.seconds}
-    about["kernels"] = status(device)  # which ran is known at the end: they compile when they are needed
+    record |= {"peak_memory_bytes": ensembles.peak_memory(), "seconds": clock.seconds}
+    record["kernels"] = status(device)  # which ran is known at the end: they compile when they are needed
     part = {} if ensemble is None else {"ensemble": ensemble}
-    return rows, _settings(job, problem) | part | outcome | about
+    return rows, _settings(job, problem) | part | outcome | record
 
 
 def _problem(job: Job, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:
-    splits, about = sampling.load(job.experiment.data, root)
-    network, loss = papers.build(**job.network.settings()), losses.get(job.experiment.loss)
+    trained = job.experiment.trained
+    splits, origin = sampling.load(trained.data, root)
+    network, loss = papers.build(**job.network.settings()), losses.get(trained.loss)
     placed = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
-    return Problem(network, loss, job.network.init, job.training, placed, device), about
+    return Problem(network, loss, job.network.init, job.training, placed, device), origin
 
 
 def _settings(job: Job, problem: Problem) -> dict[str, Any]:
-    """Return everything that was asked for, as it was understood."""
+    """Return the job's settings, resolved, for its record."""
     return {
         "exhibit": job.experiment.id,
         "method": job.label,
@@ -115,7 +114,11 @@ def _settings(job: Job, problem: Problem) -> dict[str, Any]:
 
 
 def _check_memory(problem: Problem, members: int, method: type[Method] = Method) -> None:
-    """Refuse an ensemble that cannot fit on a CUDA device, before it is built."""
+    """Refuse an ensemble that cannot fit on a CUDA device, before it is built.
+
+    Raises:
+        MemoryError: with what it needs and what is free.
+    """
     if problem.device.type != "cuda":
         return
     batch = problem.training.batch(len(problem.splits["train"]))

@@ -22,7 +22,12 @@ DATA_SEED = 0  # of generated samples: all methods and members of an exhibit sha
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs `[N, *input_shape]`, uint8 or floating point, and targets: class indices `[N]` or values `[N, K]`."""
+    """Samples on a device.
+
+    Attributes:
+        inputs: `[N, *input_shape]`, uint8 or floating point.
+        targets: class indices `[N]` or values `[N, K]`.
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -36,42 +41,72 @@ class Samples:
         return not self.targets.is_floating_point()
 
     def shaped(self, input_shape: tuple[int, ...], device: torch.device) -> "Samples":
-        """Return the same samples on a device, each in a network's input shape."""
+        """Return the same samples in a network's input shape.
+
+        Args:
+            input_shape: one sample's.
+            device: where they are to be.
+
+        Returns:
+            Samples; the tensors are views where nothing has to be copied.
+        """
         inputs = self.inputs.reshape(len(self), *input_shape)
         return Samples(inputs.to(device), self.targets.to(device))
 
     def take(self, index: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the samples of an index `[S, B]` as x `[S, B, *input_shape]` and y `[S, B]` or `[S, B, K]`."""
+        """Gather samples.
+
+        Args:
+            index: sample numbers `[S, B]`.
+            dtype: of the inputs.
+
+        Returns:
+            x `[S, B, *input_shape]`, and y `[S, B]` or `[S, B, K]`.
+        """
         flat = index.flatten()
         x = _scaled(self.inputs.index_select(0, flat), dtype).unflatten(0, index.shape)
         return x, _typed(self.targets.index_select(0, flat), dtype).unflatten(0, index.shape)
 
     def chunks(self, size: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all samples in order, `[1, <= size, ...]` at a time."""
+        """Yield all samples in order.
+
+        Args:
+            size: most of them at a time.
+            dtype: of the inputs.
+
+        Yields:
+            x `[1, <= size, *input_shape]` and y.
+        """
         for inputs, targets in zip(self.inputs.split(size), self.targets.split(size), strict=True):
             yield _scaled(inputs, dtype).unsqueeze(0), _typed(targets, dtype).unsqueeze(0)
 
 
-def load(asked: Data, root: str | None = None) -> tuple[dict[str, Samples], dict[str, Any]]:
-    """Return the splits on the CPU, and what a record says about them: name, source and hashes.
+def load(settings: Data, root: str | None = None) -> tuple[dict[str, Samples], dict[str, Any]]:
+    """Load the splits of an experiment.
 
-    Raises:
-        DataError: if the data set is not in the cache, or damaged.
+    Args:
+        settings: an experiment's ``data``.
+        root: the data cache; None takes the user's.
+
+    Returns:
+        The splits that have samples, on the CPU, and what a record says about them: name, source and hashes. A data set that is not in
+        the cache, or damaged, is a DataError.
     """
-    if asked.is_chain:
-        x, y = (torch.from_numpy(values[: asked.train]) for values in data.chain(DATA_SEED))
-        return {"train": Samples(x, y)}, {"name": asked.name, "source": f"generated with seed {DATA_SEED}", "hashes": {}}
-    if asked.generated:
-        whole = data.generated(asked.name, asked.train + asked.validation, max(asked.test, 1), DATA_SEED)
+    name = settings.name
+    if settings.is_chain:
+        x, y = (torch.from_numpy(values[: settings.train]) for values in data.chain(DATA_SEED))
+        return {"train": Samples(x, y)}, {"name": name, "source": f"generated with seed {DATA_SEED}", "hashes": {}}
+    if settings.generated:
+        whole = data.generated(name, settings.train + settings.validation, max(settings.test, 1), DATA_SEED)
     else:
-        whole = data.load(asked.name, root)
-    cut = data.split(whole, asked.train, asked.validation, asked.test, asked.merge_test)
+        whole = data.load(name, root)
+    cut = data.split(whole, settings.train, settings.validation, settings.test, merge_test=settings.merge_test)
     splits = {
         part: Samples(torch.tensor(getattr(cut, f"x_{part}")), torch.tensor(getattr(cut, f"y_{part}")).long())
-        for part, size in asked.sizes().items()
+        for part, size in settings.sizes().items()
         if size
     }
-    return splits, {"name": asked.name, "source": whole.source, "hashes": whole.hashes}
+    return splits, {"name": name, "source": whole.source, "hashes": whole.hashes}
 
 
 class Batches:
@@ -103,7 +138,14 @@ class Batches:
         self._whole: tuple[Tensor, Tensor] | None = None
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return x `[E, B, *input_shape]` and y of a step, or `[1, ...]` where all members see the same samples."""
+        """Return the mini-batch of a step.
+
+        Args:
+            step: counted from 0.
+
+        Returns:
+            x `[E, B, *input_shape]` and y, or `[1, ...]` where all members see the same samples.
+        """
         if self.steps_per_epoch == 1 and self.sampling == "permutation":
             if self._whole is None:
                 self._whole = next(self.samples.chunks(len(self.samples), self.dtype))
@@ -115,7 +157,14 @@ class Batches:
         return (x, y) if len(self.seeds) == 1 else (x[self.member], y[self.member])
 
     def seen(self, step: int) -> int:
-        """Return how many samples a member has seen after so many steps."""
+        """Return how many samples a member has seen.
+
+        Args:
+            step: after so many steps.
+
+        Returns:
+            Samples, each counted as often as it was seen.
+        """
         epochs, batches = divmod(step, self.steps_per_epoch)
         return epochs * self._per_epoch + batches * self.batch_size
 

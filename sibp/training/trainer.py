@@ -25,54 +25,96 @@ from sibp.training.sampling import Batches
 
 __all__ = ["Run", "Trainer"]
 
-KEPT = ("state", "diverged_at", "step", "seconds", "first_weight_change", "rows")  # of a run, beside the parameters
+SAVED = ("state", "diverged_at", "step", "seconds", "first_weight_change", "rows")  # of a run, beside the parameters
 CHECK_EVERY = 50  # steps between two looks of the host at the device
 WARM_UP = 3  # steps before a run on CUDA or a timed one; thrown away
 
 
 @dataclass
 class Run:
-    """The state of one ensemble's loop; with it and the settings, training can go on."""
+    """The state of one ensemble's loop; with it and the settings, training can resume.
+
+    Attributes:
+        parameters: one `Affine` per layer, trained in place.
+        state: of the method, likewise.
+        diverged_at: `[E]`, the number of steps after which a member was not finite, or -1.
+        captured: the step, as a CUDA graph where it can be one.
+        step: steps made.
+        seconds: of training, evaluation and warm-up left out.
+        first_weight_change: ||W_1 - its old value|| of the last step, `[E]`, where it is measured.
+        rows: one per member and evaluation.
+    """
 
     parameters: list[Affine]
     state: State
-    diverged_at: Tensor  # [E], the number of steps after which a member was not finite, or -1
-    recorded: Captured | None = None  # the step, as a graph where it can be one
+    diverged_at: Tensor
+    captured: Captured | None = None
     step: int = 0
     seconds: float = 0.0
     first_weight_change: Tensor | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def mark(self, bad: Tensor) -> None:
-        """Note the members `[E]` that are not finite after `step` steps."""
+        """Note members that are not finite after `step` steps.
+
+        Args:
+            bad: flags `[E]`.
+        """
         self.diverged_at = torch.where(bad & (self.diverged_at < 0), self.step, self.diverged_at)
 
     def freeze(self) -> Tensor:
-        """Return which members go on, `[E]`; the parameters of the others become zero, so that no search runs on NaN."""
+        """Set the parameters of diverged members to zero, so that no search runs on NaN.
+
+        Returns:
+            Which members go on, `[E]`.
+        """
         gone = (self.diverged_at >= 0).view(-1, 1, 1)
         for tensor in self.tensors():
             tensor.masked_fill_(gone, 0)
         return ~gone.flatten()
 
     def tensors(self, layers: int | None = None) -> list[Tensor]:
-        """Return all weights and biases, or those of so many layers nearest the input."""
+        """Return weights and biases in one list.
+
+        Args:
+            layers: of so many layers nearest the input; None for all.
+
+        Returns:
+            W and b of the first layer, of the second, and so on.
+        """
         return [tensor for layer in self.parameters[:layers] for tensor in layer if tensor is not None]
 
     def content(self) -> dict[str, Any]:
-        """Return all that a checkpoint needs to `restore` the run; the tensors are the run's own."""
-        return {"parameters": self.tensors(), **{name: getattr(self, name) for name in KEPT}}
+        """Collect what a checkpoint needs.
+
+        Returns:
+            What `restore` takes; the tensors are the run's own.
+        """
+        return {"parameters": self.tensors(), **{name: getattr(self, name) for name in SAVED}}
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Go on from where `content` was taken, in tensors of the run's own layout, since products may round by layout."""
+        """Resume where a content was taken, in tensors of the run's own layout, since products may round by layout.
+
+        Args:
+            content: from `content`.
+        """
         device = self.diverged_at.device
-        for mine, kept in zip(self.tensors(), content["parameters"], strict=True):
-            mine.copy_(kept)
-        for name in KEPT:
+        for tensor, values in zip(self.tensors(), content["parameters"], strict=True):
+            tensor.copy_(values)
+        for name in SAVED:
             setattr(self, name, _moved(content[name], device))
 
 
 class Trainer:
-    """Trains one ensemble: members whose products are batched together."""
+    """Trains one ensemble: members whose products are batched together.
+
+    Args:
+        problem: what is trained on what.
+        algorithm: the name of the method.
+        members: numbers, seeds and options; their non-float options agree.
+        clock: of the job's phases.
+        progress: observer of the training.
+    """
 
     def __init__(self, problem: Problem, algorithm: str, members: Sequence[Member], clock: Clock, progress: Progress) -> None:
         self.problem, self.training, self.members = problem, problem.training, members
@@ -85,17 +127,24 @@ class Trainer:
         self.method = registry.build(algorithm, problem.network, problem.loss, options, dtype=problem.dtype, device=problem.device)
 
     def start(self) -> Run:
-        """Return a run at step 0."""
+        """Draw the initial parameters.
+
+        Returns:
+            A run at step 0.
+        """
         parameters = self.problem.parameters(self.seeds)
         diverged_at = torch.full((len(self.seeds),), -1, device=self.problem.device)
         return Run(parameters, self.method.start(parameters), diverged_at)
 
-    def train(self, content: dict[str, Any] | None = None, keep: Callable[[Run], None] = lambda run: None) -> Run:
-        """Train from start to end and evaluate at the fixed points; the run holds the rows.
+    def train(self, content: dict[str, Any] | None = None, keep: Callable[[Run], None] = lambda _run: None) -> Run:
+        """Train from start to end and evaluate at the fixed points.
 
         Args:
-            content: where to go on instead, see `Run.content`.
+            content: where to resume instead, see `Run.content`.
             keep: called with the run now and then, between two steps and before the evaluation that follows them.
+
+        Returns:
+            The run, which holds the rows.
         """
         if steps := self.warm_up_steps():
             with self.clock("warm-up"):
@@ -104,38 +153,52 @@ class Trainer:
         if content is not None:
             run.restore(content)
             self.progress.advance(run.step, math.nan)
-        self.record(run)
+        self.capture(run)
         points = self.training.evaluation_points(len(self.problem.splits["train"]))
         for point in points[len(run.rows) // len(self.members) :]:
             in_time = self.advance(run, point, keep)
             with self.clock("evaluate"):
-                self.evaluate(run, in_time)
+                self.evaluate(run, in_time=in_time)
             if not in_time:
                 break
         return run
 
     def warm_up_steps(self) -> int:
-        """Return how many steps are made and thrown away first, in which libraries set themselves up.
+        """Count the steps that are made and thrown away first, in which libraries set themselves up.
 
-        None where a step is recorded as a graph, which warms up by itself; a whole sweep over the data is as much as several steps.
+        Returns:
+            Steps; 0 where a step is captured as a graph, which warms up by itself; a whole sweep over the data is as much as several steps.
         """
         is_cuda, is_timed = self.problem.device.type == "cuda", self.training.is_timed
         if self.method.whole_data:
             return int(is_timed)
-        recorded = is_cuda and self.method.capture_obstacle is None
-        return min(WARM_UP, self.steps) if (is_timed or is_cuda) and not recorded else 0
+        captured = is_cuda and self.method.capture_obstacle is None
+        return min(WARM_UP, self.steps) if (is_timed or is_cuda) and not captured else 0
 
-    def record(self, run: Run) -> None:
-        """Let a CUDA device replay the step as one graph, see `cuda_graph`; a step on the whole data is too long to gain by it."""
+    def capture(self, run: Run) -> None:
+        """Let a CUDA device replay the step as one graph, see `cuda_graph`; a step on the whole data is too long to gain by it.
+
+        Args:
+            run: whose step it is.
+        """
         if self.method.whole_data:
             return
-        run.recorded = Captured(self.method, run.parameters, run.state)
-        if run.recorded.reason is None and run.step < self.steps:
+        run.captured = Captured(self.method, run.parameters, run.state)
+        if run.captured.reason is None and run.step < self.steps:
             with self.clock("warm-up"):
-                run.recorded.graph(*self.batches.at(run.step))
+                run.captured.graph(*self.batches.at(run.step))
 
-    def advance(self, run: Run, point: int, keep: Callable[[Run], None] = lambda run: None) -> bool:
-        """Step to an evaluation point; return False if the time limit came first."""
+    def advance(self, run: Run, point: int, keep: Callable[[Run], None] = lambda _run: None) -> bool:
+        """Step to an evaluation point.
+
+        Args:
+            run: trained in place.
+            point: the number of steps to reach.
+            keep: called with the run now and then, between two steps.
+
+        Returns:
+            False if the time limit came first.
+        """
         limit = self.training.max_seconds or math.inf
         while run.step < point:
             before, begin = run.step, self.clock.now()
@@ -154,8 +217,16 @@ class Trainer:
         return True
 
     def steps_to(self, run: Run, stop: int) -> Tensor:
-        """Make the steps up to `stop` without looking at the device; return the last mini-batch losses `[E]`."""
-        step = run.recorded or partial(self.method.step, run.parameters, run.state)
+        """Make steps without a host sync.
+
+        Args:
+            run: trained in place.
+            stop: the number of steps to reach, more than `run.step`.
+
+        Returns:
+            The mean losses of the last mini-batch before its step, `[E]`.
+        """
+        step = run.captured or partial(self.method.step, run.parameters, run.state)
         watch = "first_weight_change" in self.training.measure
         fixed = [(tensor, tensor.clone()) for tensor in run.tensors(self.training.fixed_layers or 0)]
         while run.step < stop:
@@ -171,8 +242,13 @@ class Trainer:
                 run.first_weight_change = (W - before).flatten(1).norm(dim=1)
         return losses
 
-    def evaluate(self, run: Run, in_time: bool = True) -> None:
-        """Measure all members in one pass and add a row for each; a member that has diverged gets NaN."""
+    def evaluate(self, run: Run, *, in_time: bool = True) -> None:
+        """Measure all members in one pass and add a row for each; a member that has diverged gets NaN.
+
+        Args:
+            run: gets the rows.
+            in_time: False if the time limit ends the run here.
+        """
         run.mark(~torch.stack([tensor.isfinite().flatten(1).all(1) for tensor in run.tensors()]).all(0))
         metrics = self.measure(run) if run.freeze().any() else {}
         for name, values in metrics.items():
@@ -190,7 +266,14 @@ class Trainer:
         self.progress.evaluated({name: _mean(values, alive) for name, values in table.items()})
 
     def measure(self, run: Run) -> dict[str, Tensor]:
-        """Return every metric of the experiment, `[E]` each; the gradient is that of the next mini-batch."""
+        """Return every metric of the experiment; the gradient is that of the next mini-batch.
+
+        Args:
+            run: what is measured.
+
+        Returns:
+            Values `[E]` by the metric's name, such as ``test_accuracy``.
+        """
         problem, metrics = self.problem, {}
         for name in self.training.measure:
             if name in problem.splits:
@@ -217,5 +300,5 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 
 def _mean(values: list[float], alive: list[bool]) -> float:
-    kept = [value for value, lives in zip(values, alive, strict=True) if lives]
-    return sum(kept) / len(kept) if kept else math.nan
+    finite = [value for value, lives in zip(values, alive, strict=True) if lives]
+    return sum(finite) / len(finite) if finite else math.nan

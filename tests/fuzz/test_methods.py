@@ -69,7 +69,7 @@ def cases(draw):
 def trained(case, broken=None):
     """Return all tensors and losses after two steps; the broken member starts from NaN or infinity."""
     network, dtype, seeds = case["network"], case["dtype"], list(range(len(case["options"])))
-    method = registry.build(case["name"], network, losses.get(case["loss"]), case["options"], dtype, "cpu")
+    method = registry.build(case["name"], network, losses.get(case["loss"]), case["options"], dtype=dtype)
     parameters = initialisation.initialise(network, seeds, std=case["std"], dtype=dtype, device="cpu")
     if broken is not None:
         for tensor in propagation.tensors(parameters):

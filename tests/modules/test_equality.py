@@ -131,7 +131,7 @@ def test_proxprop_with_adam_takes_the_engines_steps(net, options):
     theirs = NETS[net][0]()
     mine = copy.deepcopy(theirs)
     member = methods.options("proxprop")(optimizer="adam", **options)
-    engine = methods.build("proxprop", network_of(theirs, NETS[net][1]), losses.get("cross-entropy"), [member], torch.float64)
+    engine = methods.build("proxprop", network_of(theirs, NETS[net][1]), losses.get("cross-entropy"), [member], dtype=torch.float64)
     parameters = parameters_of(theirs)
     state = engine.start(parameters)
     oracle, adam = sibp.Oracle(mine.parameters(), "proxprop", **options), torch.optim.Adam(mine.parameters(), lr=1e-3)

@@ -49,7 +49,7 @@ def net():
 def test_every_step_equals_torch_optim(name, options, torchs):
     mine, theirs = net(), net()
     method = registry.build(
-        name, network_of(mine, (WIDTHS[0],)), losses.get("cross-entropy"), [registry.options(name)(**options)], torch.float64
+        name, network_of(mine, (WIDTHS[0],)), losses.get("cross-entropy"), [registry.options(name)(**options)], dtype=torch.float64
     )
     parameters = parameters_of(mine)
     state, optimizer = method.start(parameters), torchs(theirs.parameters())
@@ -77,7 +77,11 @@ def test_sgd_without_momentum_keeps_no_buffer():
 def test_l1_adds_the_sign_of_the_parameters_to_the_gradient():
     mine, theirs = net(), net()
     method = registry.build(
-        "sgd", network_of(mine, (WIDTHS[0],)), losses.get("squared"), [registry.options("sgd")(eta=0.1, l1=0.3)], torch.float64
+        "sgd",
+        network_of(mine, (WIDTHS[0],)),
+        losses.get("squared"),
+        [registry.options("sgd")(eta=0.1, l1=0.3)],
+        dtype=torch.float64,
     )
     (x, y), parameters = next(batches(1)), parameters_of(mine)
     method.step(parameters, {}, x[None], y[None])

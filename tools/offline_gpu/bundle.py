@@ -72,7 +72,7 @@ def packages(bundle: Path, python: str, platform: str, has: list[str]) -> list[s
     """
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["experiments"]]
-    names = [re.match(r"[\w.-]+", requirement)[0] for requirement in needed]
+    names = [re.split(r"[^\w.-]", requirement)[0] for requirement in needed]
     if not (lacks := [name for name in names if name not in has]):
         return []
     beside = Path(sys.executable).with_name("uv")
@@ -122,7 +122,7 @@ def contents(bundle: Path, made: dict[str, Any]) -> str:
     """Return what is in the bundle, in a few lines."""
     parts = {part: sum(job["part"] == part for job in made["jobs"]) for part in order.PARTS}
     sizes = {path: path.stat().st_size for path in bundle.rglob("*") if path.is_file()}
-    largest = max(sizes, key=sizes.get)
+    largest = max(sizes, key=lambda path: sizes[path])
     lines = [
         f"{bundle}: {sum(sizes.values()) / 1e6:.0f} MB in {len(sizes)} files, the largest {largest} with {sizes[largest] / 1e6:.0f} MB",
         f"  jobs      {', '.join(f'{part}: {count}' for part, count in parts.items() if count)} at scale {made['scale']}",

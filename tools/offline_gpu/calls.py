@@ -26,7 +26,7 @@ def in_turns(sizes: dict[str, int], budget: int) -> list[list[str]]:
     Raises:
         SystemExit: if a file is larger than the budget.
     """
-    largest = max(sizes, key=sizes.get)
+    largest = max(sizes, key=lambda path: sizes[path])
     if sizes[largest] > budget:
         text = f"got {budget / MIB:g} MiB, need at least {sizes[largest] / MIB:.1f} for {largest}"
         raise SystemExit(f"calls: budget: {text}; `make gpu-bundle ARGS='--chunk 2'` makes smaller pieces")

@@ -6,7 +6,7 @@ Exit code: 0; 1 if a block failed; 2 for bad input.
 
 import sys
 
-from run import make_importable
+from run import make_importable  # ty: ignore[import-not-found] - beside it in a bundle
 
 
 def main() -> int:

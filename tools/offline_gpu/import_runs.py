@@ -94,7 +94,7 @@ def _check_run(name: str, experiment: Experiment, label: str, run: records.Run) 
     asked, got = job.settings(), Job(parse(Experiment, record["settings"], name), label).settings()
     if other := [key for key in asked if asked[key] != got[key]]:
         raise CampaignError(f"{name}: was trained with other settings ({', '.join(other)}) than this checkout's")
-    data = experiment.data
+    data = experiment.trained.data
     if data.is_real and record["data"]["hashes"] != registry.find(data.name).hashes:
         raise CampaignError(f"{name}: was trained on other data than {data.name} of the registry")
     ends = run.rows.sort_values("step").groupby("member")["status"].last()
@@ -119,8 +119,9 @@ def tell_snakemake(names: list[str], scale: str, root: str) -> None:
         CampaignError: if it would still train one of them.
     """
     results = Path(root) / "results"
-    data = [training_jobs.experiment(exhibit, scale)[1].data for exhibit in sorted({name.partition("/")[0] for name in names})]
-    if sets := {one.name for one in data if one.is_real}:  # their marks are inputs of the jobs, which must not be newer
+    exhibits = sorted({name.partition("/")[0] for name in names})
+    data = [training_jobs.experiment(exhibit, scale)[1].trained.data for exhibit in exhibits]
+    if sets := {entry.name for entry in data if entry.is_real}:  # their marks are inputs of the jobs, which must not be newer
         training_jobs.snakemake(*(str(results / f"data/{name}.json") for name in sorted(sets)), scale=scale, root=root)
     training_jobs.snakemake("--touch", *(str(results / f"runs/{name}.parquet") for name in names), scale=scale, root=root)
     again = training_jobs.pending(scale, root)
@@ -139,7 +140,7 @@ def returned(place: Path) -> list[Path]:
 def take(path: Path, root: str) -> tuple[str, list[str], list[str]]:
     """File the jobs of one returned file; return its scale, the jobs that are now here, and a line for each one refused."""
     manifest, contents = read(path)
-    scale, here, refused = manifest.get("scale"), [], []
+    scale, here, refused = str(manifest.get("scale")), [], []
     for name, entry in manifest["jobs"].items():
         try:
             content = check(name, entry, contents, scale)

@@ -93,7 +93,7 @@ def job(path: Path, experiment: Experiment, label: str, devices: Sequence[str]) 
         "name": run.name,
         "part": "search" if path.parent.name == "selection" else paper,
         "file": path.as_posix(),
-        "data": experiment.data.name if experiment.data.is_real else None,
+        "data": experiment.trained.data.name if experiment.trained.data.is_real else None,
         "timed": run.training.is_timed,
         "cpu": run.training.device == "cpu",
         "members": len(run.members),

@@ -68,7 +68,9 @@ class Results:
 
     def _join(self, job: Job) -> None:
         tables = [self.out / "runs" / f"{unit['name']}.parquet" for unit in self._ensembles(job["name"])]
-        records.write(self.out / "runs" / f"{job['name']}.parquet", parts.join([records.read(table) for table in tables]))
+        run = parts.join([records.read(table) for table in tables])
+        assert run is not None  # all ensembles are there, so every seed is whole
+        records.write(self.out / "runs" / f"{job['name']}.parquet", run)
         self._note(job)
 
     def _note(self, job: Job) -> None:
@@ -202,7 +204,7 @@ class Pool:
 
     def may_start(self, job: Job) -> bool:
         """At most one job on the GPU, others on the cores beside it, a timed one alone."""
-        others = [worker.job for worker in self.busy]
+        others = [worker.job for worker in self.busy if worker.job]
         if any(other["timed"] for other in others):
             return False
         if job["timed"]:
@@ -218,7 +220,7 @@ class Pool:
                 self.say(job["name"])
                 self.idle(job["device"]).start(job, self.command(job), self.log(job))
                 waiting.remove(job)
-                self.results.running([worker.job["name"] for worker in self.busy])
+                self.results.running([worker.job["name"] for worker in self.workers if worker.job])
             elif job["timed"]:
                 return
 
@@ -248,7 +250,8 @@ class Pool:
 
     def end(self, worker: Worker, code: int) -> None:
         job, worker.job = worker.job, None
-        self.results.running([worker.job["name"] for worker in self.busy])
+        assert job is not None  # it has just ended
+        self.results.running([worker.job["name"] for worker in self.workers if worker.job])
         if code:  # after a fault on a GPU nothing works in that process any more
             self.workers.remove(worker)
             worker.close()
@@ -270,7 +273,7 @@ class Pool:
         self.stopping = True
         for number in (signal.SIGINT, signal.SIGKILL):
             for worker in self.busy:
-                if worker.process.is_alive():
+                if worker.process.is_alive() and worker.process.pid is not None:
                     os.kill(worker.process.pid, number)
             until = time.monotonic() + PATIENCE
             while self.busy and time.monotonic() < until:

@@ -1,7 +1,7 @@
 """The table behind a figure of curves: a line for each label, the paper's numbers below it, differences of labels at the end."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,17 @@ from workflow.figures.papers import Value
 class Line(Protocol):
     """A label's name, its setting in words, and all its rows."""
 
-    name: str
-    setting: str
-    rows: pd.DataFrame
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def setting(self) -> str: ...
+
+    @property
+    def rows(self) -> pd.DataFrame: ...
 
 
-def numbers(lines: Mapping[str, Line], columns: Sequence[Column], stated: Sequence[Value] = ()) -> pd.DataFrame:
+def numbers(lines: Mapping[Any, Line], columns: Sequence[Column], stated: Sequence[Value] = ()) -> pd.DataFrame:
     """Return one row per label and column: ours over the seeds, and the paper's number where it states one.
 
     Args:
@@ -31,7 +36,7 @@ def numbers(lines: Mapping[str, Line], columns: Sequence[Column], stated: Sequen
     rows = []
     for label, line in lines.items():
         lost = diverged(line.rows)
-        head = {"method": label, "name": line.name, "setting": line.setting}
+        head: dict[str, Any] = {"method": label, "name": line.name, "setting": line.setting}
         head |= {"members": len(lost), "diverged": int(lost.sum())}
         for column in columns:
             paper = next((v.value for v in stated if (v.label, v.quantity) == (label, column.quantity)), np.nan)
@@ -103,5 +108,5 @@ def _best(rows: pd.DataFrame, column: Column) -> str:
 def _words(row: pd.Series, column: Column) -> str:
     """Return a cell's text; where seeds did not diverge and yet have no number, the column says what that is."""
     if row["n"]:
-        return column.in_words(row)
+        return column.in_words(row.to_dict())
     return "" if row["setting"] == "difference" else column.missing if row["diverged"] < row["members"] else MISSING

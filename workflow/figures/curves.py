@@ -54,7 +54,7 @@ class Curves:
         exhibit: Exhibit,
         labels: Sequence[str] | Mapping[str, tuple[str, Mapping[str, Any]]],
         axis: str = "epoch",
-        levels: Mapping[str, Sequence[float]] | None = None,
+        levels: Mapping[Any, Sequence[float]] | None = None,
         symbols: Mapping[str, str] = SYMBOLS,
     ) -> None:
         self.exhibit, self.axis, self.levels = exhibit, axis, levels or {}
@@ -200,7 +200,7 @@ class Curves:
 
 def _after_take_off(bands: Sequence[pd.DataFrame]) -> float | None:
     """Return where an axis may begin so that the first tenth of the curves leaves it and the ends can be told apart."""
-    late = [curve["min"][curve.index >= curve.index.max() / 10].min() for curve in bands if len(curve) > 20]
+    late = [curve["min"][curve.index >= curve.index.to_numpy(float).max() / 10].min() for curve in bands if len(curve) > 20]
     top = max((curve["max"].max() for curve in bands), default=1.0)
     return min(late) - 0.05 * (top - min(late)) if late else None
 

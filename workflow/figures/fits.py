@@ -12,20 +12,22 @@ __all__ = ["final_runs", "reductions", "spread", "within"]
 
 def reductions(experiment: Experiment, fits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return in words what the fits leave out of the experiment file."""
-    parts = []
+    parts: list[str] = []
+    study = experiment.fits
+    assert study is not None
     if missing := [label for label in experiment.fitted if label not in fits]:
         parts.append(f"{len(experiment.fitted) - len(missing)} of {len(experiment.fitted)} networks")
     for label, fit in fits.items():
-        ran, full = fit["settings"], experiment.fits.networks[label]
+        ran, full = fit["settings"], study.networks[label]
         if ran["steps"] < full.steps:
             parts.append(f"{label} {ran['steps']} of {full.steps} steps")
-        if ran["seeds"] < experiment.fits.seeds:
-            parts.append(f"{ran['seeds']} of {experiment.fits.seeds} seeds")
+        if ran["seeds"] < study.seeds:
+            parts.append(f"{ran['seeds']} of {study.seeds} seeds")
         if ran["data"]["train"] < full.data.train:
             parts.append(
                 f"{ran['data']['train']} of {full.data.train} images" if not ran["data"]["generated"] else "generated images"
             )
-        if (points := _points(ran)) < (all_points := _points(experiment.fits.model_dump())):
+        if (points := _points(ran)) < (all_points := _points(study.model_dump())):
             parts.append(f"{points} of {all_points} points")
     return list(dict.fromkeys(parts))
 

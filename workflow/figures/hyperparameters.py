@@ -59,7 +59,7 @@ def band(rows: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
     ends = seeds[axis].max()[rows.groupby("member")["status"].last() != "diverged"]
     moments = np.unique(steps[axis].mean().clip(upper=ends.min() if len(ends) else np.inf))
     read = {member: np.interp(moments, seed[axis], seed[metric], right=np.nan) for member, seed in seeds}
-    return pd.DataFrame(read, index=moments).agg(["mean", "min", "max"], axis="columns")
+    return pd.DataFrame(pd.DataFrame(read, index=moments).agg(["mean", "min", "max"], axis="columns"))
 
 
 def in_words(row: pd.Series, symbols: Mapping[str, str] = SYMBOLS) -> str:

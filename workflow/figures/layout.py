@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 MISSING = "–"  # the papers' sign for a method that failed
 
@@ -28,7 +28,7 @@ class Table:
 
     head: Sequence[str]
     caption: str
-    groups: list[list[Sequence[Cell]]] = field(default_factory=list)
+    groups: Sequence[Sequence[Sequence[Cell]]] = ()
 
     def structure(self) -> dict[str, object]:
         """Return lists and strings only: the head, groups of lines of cells, each a list of [text, is bold], and the caption."""

@@ -41,12 +41,12 @@ def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
     A fourth one shows Armijo's rule where a second label has it.
     """
     metrics, columns = exhibit.paper["metrics"], exhibit.paper["columns"]
-    result = Table(head=["", "", *map(number, columns)], caption=caption)
+    groups: list[list[list[Cell]]] = []
     for name, rows in data.groupby("row", sort=False):
         cells = [{m: one for m, one in rows[rows["column"] == c].set_index("metric").iterrows()} for c in columns]
         best = [_best(data, c, exhibit.paper["bold"]) for c in columns]
         ours = [_mean(one, metrics, top) for one, top in zip(cells, best, strict=True)]
-        result.groups.append(
+        groups.append(
             [
                 [
                     cell(name),
@@ -57,11 +57,11 @@ def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
             ]
         )
         if data["members"].max() > 1:
-            result.groups[-1].append([cell(""), cell("s.d."), *(cell(_spread(one, metrics)) for one in cells)])
+            groups[-1].append([cell(""), cell("s.d."), *(cell(_spread(one, metrics)) for one in cells)])
         if "armijo" in rows and rows["armijo"].notna().any():
             texts = (_pair([_form(one[m]["armijo"], m) for m in metrics]) for one in cells)
-            result.groups[-1].append([cell(""), cell("ours, Armijo's rule"), *map(cell, texts)])
-    return result
+            groups[-1].append([cell(""), cell("ours, Armijo's rule"), *map(cell, texts)])
+    return Table(["", "", *map(number, columns)], caption, groups)
 
 
 def _form(value: float | None, metric: str) -> str:

@@ -1,6 +1,8 @@
 """How every figure looks: one seaborn style, one colour and one line style for each method, fonts that stay text in a PDF."""
 
+from collections.abc import Iterable
 from textwrap import wrap
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +24,7 @@ METHODS = {
     "nesterov": ("SGD, Nesterov", "#882255", (0, (4, 2))),
 }
 DASHES = ["-", (0, (6, 1)), (0, (3, 1)), (0, (5, 1, 1, 1)), (0, (1, 1))]
-PAPER = {"color": "0.45", "linewidth": 0.9, "zorder": 1}  # the papers' numbers
+PAPER: dict[str, Any] = {"color": "0.45", "linewidth": 0.9, "zorder": 1}  # the papers' numbers
 PAPER_DASHES = [(0, (4, 2)), (0, (1, 2)), (0, (4, 2, 1, 2))]
 
 
@@ -50,13 +52,13 @@ def name(algorithm: str) -> str:
     return METHODS[algorithm][0]
 
 
-def line(algorithm: str) -> dict[str, object]:
+def line(algorithm: str) -> dict[str, Any]:
     """Return the colour and the line style of a method, for `Axes.plot`."""
     _, colour, style = METHODS[algorithm]
     return {"color": colour, "linestyle": style}
 
 
-def tints(algorithm: str, count: int) -> list[dict[str, object]]:
+def tints(algorithm: str, count: int) -> list[dict[str, Any]]:
     """Return looks for variants of one method, from light to dark, each with a line style of its own."""
     colour = METHODS[algorithm][1]
     shades = sns.blend_palette([sns.light_palette(colour, 6)[2], colour, sns.dark_palette(colour, 6)[1]], count)
@@ -86,7 +88,7 @@ def logarithmic(ax: Axes, direction: str) -> None:
         axis.set_minor_locator(NullLocator())
 
 
-def letter(axes: list[Axes]) -> None:
+def letter(axes: Iterable[Axes]) -> None:
     """Write (a), (b), ... before the panels' titles."""
     for character, ax in zip("abcdefgh", axes, strict=False):
         ax.set_title(f"({character}) {ax.get_title()}", loc="left", fontsize="small")

@@ -4,6 +4,8 @@
 # begins at the share that training alone has made zero. The accuracy axes are logarithmic in the share of wrong answers.
 
 # %%
+from typing import Any
+
 from matplotlib import pyplot as plt
 
 from workflow.figures import curve_table, style
@@ -20,7 +22,8 @@ for label in exhibit.records:
     cuts = exhibit.cuts(label)
     cuts["accurate_sparsity"] = cuts["sparsity"].where(cuts["train_accuracy"] >= claimed)
     groups = cuts.groupby("l1")
-    for (l1, rows), look in zip(groups, style.tints(label, groups.ngroups), strict=True):
+    for (key, rows), look in zip(groups, style.tints(label, groups.ngroups), strict=True):
+        l1 = float(str(key))
         lines[label, l1] = Line(f"{label}, l1 {number(l1)}", style.name(label), f"γ = {number(l1)}", look, rows)
 
 # %% The figure: a column for each method, which has γ of its own
@@ -38,7 +41,9 @@ for axes, method, side in zip(panels.T, ("sibp", "sgd"), ("left", "right"), stri
     if method == "sibp":
         look = {"color": "0.35", "markeredgecolor": "white", "markersize": 9, "zorder": 5}
         axes[0].plot(aim, claimed, "P", **look, label=f"paper: {claimed} at {aim}")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc=f"outside lower {side}", ncols=2, fontsize="small")
+    handles, names = axes[0].get_legend_handles_labels()
+    place: Any = f"outside lower {side}"
+    figure.legend(handles, names, loc=place, ncols=2, fontsize="small")
 style.letter(panels.ravel())
 
 # %% The numbers: what training alone makes zero, accuracies at the paper's share, and how far one can cut

@@ -52,7 +52,7 @@ columns = min(3, len(cases))
 rows = -(-len(cases) // columns)
 height = max(2.7, 0.19 * len(steps))
 figure = plt.figure(figsize=(1.2 * style.WIDTH, height * rows + 2.5))
-upper, lower = figure.subfigures(2, height_ratios=[height * rows, 2.5])
+upper, lower = figure.subfigures(2, height_ratios=[height * rows, 2.5])  # ty: ignore[not-iterable] - an array of two
 above = upper.subplots(rows, columns, sharey=True, squeeze=False).ravel()
 below = lower.subplots(1, 3)
 marks = [(label, mark, face) for label, mark, face in zip(costs, "os^", [None, "white", "white"], strict=False)]

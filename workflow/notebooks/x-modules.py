@@ -24,7 +24,7 @@ NETWORKS = {
     "unet": "U-Net, MNIST",
     "mixer": "MLP-Mixer, MNIST",
 }
-METHODS = {
+METHODS: dict[str, tuple[str, dict]] = {
     "sgd": ("SGD, momentum 0.9", style.line("sgd")),
     "adamw": ("AdamW", style.line("adam")),
     "sibp": ("SIBP", style.line("sibp")),
@@ -104,9 +104,7 @@ def number(row, column):
     return f"{row[column]:.4f}" + (f" ± {row[f'{column}_std']:.4f}" if row["n"] > 1 else "")
 
 
-table = Table(
-    ["network", "method", "chosen", "after the last step", "within AdamW's seconds", "seconds / AdamW's", "median point"], ""
-)
+groups = []
 for label, title in networks.items():
     lines = []
     for _, row in data[data["network"] == label].iterrows():
@@ -126,7 +124,12 @@ for label, title in networks.items():
                 cell(f"{row['validation_median']:.4f}{lost}"),
             ]
         )
-    table.groups.append(lines)
+    groups.append(lines)
+table = Table(
+    ["network", "method", "chosen", "after the last step", "within AdamW's seconds", "seconds / AdamW's", "median point"],
+    "",
+    groups,
+)
 
 # %% What came out, in words that the numbers choose
 IMPLICIT = ("sibp", "sibp-bounded", "proxprop")

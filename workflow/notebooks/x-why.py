@@ -53,7 +53,8 @@ printed = {
 
 def scaled(label: str, value: float) -> float:
     """Return the step size under which a label's run of this column is kept: delta/100 at η is delta at η/100."""
-    return value / exhibit.experiment.training.batch_size if label.endswith("-mean") else value
+    trained = exhibit.experiment.trained
+    return value / trained.training.batch(trained.data.train) if label.endswith("-mean") else value
 
 
 # %% One row per cell: the paper's accuracies and ours
@@ -97,7 +98,7 @@ for (method, varies), (name, variants) in ROWS.items():
         texts = [" / ".join(decimal(own.loc[value, m]) for m in METRICS) if value in own.index else "" for value in columns]
         ends = [cell(f"{of[label]:.3f}", label == best) for of in (distance, largest)]
         lines.append([cell(""), cell(words, label == best), *map(cell, texts), *ends])
-    table.groups.append(lines)
+    table.groups = [*table.groups, lines]
 caption = exhibit.caption(
     "Train / validation accuracy after two epochs of MNIST: rows of A's Table 1, and our runs with one thing changed at a time. "
     "Distance: of a variant's accuracies from the paper's, the mean over its cells and the largest. "

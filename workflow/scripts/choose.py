@@ -11,6 +11,7 @@ the search is to be extended and made again. docs/searches.md has the whole rule
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -29,7 +30,7 @@ def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
     return points.sort_values(["diverged", "accuracy", "loss"], ascending=[True, False, True], na_position="last"), names
 
 
-def choose(folder: Path) -> dict[str, object]:
+def choose(folder: Path) -> dict[str, Any]:
     """Return the choice of a search, with the accuracy of every point beside it."""
     files = sorted(folder.glob("*.parquet"))
     chosen, tried = {}, {}

@@ -40,8 +40,14 @@ def start(modules: Iterable[str]) -> None:
                 listener.bind(str(Path(folder, module)))
                 listener.listen(128)  # from here on commands wait for the server
                 command = [sys.executable, "-m", "workflow.scripts.forked", SERVE, module, str(listener.fileno())]
-                quiet = {name: subprocess.DEVNULL for name in ("stdout", "stderr")}
-                started.append(subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()], **quiet))
+                server = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[listener.fileno()],
+                )
+                started.append(server)
     except (AttributeError, OSError):
         return
     os.environ[SERVERS] = json.dumps([sys.prefix, folder])

@@ -1,10 +1,11 @@
-"""Equal bits: recorded steps against eager ones, and runs that are made twice or stopped and resumed."""
+"""Equal bits: captured steps against eager ones, and runs that are made twice or stopped and resumed."""
 
 import os
 import signal
 import tempfile
 
 import torch
+from typing_extensions import override
 
 from sibp.bench import variants
 from sibp.bench.check import work
@@ -27,25 +28,29 @@ RUNS = {  # a variant on a network: what differs in how it keeps state, searches
 
 
 def graphs(report: Report) -> None:
-    """Compare recorded steps with eager ones to the bit, for mini-batches of one shape and of two."""
+    """Compare captured steps with eager ones to the bit, for mini-batches of one shape and of two.
+
+    Args:
+        report: gets the verdict.
+    """
     if report.device == "cpu":
-        report.say("graphs", True, "nothing is recorded on a CPU")
+        report.say("graphs", "nothing is captured on a CPU", passed=True)
         return
     taken, bad, reasons = work.rows(variants.simplest), [], {}
     for count, row in enumerate(taken):
         if report.seconds_left() < 5:
-            report.say("graphs", not bad, f"{count} of {len(taken)} rows, then the time was over; {bad[:4]}")
+            report.say("graphs", f"{count} of {len(taken)} rows, then the time was over; {bad[:4]}", passed=not bad)
             return
         for sizes in ((24,), (24, 10)):
-            if fault := _recorded_fault(row, report.device, sizes, reasons):
+            if fault := _captured_fault(row, report.device, sizes, reasons):
                 bad.append(fault)
-    report.data["graphs"] = {"bad": bad, "not_recorded": reasons}
-    said = f"{len(bad)} faults: {'; '.join(bad[:4])}" if bad else f"{len(taken)} rows recorded, equal to eager ones to the bit"
-    report.say("graphs", not bad, f"{said}; not recorded: {', '.join(reasons) or 'none'}")
+    report.data["graphs"] = {"bad": bad, "not_captured": reasons}
+    words = f"{len(bad)} faults: {'; '.join(bad[:4])}" if bad else f"{len(taken)} rows captured, equal to eager ones to the bit"
+    report.say("graphs", f"{words}; not captured: {', '.join(reasons) or 'none'}", passed=not bad)
 
 
-def _recorded_fault(row: work.Row, device: str, sizes: tuple[int, ...], reasons: dict[str, str]) -> str | None:
-    """Return what is wrong with a row's recorded steps; why one is not recorded goes to `reasons` if its method says so beforehand."""
+def _captured_fault(row: work.Row, device: str, sizes: tuple[int, ...], reasons: dict[str, str]) -> str | None:
+    """Return what is wrong with a row's captured steps; why one is not captured goes to `reasons` if its method says so beforehand."""
     made = []
 
     def wrap(method, parameters, state):
@@ -53,7 +58,7 @@ def _recorded_fault(row: work.Row, device: str, sizes: tuple[int, ...], reasons:
         made.append((method, cuda_graph.captured(method, parameters, state, *example)))
         return made[0][1]
 
-    mine, eager = work.stepped(row, device, torch.float32, wrap, sizes), work.stepped(row, device, torch.float32, None, sizes)
+    mine, eager = (work.stepped(row, device, torch.float32, around, sizes=sizes) for around in (wrap, None))
     method, step = made[0]
     name = ", ".join(row)
     if step.reason:
@@ -64,9 +69,13 @@ def _recorded_fault(row: work.Row, device: str, sizes: tuple[int, ...], reasons:
 
 
 def waits(report: Report) -> None:
-    """Step under torch's synchronization check, which raises where the host waits for the device."""
+    """Step under torch's synchronization check, which raises at a host sync.
+
+    Args:
+        report: gets the verdict.
+    """
     if report.device == "cpu":
-        report.say("waits", True, "a CPU waits for nobody")
+        report.say("waits", "a CPU waits for nobody", passed=True)
         return
     bad = []
     for row in work.rows(variants.simplest):
@@ -83,7 +92,7 @@ def waits(report: Report) -> None:
         finally:
             torch.cuda.set_sync_debug_mode("default")
     report.data["waits"] = bad
-    report.say("waits", not bad, "no step waits" if not bad else "; ".join(bad[:4]))
+    report.say("waits", "no step waits" if not bad else "; ".join(bad[:4]), passed=not bad)
 
 
 class _Stopped(Progress):
@@ -91,6 +100,7 @@ class _Stopped(Progress):
 
     steps = 0
 
+    @override
     def advance(self, steps: int, loss: float) -> None:
         self.steps += steps
         if self.steps >= 3:
@@ -99,7 +109,11 @@ class _Stopped(Progress):
 
 
 def again(report: Report) -> None:
-    """Run small experiments twice, and once stopped and resumed, and compare all their rows to the bit."""
+    """Run small experiments twice, and once stopped and resumed, and compare all their rows to the bit.
+
+    Args:
+        report: gets the verdict.
+    """
     bad, count = [], 0
     for label, kind in RUNS.items():
         if report.seconds_left() < 10:
@@ -109,7 +123,7 @@ def again(report: Report) -> None:
             bad.append(f"{label} on {kind}")
     report.data["again"] = {"experiments": count, "bad": bad}
     ending = f"other bits: {', '.join(bad)}" if bad else "equal bits"
-    report.say("again", not bad, f"{count} experiments run twice, and stopped and resumed: {ending}")
+    report.say("again", f"{count} experiments run twice, and stopped and resumed: {ending}", passed=not bad)
 
 
 def _same_again(experiment: Experiment, device: str) -> bool:

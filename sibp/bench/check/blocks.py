@@ -37,7 +37,7 @@ BLOCKS: dict[str, Callable[[Report], None]] = {
 def main(
     device: str, seconds: float = 200.0, out: Path | None = None, only: Sequence[str] | None = None, begun: float | None = None
 ) -> int:
-    """Run the blocks, print a line for each, and return the exit code: 1 if one failed.
+    """Run the blocks, and print a line for each.
 
     Args:
         device: ``cuda``, or ``cpu`` for a trial of the check itself.
@@ -45,6 +45,9 @@ def main(
         out: folder of ``check.json``, written anew after each block; None writes nothing.
         only: names of `BLOCKS`; None takes all.
         begun: reading of the monotonic clock from which `seconds` count; None is now.
+
+    Returns:
+        The exit code: 1 if a block failed.
     """
     precision.configure(1)
     report = Report(device, seconds, out, begun)
@@ -57,7 +60,7 @@ def main(
         try:
             block(report)
         except Exception as fault:  # one block must not take the others' time with it
-            report.say(name, False, f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:160]}")
+            report.say(name, f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:160]}", passed=False)
         report.write()
     report.write()
     print(report.summary())

@@ -1,6 +1,7 @@
 """Numbers of a device against the CPU's: every variant, products, and what surrounds a step."""
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import torch
 
@@ -18,15 +19,24 @@ DOUBLE = 1e-8  # relative, after four steps, between float64 here and the CPU's 
 FLAT = 1e-6  # after one step with an l1 term: where the objective is flat, rounding decides on steps of the root of the precision
 SINGLE = 1e-5  # of the first losses in float32: a forward pass; later a search may decide otherwise for a rounding error
 FLOAT32, TF32 = 2e-6, 3e-4  # relative errors of a product of 512 numbers
+SAMPLINGS: tuple[Literal["permutation", "replacement"], ...] = ("permutation", "replacement")
 
 
 def numbers(report: Report) -> None:
-    """Compare each variant's default company with the CPU's eager twins in float64."""
+    """Compare each method's simplest variants with the CPU's eager twins in float64.
+
+    Args:
+        report: gets the verdict.
+    """
     _compared(report, "numbers", variants.simplest)
 
 
 def pairs(report: Report) -> None:
-    """Compare all other variants, which have two options beside the defaults."""
+    """Compare all other variants, which have two options beside the defaults.
+
+    Args:
+        report: gets the verdict.
+    """
     _compared(report, "pairs", lambda name: [label for label in variants.variants(name) if label not in variants.simplest(name)])
 
 
@@ -34,7 +44,7 @@ def _compared(report: Report, block: str, labels: Callable[[str], Iterable[str]]
     taken, bad, worst, first = work.rows(labels), [], 0.0, 0.0
     for count, row in enumerate(taken):
         if report.seconds_left() < 5:
-            report.say(block, not bad, f"{count} of {len(taken)} rows, then the time was over{_listed(bad)}")
+            report.say(block, f"{count} of {len(taken)} rows, then the time was over{_listed(bad)}", passed=not bad)
             return
         try:
             double, single = differences(row, report.device)
@@ -47,13 +57,21 @@ def _compared(report: Report, block: str, labels: Callable[[str], Iterable[str]]
     report.data[block] = {"rows": len(taken), "float64": worst, "float32_first_loss": first, "bad": bad}
     report.say(
         block,
-        not bad,
         f"{len(taken)} rows within {worst:.1e} of the CPU in float64, first losses {first:.1e} in float32{_listed(bad)}",
+        passed=not bad,
     )
 
 
 def differences(row: work.Row, device: str) -> tuple[float, float]:
-    """Return how far a variant is from the CPU's eager code: all numbers in float64, and the first losses in float32."""
+    """Return how far a variant is from the CPU's eager code.
+
+    Args:
+        row: the variant and a network.
+        device: where it runs.
+
+    Returns:
+        Relative distances of all numbers in float64, and of the first losses in float32.
+    """
     steps = 1 if _ends_flat(row) else work.STEPS
     with switch.off():
         truth = work.stepped(row, "cpu", torch.float64, steps=steps)
@@ -67,7 +85,11 @@ def _ends_flat(row: work.Row) -> bool:
 
 
 def products(report: Report) -> None:
-    """See by their error that float32 products and convolutions are not rounded to TF32."""
+    """See by their error that float32 products and convolutions are not rounded to TF32.
+
+    Args:
+        report: gets the verdict.
+    """
     device = report.device
     A, B = torch.rand(2, 512, 512, device=device, dtype=torch.float64) - 0.5
     X, K = (torch.rand(*shape, device=device, dtype=torch.float64) - 0.5 for shape in ((8, 16, 16, 16), (20, 16, 5, 5)))
@@ -80,30 +102,36 @@ def products(report: Report) -> None:
     errors = {name: work.distance([single], [double]) for name, (double, single) in pairs.items()}
     report.data["products"] = errors
     words = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
-    report.say("products", max(errors.values()) < FLOAT32, f"float32 errors: {words}; TF32 would make {TF32:.0e}")
+    passed = max(errors.values()) < FLOAT32
+    report.say("products", f"float32 errors: {words}; TF32 would make {TF32:.0e}", passed=passed)
 
 
 def around(report: Report) -> None:
-    """Compare the sampler to the bit, and evaluation and pruning, with the CPU's."""
+    """Compare the sampler to the bit, and evaluation and pruning, with the CPU's.
+
+    Args:
+        report: gets the verdict.
+    """
     bad = [fault for name in work.NETWORKS for fault in _around(name, report.device)]
     report.data["around"] = bad
-    report.say("around", not bad, f"sampler, evaluation and pruning {'as on the CPU' if not bad else _listed(bad)}")
+    report.say("around", f"sampler, evaluation and pruning {'as on the CPU' if not bad else _listed(bad)}", passed=not bad)
 
 
 def _around(name: str, device: str) -> list[str]:
     network, loss, bad = work.NETWORKS[name], losses.get("cross-entropy"), []
     generator = torch.Generator().manual_seed(2)
     images = torch.randint(255, (50, *network.input_shape), dtype=torch.uint8, generator=generator)
-    here = Samples(images, torch.randint(3, (50,), generator=generator))
-    there = here.shaped(network.input_shape, torch.device(device))
-    for sampling in ("permutation", "replacement"):
-        mine, theirs = (Batches(samples, [0, 1, 1], 20, sampling, torch.float64) for samples in (there, here))
+    on_cpu = Samples(images, torch.randint(3, (50,), generator=generator))
+    on_device = on_cpu.shaped(network.input_shape, torch.device(device))
+    for sampling in SAMPLINGS:
+        mine, theirs = (Batches(samples, [0, 1, 1], 20, sampling, torch.float64) for samples in (on_device, on_cpu))
         if not all(torch.equal(a.cpu(), b) for step in range(7) for a, b in zip(mine.at(step), theirs.at(step), strict=True)):
             bad.append(f"sampler {sampling} {name}")
     mine, theirs = (
         initialisation.initialise(network, [0, 1], std=0.3, dtype=torch.float64, device=place) for place in (device, "cpu")
     )
-    values, truth = (evaluation.measure(network, loss, *given, torch.float64) for given in ((mine, there), (theirs, here)))
+    pairs = ((mine, on_device), (theirs, on_cpu))
+    values, truth = (evaluation.measure(network, loss, *pair, torch.float64) for pair in pairs)
     if not all((values[key].cpu() - truth[key]).abs().max() < DOUBLE for key in truth):
         bad.append(f"evaluation {name}")
     cut = zip(evaluation.prune(mine, 0.5), evaluation.prune(theirs, 0.5), strict=True)

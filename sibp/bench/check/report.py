@@ -34,10 +34,21 @@ class Report:
         return [verdict["block"] for verdict in self.verdicts if not verdict["passed"]]
 
     def seconds_left(self) -> float:
+        """Return the seconds in which work may still begin.
+
+        Returns:
+            Seconds; negative when the time is over.
+        """
         return self.end - time.monotonic()
 
-    def say(self, block: str, passed: bool, text: str) -> None:
-        """Print a block's verdict, and keep it."""
+    def say(self, block: str, text: str, *, passed: bool) -> None:
+        """Print a block's verdict, and keep it.
+
+        Args:
+            block: its name.
+            text: what was compared, and how it went.
+            passed: whether all is as it must be.
+        """
         seconds = time.monotonic() - self.begun
         self.verdicts.append({"block": block, "passed": passed, "text": text, "seconds": round(seconds, 1)})
         print(f"{seconds:6.1f} s  {'PASS' if passed else 'FAIL'}  {block:9} {text}", flush=True)
@@ -46,12 +57,16 @@ class Report:
         """Write everything known so far, whole or not at all."""
         if self.out is None:
             return
-        told = {"device": self.device, "passed": not self.failed, "verdicts": self.verdicts, "left_out": self.left_out, **self.data}
-        text = json.dumps(told, indent=1, default=str) + "\n"
+        content = {"device": self.device, "passed": not self.failed, "verdicts": self.verdicts, "left_out": self.left_out}
+        text = json.dumps(content | self.data, indent=1, default=str) + "\n"
         atomic.write(self.out / "check.json", text)
 
     def summary(self) -> str:
-        """Return the last line."""
+        """Return the last line.
+
+        Returns:
+            Whether all passed, what was left out, and the seconds.
+        """
         failed = self.failed
         words = f"FAIL: {', '.join(failed)}" if failed else "PASS"
         left = f"; no time for {', '.join(self.left_out)}" if self.left_out else ""

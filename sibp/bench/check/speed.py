@@ -1,9 +1,9 @@
-"""How fast a device is, and what a step takes on it: recorded and eager, beside torch's SGD and Adam at their best and the counts."""
+"""How fast a device is, and what a step takes on it: captured and eager, beside torch's SGD and Adam at their best and the counts."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,21 +43,24 @@ ON_CPU = (("784-500-10", 1, 100), ("cnn", 1, 100))
 
 
 def measured_rates(report: Report) -> None:
-    """Measure products, memory and launches, and say what is installed."""
+    """Measure products, memory and launches, and say what is installed.
+
+    Args:
+        report: gets the rates.
+    """
     device = torch.device(report.device)
-    found = rates.measured(device)
-    about: dict[str, Any] = {"torch": torch.__version__, "precision": precision.configure(1), "name": found.name}
-    about |= {"flops": found.flops[torch.float32], "bytes_per_second": found.memory, "launch": found.launch}
-    words = (
-        f"torch {torch.__version__}, {found.name}: {found.flops[torch.float32] / 1e12:.2f} TFLOP/s, {found.memory / 1e12:.3f} TB/s"
-    )
+    here = rates.measured(device)
+    flops = here.flops[torch.float32]
+    entry: dict[str, Any] = {"torch": torch.__version__, "precision": precision.configure(1), "name": here.name}
+    entry |= {"flops": flops, "bytes_per_second": here.memory, "launch": here.launch}
+    words = f"torch {torch.__version__}, {here.name}: {flops / 1e12:.2f} TFLOP/s, {here.memory / 1e12:.3f} TB/s"
     if device.type == "cuda":
-        about |= {"kernel_in_graph": _kernel_in_graph(), "kernels": calls.status()}
-        words += f", {about['launch'] * 1e6:.1f} us a launch, {about['kernel_in_graph'] * 1e6:.2f} us in a graph"
+        entry |= {"kernel_in_graph": _kernel_in_graph(), "kernels": calls.status()}
+        words += f", {entry['launch'] * 1e6:.1f} us a launch, {entry['kernel_in_graph'] * 1e6:.2f} us in a graph"
     else:
-        about["kernels"] = native.status()
-    report.data["rates"] = about
-    report.say("rates", True, f"{words}; kernels {about['kernels']}")
+        entry["kernels"] = native.status()
+    report.data["rates"] = entry
+    report.say("rates", f"{words}; kernels {entry['kernels']}", passed=True)
 
 
 def _kernel_in_graph() -> float:
@@ -74,13 +77,28 @@ def _kernel_in_graph() -> float:
 
 @dataclass
 class Row:
-    """One network, number of members and method: seconds of a step, and what was counted beside what was measured."""
+    """One network, number of members and method: what a step takes, counted beside measured.
+
+    Attributes:
+        network: its name.
+        members: E.
+        method: its label.
+        eager: seconds of an eager step.
+        captured: seconds of a step replayed as a graph.
+        reason: why it is not captured.
+        kernels: launched by an eager step.
+        counted_kernels: the same, counted without the device.
+        peak: bytes that an eager step holds at most.
+        counted_peak: the same, counted.
+        counted_seconds: of the faster form, counted.
+        fault: what went wrong.
+    """
 
     network: str
     members: int
     method: str
     eager: float | None = None
-    recorded: float | None = None
+    captured: float | None = None
     reason: str | None = None
     kernels: int | None = None
     counted_kernels: int | None = None
@@ -91,10 +109,15 @@ class Row:
 
     @property
     def best(self) -> float | None:
-        return min((value for value in (self.eager, self.recorded) if value is not None), default=None)
+        """Seconds of the faster form."""
+        return min((value for value in (self.eager, self.captured) if value is not None), default=None)
 
     def faults(self) -> Iterator[str]:
-        """Yield what is wrong, in words."""
+        """Compare what was counted with what was measured.
+
+        Yields:
+            What is wrong, in words.
+        """
         name = f"{self.method} on {self.network}, {self.members} members"
         if self.fault:
             yield f"{name}: {self.fault}"
@@ -106,8 +129,13 @@ class Row:
                 yield f"{name}: {measured} {what}, {counted} counted"
 
     def line(self) -> str:
+        """Return the row as a line of the printed table.
+
+        Returns:
+            Aligned columns.
+        """
         numbers = [
-            (self.recorded, 1e6),
+            (self.captured, 1e6),
             (self.eager, 1e6),
             (self.counted_seconds, 1e6),
             (self.kernels, 1),
@@ -119,13 +147,17 @@ class Row:
 
 
 def speed(report: Report) -> None:
-    """Time a step of each method on each network, until the time is over."""
-    words = ("recorded", "eager", "counted", "kernels", "counted", "peak MiB", "counted")
+    """Time a step of each method on each network, until the time is over.
+
+    Args:
+        report: gets the table and the verdict.
+    """
+    words = ("captured", "eager", "counted", "kernels", "counted", "peak MiB", "counted")
     print(f"{'':14} {'microseconds a step':23} {'E':>3} {'':24} {' '.join(f'{word:>9}' for word in words)}", flush=True)
     table: list[Row] = []
-    there = rates.measured(torch.device(report.device), 0.1)
+    here = rates.measured(torch.device(report.device), 0.1)
     for network, members, batch in PLAN if report.device == "cuda" else ON_CPU:
-        for make in _rows(network, members, batch, report.device, there):
+        for make in _rows(network, members, batch, report.device, here):
             if report.seconds_left() < 8:
                 _verdict(report, table, ", then the time was over")
                 return
@@ -143,45 +175,65 @@ def _verdict(report: Report, table: list[Row], more: str) -> None:
         for network in CASES
         if {(network, 1, "sibp newton"), (network, 1, "torch SGD")} <= best.keys()
     ]
-    said = f"{len(table)} steps timed{more}; SIBP over torch's SGD at its best: {', '.join(ratios) or '-'}"
-    report.say("speed", not bad, "; ".join([said, *bad[:4]]))
+    words = f"{len(table)} steps timed{more}; SIBP over torch's SGD at its best: {', '.join(ratios) or '-'}"
+    report.say("speed", "; ".join([words, *bad[:4]]), passed=not bad)
 
 
-def _rows(network: str, members: int, batch: int, device: str, there: rates.Device) -> Iterator[Callable[[], Row]]:
+class Setting(NamedTuple):
+    """What is timed in a row.
+
+    Attributes:
+        method: its name.
+        options: of each member.
+        network: its structure.
+        batch: B.
+        device: ``cuda`` or ``cpu``.
+        rates: of that device.
+    """
+
+    method: str
+    options: list[Options]
+    network: Network
+    batch: int
+    device: str
+    rates: rates.Device
+
+
+def _rows(network: str, members: int, batch: int, device: str, here: rates.Device) -> Iterator[Callable[[], Row]]:
     """Yield what makes each row of one network."""
     net = CASES[network].network
     if members == 1:
         for label in ("torch SGD", "torch Adam"):
             yield lambda label=label: _torch_row(label, network, net, batch, device)
     for label, (name, given) in TIMED.items():
-        options = [registry.options(name)(**given)] * members
-        yield lambda label=label, name=name, options=options: _row(
-            Row(network, members, label), name, options, net, batch, device, there
-        )
+        setting = Setting(name, [registry.options(name)(**given)] * members, net, batch, device, here)
+        yield lambda label=label, setting=setting: _row(Row(network, members, label), setting)
 
 
-def _row(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> Row:
+def _row(row: Row, setting: Setting) -> Row:
     faults = []
     for work in (_count, _measure):  # one may fail without the other
         try:
-            work(row, name, options, network, batch, device, there)
+            work(row, setting)
         except (RuntimeError, MemoryError, TypeError, AttributeError) as fault:
             faults.append(f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:100]}")
     row.fault = "; ".join(faults) or None
-    if device == "cuda":
+    if setting.device == "cuda":
         torch.cuda.empty_cache()
     return row
 
 
-def _count(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> None:
+def _count(row: Row, setting: Setting) -> None:
+    name, options, network, batch, device, here = setting
     counted = cost.step(name, options, network, batch, kind=device)
-    row.counted_seconds = there.seconds(counted.count, eager=not (device == "cuda" and counted.recorded))
+    row.counted_seconds = here.seconds(counted.count, eager=not (device == "cuda" and counted.captured))
     if device == "cuda":
         row.counted_kernels, row.counted_peak = counted.count.kernels, counted.bytes
 
 
-def _measure(row: Row, name: str, options: list[Options], network: Network, batch: int, device: str, there: rates.Device) -> None:
-    E = len(options)
+def _measure(row: Row, setting: Setting) -> None:
+    name, options, network, batch, device, _ = setting
+    E, before = len(options), 0
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -198,21 +250,22 @@ def _measure(row: Row, name: str, options: list[Options], network: Network, batc
     if device == "cuda":
         row.peak = torch.cuda.max_memory_allocated() - before
         row.kernels = _kernels(step)
-        recorded = cuda_graph.captured(method, parameters, state, x, y)
-        row.reason = recorded.reason
-        if recorded.reason is None:
-            row.recorded = _seconds(lambda: recorded(x, y), device, 10)
+        replayed = cuda_graph.captured(method, parameters, state, x, y)
+        row.reason = replayed.reason
+        if replayed.reason is None:
+            row.captured = _seconds(lambda: replayed(x, y), device, 10)
 
 
 def _torch_row(label: str, name: str, network: Network, batch: int, device: str) -> Row:
-    """Time torch's optimizer on the same network, as it comes, fused, and on CUDA recorded: the best of each."""
-    row, optimizer = Row(name, 1, label), torch.optim.SGD if label == "torch SGD" else torch.optim.Adam
+    """Return torch's optimizer on the same network, as it comes, fused, and on CUDA captured: the best of each."""
+    row = Row(name, 1, label)
+    optimizer = torch.optim.SGD if label == "torch SGD" else torch.optim.Adam
     model = zoo.to_module(network, 0, 0.03, device=torch.device(device))
     x, y = torch.rand(batch, *network.input_shape, device=device), torch.randint(10, (batch,), device=device)
     for fused in (False, True):
-        given = {"lr": 1e-3, "fused": fused} | ({"capturable": True} if optimizer is torch.optim.Adam and device == "cuda" else {})
+        extra: dict[str, Any] = {"capturable": True} if optimizer is torch.optim.Adam and device == "cuda" else {}
         try:
-            _time_torch(row, _torch_step(model, optimizer(model.parameters(), **given), x, y), device)
+            _time_torch(row, _torch_step(model, optimizer(model.parameters(), lr=1e-3, fused=fused, **extra), x, y), device)
         except RuntimeError as fault:
             row.reason = str(fault).splitlines()[0][:100]
     return row
@@ -220,7 +273,7 @@ def _torch_row(label: str, name: str, network: Network, batch: int, device: str)
 
 def _torch_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
     def step() -> Tensor:
-        optimizer.zero_grad(set_to_none=False)  # a recorded step needs the gradients where they are
+        optimizer.zero_grad(set_to_none=False)  # a captured step needs the gradients where they are
         loss = nn.functional.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
@@ -236,8 +289,8 @@ def _time_torch(row: Row, step: Callable[[], Tensor], device: str) -> None:
         row.kernels = _kernels(step)
         row.counted_kernels = row.kernels
         replay, _ = cuda_graph.record(step)
-        recorded = _seconds(replay, device, 10)
-        row.recorded = recorded if row.recorded is None else min(row.recorded, recorded)
+        seconds = _seconds(replay, device, 10)
+        row.captured = seconds if row.captured is None else min(row.captured, seconds)
 
 
 def _seconds(step: Callable[[], object], device: str, repeats: int) -> float:

@@ -23,7 +23,14 @@ Wrap = Callable[[Method, Sequence[Affine], State], Callable[[Tensor, Tensor], Te
 
 
 def rows(labels: Callable[[str], Iterable[str]]) -> list[Row]:
-    """Return all pairs of a variant and a network that it takes; `labels` gives a method's variants."""
+    """Return all pairs of a variant and a network that it takes.
+
+    Args:
+        labels: gives the variants of a method by its name.
+
+    Returns:
+        Pairs of a variant's name and a key of `NETWORKS`.
+    """
     return [
         (label, network)
         for name in registry.METHODS
@@ -34,19 +41,38 @@ def rows(labels: Callable[[str], Iterable[str]]) -> list[Row]:
 
 
 def begin(row: Row, device: str, dtype: torch.dtype) -> tuple[Method, list[Affine], State]:
-    """Return a method, parameters and state of three members that differ in every number."""
+    """Return three members that differ in every number.
+
+    Args:
+        row: the variant and the network.
+        device: where they are.
+        dtype: of their parameters.
+
+    Returns:
+        The method, parameters and state.
+    """
     label, network = row[0], NETWORKS[row[1]]
     name = label.split()[0]
     few = {key: min(value, 3) for key, value in vars(variants.variants(name)[label]).items() if type(value) is int}
     options = replace(variants.variants(name)[label], **few)
     given = list(variants.members(options, MEMBERS))
-    method = registry.build(name, network, losses.get("cross-entropy"), given, dtype, device)
+    method = registry.build(name, network, losses.get("cross-entropy"), given, dtype=dtype, device=device)
     parameters = initialisation.initialise(network, range(MEMBERS), std=0.3, dtype=dtype, device=device)
     return method, parameters, method.start(parameters)
 
 
 def batches(network: Network, device: str, dtype: torch.dtype, sizes: Sequence[int] = SIZES) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield mini-batches, the same numbers on every device, of these sizes in turns."""
+    """Yield mini-batches, the same numbers on every device.
+
+    Args:
+        network: for the shape of its inputs.
+        device: where they are to be.
+        dtype: of the inputs.
+        sizes: of the mini-batches, in turns.
+
+    Yields:
+        x `[E, B, *input_shape]` and y `[E, B]`.
+    """
     generator = torch.Generator().manual_seed(1)
     for step in range(STEPS):
         size = sizes[step % len(sizes)]
@@ -55,9 +81,21 @@ def batches(network: Network, device: str, dtype: torch.dtype, sizes: Sequence[i
 
 
 def stepped(
-    row: Row, device: str, dtype: torch.dtype, wrap: Wrap | None = None, sizes: Sequence[int] = SIZES, steps: int = STEPS
+    row: Row, device: str, dtype: torch.dtype, wrap: Wrap | None = None, *, sizes: Sequence[int] = SIZES, steps: int = STEPS
 ) -> list[Tensor]:
-    """Return the losses, parameters and state after some steps; `wrap` makes a step of a method, such as a recorded one."""
+    """Make some steps.
+
+    Args:
+        row: the variant and the network.
+        device: where it runs.
+        dtype: of the parameters.
+        wrap: makes the step of a method, such as a captured one; None takes the method's own.
+        sizes: of the mini-batches, in turns.
+        steps: how many.
+
+    Returns:
+        The losses of all steps, then parameters and state after them.
+    """
     method, parameters, state = begin(row, device, dtype)
     step = wrap(method, parameters, state) if wrap else lambda x, y: method.step(parameters, state, x, y)
     given = list(batches(NETWORKS[row[1]], device, dtype, sizes))[:steps]
@@ -68,7 +106,15 @@ def stepped(
 
 
 def distance(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
-    """Return the largest ||a - b|| / ||b|| of two lists of tensors; infinite where something is no number."""
+    """Return the largest ||a - b|| / ||b|| of two lists of tensors.
+
+    Args:
+        mine: the a.
+        theirs: the b, of the same shapes.
+
+    Returns:
+        A ratio; infinite where something is no number.
+    """
     gaps = [
         ((a.double().cpu() - b.double().cpu()).norm() / b.double().cpu().norm().clamp(min=1e-30)).item()
         for a, b in zip(mine, theirs, strict=True)

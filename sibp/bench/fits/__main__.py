@@ -1,4 +1,7 @@
-"""python -m sibp.bench.fits EXPERIMENT.yaml [NETWORK...] [--scale NAME] [--device cpu] [--threads 1] [--out FOLDER]"""
+"""Train an experiment's `fits`.
+
+python -m sibp.bench.fits EXPERIMENT.yaml [NETWORK...] [--scale NAME] [--device cpu] [--threads 1] [--out FOLDER]
+"""
 
 import argparse
 import sys
@@ -10,6 +13,11 @@ from sibp.training import sampling
 
 
 def main() -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code: 0, or 2 where something given is wrong.
+    """
     parser = argparse.ArgumentParser(prog="python -m sibp.bench.fits", description="Train an experiment's `fits`.")
     parser.add_argument("experiment", type=Path)
     parser.add_argument("networks", nargs="*", help="all by default")
@@ -22,7 +30,11 @@ def main() -> int:
         scale = specs.load_scale(arguments.scale, arguments.experiment.parent.parent / "scales")
         experiment = specs.resolve(specs.load_experiment(arguments.experiment), scale)
         for label in arguments.networks or experiment.fitted:
-            print(study(experiment, label, arguments.out, arguments.device, arguments.threads), file=sys.stderr, flush=True)
+            print(
+                study(experiment, label, arguments.out, device=arguments.device, threads=arguments.threads),
+                file=sys.stderr,
+                flush=True,
+            )
     except (specs.SpecError, sampling.data.DataError, ValueError) as fault:
         print(f"sibp.bench.fits: {fault}", file=sys.stderr)
         return 2

@@ -3,8 +3,8 @@
 Each takes images `[B, C, H, W]` with values in [0, 1] and returns scores `[B, classes]`, the U-Net images.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,8 @@ class Mixer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.embed(images).flatten(2).mT  # [B, patches, width]
-        for (norm, patches), (other_norm, channels) in zip(self.across_patches, self.across_channels, strict=True):
+        pairs = cast("Iterable[tuple[nn.ModuleList, nn.ModuleList]]", zip(self.across_patches, self.across_channels, strict=True))
+        for (norm, patches), (other_norm, channels) in pairs:
             x = x + patches(norm(x).mT).mT
             x = x + channels(other_norm(x))
         return self.head(x.mean(1))
@@ -104,7 +105,7 @@ class Attention(nn.Module):
 class ViT(nn.Module):
     """A vision transformer: patches with learnt positions, pre-norm blocks, the mean over patches."""
 
-    def __init__(self, shape: Shape, classes: int, side: int = 8, width: int = 48, blocks: int = 2, heads: int = 3) -> None:
+    def __init__(self, shape: Shape, classes: int, *, side: int = 8, width: int = 48, blocks: int = 2, heads: int = 3) -> None:
         super().__init__()
         self.embed = nn.Conv2d(shape[0], width, side, side)
         self.positions = nn.Parameter(torch.randn(_patches(shape, side), width) * 0.02)
@@ -142,7 +143,7 @@ class RNN(nn.Module):
 class UNet(nn.Module):
     """Two halvings and two doublings of the image with skips between; returns an image."""
 
-    def __init__(self, shape: Shape, classes: int, width: int = 6) -> None:
+    def __init__(self, shape: Shape, classes: int, width: int = 6) -> None:  # noqa: ARG002 - a kind's arguments
         super().__init__()
         self.down = nn.ModuleList([_twice(shape[0], width), _twice(width, 2 * width)])
         self.bottom = _twice(2 * width, 4 * width)

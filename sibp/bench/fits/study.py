@@ -27,8 +27,14 @@ TUNING_SEED = 1000
 PACKAGE = Path(__file__).parents[2]
 
 
-def check(experiment: Experiment) -> None:
+def check(experiment: Experiment) -> Fits:
     """Refuse what the schema cannot know.
+
+    Args:
+        experiment: with ``fits``.
+
+    Returns:
+        Its fits.
 
     Raises:
         SpecError: for a network or method that does not exist, or a network without data to choose by or to be measured on.
@@ -45,6 +51,7 @@ def check(experiment: Experiment) -> None:
         for part in ("validation", "test"):
             if not fit.data.sizes()[part]:
                 raise SpecError(f"{place}.data.{part}: got 0, need samples to measure on")
+    return experiment.fits
 
 
 @cache
@@ -55,26 +62,30 @@ def _package() -> str:
 
 
 def study(
-    experiment: Experiment, label: str, out: Path, device: str = "cpu", threads: int | None = None, root: str | None = None
+    experiment: Experiment, label: str, out: Path, *, device: str = "cpu", threads: int | None = None, root: str | None = None
 ) -> Path:
-    """Make all runs of one network that are not there yet, and return the path of its file.
+    """Make all runs of one network that are not there yet.
 
     Args:
         experiment: resolved at a scale.
         label: one of its networks.
         out: ``<out>/<id>/<label>.json`` is written, until then ``<out>/<id>/<label>.runs/``, a file for each run.
-        device, threads, root: as for `sibp.training.runs.run`.
+        device: ``cpu`` or ``cuda``.
+        threads: CPU threads; None leaves torch's choice.
+        root: the data cache; None takes the user's.
+
+    Returns:
+        The path of the network's file.
 
     Raises:
         SpecError: if there is no such network, or see `check`.
         DataError: if the data set is not in the cache.
     """
-    check(experiment)
-    fits = experiment.fits
+    fits = check(experiment)
     if label not in fits.networks:
         raise SpecError(f"{experiment.id}: fits.networks: {messages.need(label, fits.networks)}")
     applied = precision.configure(threads)
-    problem, about = _problem(fits.networks[label], torch.device(device), root)
+    problem, provenance = _problem(fits.networks[label], torch.device(device), root)
     runs = _Runs(problem, fits, out / experiment.id / f"{label}.runs")
     everything = list(runs.all())
     result = {
@@ -84,7 +95,7 @@ def study(
         "settings": {**fits.model_dump(mode="json", exclude={"networks"}), **problem.fit.model_dump(mode="json")},
         "task": problem.task,
         "parameters": sum(p.numel() for p in problem.build(0).parameters()),
-        "data": about,
+        "data": provenance,
         "environment": environment.environment(problem.device) | {"precision": applied, "threads": torch.get_num_threads()},
         "runs": everything,
     }
@@ -129,14 +140,24 @@ class _Runs:
         path = self.folder / f"{label}-{point}-{seed}.json"
         if path.is_file() and (stored := json.loads(path.read_text(encoding="utf-8")))["digest"] == digest:
             return stored["run"]
-        curves = train(self.problem, method.method or label, made["options"], seed, split, self.fits.evaluations)
+        curves = train(
+            self.problem, method.method or label, made["options"], seed=seed, split=split, evaluations=self.fits.evaluations
+        )
         text = json.dumps({"digest": digest, "run": made | {"curves": curves}}, allow_nan=False) + "\n"
         atomic.write(path, text)
         return made | {"curves": curves}
 
 
 def choose(tries: Sequence[Mapping[str, Any]], task: str) -> int:
-    """Return the number of the best try by its last measurement: accuracy, or the loss where there are no classes; the first of equals."""
+    """Return the best try by its last measurement: accuracy, or the loss where there are no classes.
+
+    Args:
+        tries: runs with ``curves``, see `sibp.bench.fits.training.train`.
+        task: ``classify`` or ``denoise``.
+
+    Returns:
+        Its number; of equals the first.
+    """
     quantity, sign = ("accuracy", 1) if task == "classify" else ("loss", -1)
 
     def score(number: int) -> float:

@@ -30,16 +30,24 @@ class Problem(NamedTuple):
 
     @property
     def task(self) -> str:
+        """``classify`` or ``denoise``."""
         return NETWORKS[self.fit.network].task
 
     def build(self, seed: int) -> nn.Module:
-        """Return the network with initial weights that are a function of the seed alone: torch's own."""
+        """Return the network with initial weights that are a function of the seed alone: torch's own.
+
+        Args:
+            seed: >= 0.
+
+        Returns:
+            The network, on the device.
+        """
         torch.manual_seed(seeding.derive("fit", self.fit.network, seed))
-        shape = tuple(self.splits["train"].inputs.shape[1:])
-        return NETWORKS[self.fit.network].build(shape, self.classes).to(self.device)
+        channels, height, width = self.splits["train"].inputs.shape[1:]
+        return NETWORKS[self.fit.network].build((channels, height, width), self.classes).to(self.device)
 
 
-def train(problem: Problem, method: str, options: Mapping[str, Any], seed: int, split: str, evaluations: int) -> dict[str, Any]:
+def train(problem: Problem, method: str, options: Mapping[str, Any], *, seed: int, split: str, evaluations: int) -> dict[str, Any]:
     """Train a network and return its curves.
 
     Args:

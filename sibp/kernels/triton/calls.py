@@ -33,8 +33,8 @@ def interpreted() -> bool:
 
 @cache
 def _version() -> tuple[str | None, str]:
-    if obstacle():
-        return None, obstacle()
+    if reason := obstacle():
+        return None, reason
     try:
         return importlib.import_module("triton").__version__, ""
     except (ImportError, OSError) as error:
@@ -61,7 +61,7 @@ def _is_reached(tensor: Tensor) -> bool:
     return tensor.device.type == "cuda" or (interpreted() and tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor))
 
 
-def call(name: str, *arguments: Tensor | int | float | bool | None) -> bool:
+def call(name: str, *arguments: Tensor | int | float | bool | list[int] | None) -> bool:
     """Run one of `operators` on contiguous tensors; return False, with its arguments unchanged, if a kernel cannot be compiled."""
     try:
         getattr(operators, name)(*arguments)

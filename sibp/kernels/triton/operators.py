@@ -4,6 +4,7 @@ Every operator writes to tensors it is given and returns nothing. `LAUNCHES` say
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -191,7 +192,7 @@ LAUNCHES: dict[str, Callable[[int], int]] = {
 }
 
 
-def launches(operator: torch._ops.OpOverload, arguments: tuple[object, ...]) -> int:
+def launches(operator: torch._ops.OpOverload, arguments: tuple[Any, ...]) -> int:
     """Return how many kernels a call of `torch.ops.sibp.<name>.default` with these positional arguments launches."""
     names = [argument.name for argument in operator._schema.arguments]
     given = dict(zip(names, arguments, strict=True))

@@ -3,6 +3,7 @@
 Row r of a convolution is an output position of a sample, input i a channel, row and column of the kernel; what lies in the border is 0.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,7 +54,7 @@ class Rows(NamedTuple):
     joint: bool = False
 
     @classmethod
-    def of(cls, tensor: Tensor, geometry: list[int], joint: bool = False) -> "Rows":
+    def of(cls, tensor: Tensor, geometry: Sequence[int], joint: bool = False) -> "Rows":
         """Return the rows that six numbers describe: kernel, stride and padding, each height and width."""
         kh, kw, sh, sw, ph, pw = geometry
         return cls(tensor, (kh, kw), (sh, sw), (ph, pw), joint)

@@ -240,7 +240,7 @@ def minimise(rows: Rows, Z, T, V, lam, gamma, smooth, D, Z_new, iterations, halv
 
     def search(here, first_trial: int, count: int, begin: bool) -> None:
         given = (rows.tensor, x_stride, Z, T, V, here, g, lam, gamma, smooth, state, sums, dot_parts, bends, parts, data, sizes)
-        flags = {"BEGIN": begin, "FIRST": first_trial == 0}
+        flags: dict[str, float] = {"BEGIN": begin, "FIRST": first_trial == 0}
         numbers = (O, panels, high, first_trial, code, *geometry)
         launches.append(Launch(attempt, (parts * count, E), (*given, *numbers), {**fixed, **cut, **flags}, warps=8))
         flags |= {"LAST": first_trial + count == halvings and not begin, "COLUMNS": 1 << (count - 1).bit_length()}

@@ -109,5 +109,5 @@ def test_images_add_their_layout_and_compiling_can_be_left_out():
 def test_every_case_times_all_forms_and_a_quick_one_compiles_nothing():
     for case in cases.CASES.values():
         images = len(case.network.input_shape) == 3
-        assert {*baselines.labels(SGD, images), *baselines.labels(ADAM, images)} <= set(case.steps)
+        assert {*baselines.labels(SGD, images=images), *baselines.labels(ADAM, images=images)} <= set(case.steps)
     assert not any("compiled" in label for case in cases.QUICK.values() for label in case.steps)

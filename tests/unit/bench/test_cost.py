@@ -39,7 +39,7 @@ def test_a_step_of_sgd_does_the_products_that_it_is_made_of():
 def test_training_is_steps_times_a_step_s_seconds(kind, members):
     device = H100 if kind == "cuda" else DEVICES["cpu"]
     asked = experiment(seeds=members, methods__sgd__grid=None, training__ensemble=members)
-    one = cost.step("sgd", [registry.options("sgd")()] * members, MLP, 20, members == 1, kind=kind)
+    one = cost.step("sgd", [registry.options("sgd")()] * members, MLP, 20, shared=members == 1, kind=kind)
     estimate = cost.estimate(asked, "sgd", device)
     each = cost._step_seconds(one, device)
     assert estimate.train == pytest.approx(6 * each) and estimate.step == each
@@ -68,7 +68,7 @@ def test_a_job_that_insists_on_the_cpu_is_counted_there():
 def test_equal_chunks_of_an_evaluation_are_counted_once_and_multiplied(monkeypatch):
     monkeypatch.setattr(evaluation, "chunk_size", lambda *_: 16)
     loss, device = losses.get("cross-entropy"), torch.device("cuda")
-    counted = cost._counted_evaluation(MLP, 2, [40], 0, loss.name, torch.float32, device, 100)
+    counted = cost._counted_evaluation(MLP, 2, [40], 0, loss=loss.name, dtype=torch.float32, device=device, batch=100)
     with fake_device() as mode:
         parameters = fake_cuda.affines(mode, MLP, 2)
         samples = Samples(empty(mode, 40, 784, dtype=torch.uint8), empty(mode, 40, dtype=torch.int64))
@@ -81,9 +81,8 @@ def test_a_count_is_read_from_the_cache_and_a_damaged_one_is_counted_anew(tmp_pa
 
     def make():
         made.append(1)
-        return cost._counted_step(
-            "sgd", [registry.options("sgd")()], MLP, 20, False, "cross-entropy", torch.float32, torch.device("cuda")
-        )
+        method = registry.build("sgd", MLP, losses.get("cross-entropy"), [registry.options("sgd")()])
+        return cost._counted_step(method, (1, 20), "cross-entropy", torch.float32, torch.device("cuda"))
 
     first = count_cache.cached(("step",), make)
     monkeypatch.setattr(count_cache, "_counts", {})
@@ -99,7 +98,7 @@ def test_an_operation_takes_the_longest_of_launch_memory_and_arithmetic():
     device = replace(H100, launch=5e-6, memory=1e12, cache=2e12, cache_bytes=1e6, flops={torch.float32: 1e12}, processors=100)
 
     def seconds(kind="map", eager=False, **work):
-        return device.operation(Operation("op", kind, torch.float32, Work(**work)), eager)
+        return device.operation(Operation("op", kind, torch.float32, Work(**work)), eager=eager)
 
     assert seconds(kernels=3) == pytest.approx(6e-6) and seconds(kernels=3, eager=True) == pytest.approx(15e-6)
     assert seconds(kernels=1, bytes=10**9) == pytest.approx(1e-3)
@@ -132,5 +131,5 @@ def test_estimates_of_memory_are_within_a_factor_of_two_of_the_count(name, case,
 
 def test_bcd_s_memory_is_its_state_s():
     network = papers.mlp([20, 30, 10])
-    counted = cost.step("bcd", [registry.options("bcd")()] * 2, network, 60000, True).bytes
+    counted = cost.step("bcd", [registry.options("bcd")()] * 2, network, 60000, shared=True).bytes
     assert 1 / 2 < 2 * bytes_per_member(network, 60000, method=registry.get("bcd")) / counted < 2

@@ -51,13 +51,13 @@ def test_a_network_gives_what_its_task_needs_and_is_mostly_implicit(name):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_trains_from_its_seed_alone(method):
-    first, again, other = (train(problem(), method, OPTIONS[method], seed, "test", 2) for seed in (3, 3, 4))
+    first, again, other = (train(problem(), method, OPTIONS[method], seed=seed, split="test", evaluations=2) for seed in (3, 3, 4))
     assert first["step"] == [2, 4] and len(first["accuracy"]) == 2 and first["seconds"] == sorted(first["seconds"])
     assert all(first[name] == again[name] != other[name] for name in ("loss", "train_loss"))
 
 
 def test_a_network_that_denoises_is_measured_by_its_loss():
-    curves = train(problem("unet"), "adamw", OPTIONS["adamw"], 0, "validation", 1)
+    curves = train(problem("unet"), "adamw", OPTIONS["adamw"], seed=0, split="validation", evaluations=1)
     assert curves.keys() == {"step", "seconds", "train_loss", "loss"}
 
 
@@ -82,17 +82,17 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     assert {run["point"] for run in whole["runs"] if run["split"] == "test"} == {0}  # the other one explodes
     made = []
 
-    def stopping(*arguments):
+    def stopping(*arguments, **options):
         if len(made) == 3:
             raise KeyboardInterrupt
         made.append(arguments)
-        return training.train(*arguments)
+        return training.train(*arguments, **options)
 
     monkeypatch.setattr(study, "train", stopping)
     with pytest.raises(KeyboardInterrupt):
         study.study(experiment(), "cell", tmp_path)
     made.clear()
-    monkeypatch.setattr(study, "train", lambda *arguments: made.append(arguments) or training.train(*arguments))
+    monkeypatch.setattr(study, "train", lambda *a, **options: made.append(a) or training.train(*a, **options))
     resumed = json.loads(study.study(experiment(), "cell", tmp_path).read_text())
     assert len(made) == len(whole["runs"]) - 3
     assert without_clock(resumed["runs"]) == without_clock(whole["runs"])

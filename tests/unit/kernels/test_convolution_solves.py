@@ -25,6 +25,10 @@ SIZES = [  # E, B, C, H, W, kernel, padding, O
 ]
 
 
+def minimise(space, name, Z, T, lam, *rest):
+    return dispatch.minimise(Subproblem(space, activations.get(name), Z, T, lam), *rest)
+
+
 def case(name, size, dtype=torch.float64, seed=0):
     E, B, C, H, W, kernel, padding, O = size
     g = torch.Generator().manual_seed(seed)
@@ -46,10 +50,10 @@ def assert_close(mine, expected):
 def test_minimise_equals_the_eager_solver_for_weights_and_bias(search, name, size):
     X, b, Z, T, lam = case(name, size)
     space, sigma, moved = WeightSpace(X), activations.get(name), b.clone()
-    assert dispatch.applies(space, name, Rules(search), False, Z)
+    assert dispatch.applies(space, name, Rules(search), Z)
     P, Z_end = conjugate_gradient.minimise(Subproblem(space, sigma, Z, T, lam), 5, Rules(search))
     p, _ = conjugate_gradient.minimise(Subproblem(BiasSpace(), sigma, Z_end, T, lam), 5, Rules(search))
-    assert_close(dispatch.minimise(space, name, Z, T, lam, 5, Rules(search), moved), P)
+    assert_close(minimise(space, name, Z, T, lam, 5, Rules(search), moved), P)
     assert_close(moved - b, p)
 
 
@@ -74,8 +78,7 @@ def eager_l1(problem, V, b, gamma, iterations, rules, smooth):
 def kernel_l1(problem, V, b, gamma, iterations, rules, smooth):
     moved, name = b.clone(), problem.activation.name
     assert dispatch.applies_l1(problem.space.X, name, problem.Z)
-    rest = (problem.Z, problem.T, V, problem.lam, gamma, iterations, rules, smooth, moved)
-    return dispatch.minimise_l1(problem.space.X, name, *rest), moved
+    return dispatch.minimise_l1(problem, V, gamma, iterations, smooth, rules=rules, b=moved), moved
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -142,7 +145,7 @@ def test_sibp_with_an_l1_term_takes_the_kernel_for_convolutions_alone(monkeypatc
     g = torch.Generator().manual_seed(0)
     x, y = torch.rand(2, 6, 1, 16, 16, generator=g, dtype=torch.float64), torch.randint(4, (2, 6), generator=g)
     seen, kernel = [], dispatch.minimise_l1
-    monkeypatch.setattr(dispatch, "minimise_l1", lambda X, *rest: seen.append(X.shape) or kernel(X, *rest))
+    monkeypatch.setattr(dispatch, "minimise_l1", lambda *given, **named: seen.append(given[1].shape) or kernel(*given, **named))
     ends = []
     for off in (False, True):
         parameters = [type(one)(*(None if t is None else t.clone() for t in one)) for one in first]
@@ -204,15 +207,15 @@ def test_images_may_be_shared_and_in_any_memory_order():
     last = image.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
     given = (image, image.expand(3, -1, -1, -1, -1), last, image.repeat(3, 1, 1, 1, 1))
     spaces = [WeightSpace(X.step.forward(images)[0].expand(3, -1, -1)) for images in given]
-    mine = [dispatch.minimise(space, "relu", Z.clone(), T, lam, 5, Rules(Curvature())) for space in spaces]
+    mine = [minimise(space, "relu", Z.clone(), T, lam, 5, Rules(Curvature())) for space in spaces]
     assert all(torch.equal(P, mine[0]) for P in mine)
 
 
 def test_float32_follows_float64():
     X, _, Z, T, lam = case("relu", SIZES[1])
-    wide = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
+    wide = minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
     X, _, Z, T, lam = case("relu", SIZES[1], torch.float32)
-    narrow = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
+    narrow = minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
     torch.testing.assert_close(narrow.double(), wide, rtol=1e-3, atol=1e-5)
 
 
@@ -224,7 +227,7 @@ def test_the_number_of_threads_does_not_change_a_bit(search):
     def solve(threads):
         torch.set_num_threads(threads)
         moved = b.clone()
-        P = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
+        P = minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
         sparse = kernel_l1(problem, V, bias, gamma, 5, Rules(search), smooth)
         return P, moved, dispatch.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5), *sparse
 
@@ -242,7 +245,7 @@ def test_a_member_that_is_nan_touches_nobody(search, where):
 
     def solve():
         moved = b.clone()
-        P = dispatch.minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
+        P = minimise(WeightSpace(X), "relu", Z, T, lam, 5, Rules(search), moved)
         return P, moved, dispatch.solve_linear(WeightSpace(X, joint=True), Z - T, lam, 5)
 
     clean = solve()
@@ -254,5 +257,5 @@ def test_a_member_that_is_nan_touches_nobody(search, where):
 def test_other_strides_are_no_work_for_the_kernels():
     X, _ = Unfold((3, 3), (2, 2)).forward(torch.rand(1, 2, 1, 7, 7))
     Z = torch.rand(1, 18, 4)
-    assert not dispatch.applies(WeightSpace(X), "relu", Rules(Curvature()), False, Z)
-    assert not dispatch.applies(WeightSpace(X.rows), "relu", Rules(Curvature()), False, Z)
+    assert not dispatch.applies(WeightSpace(X), "relu", Rules(Curvature()), Z)
+    assert not dispatch.applies(WeightSpace(X.rows), "relu", Rules(Curvature()), Z)

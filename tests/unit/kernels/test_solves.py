@@ -21,6 +21,10 @@ NAMES = list(native.LEAKS)
 SIZES = [(1, 1, 1, 1), (1, 7, 9, 3), (3, 20, 30, 17), (2, 33, 10, 70), (1, 100, 20, 400)]
 
 
+def minimise(space, name, Z, T, lam, *rest):
+    return dispatch.minimise(Subproblem(space, activations.get(name), Z, T, lam), *rest)
+
+
 def case(name, size, dtype=torch.float64, lam=0.5, seed=0):
     E, R, I, O = size
     g = torch.Generator().manual_seed(seed)
@@ -40,7 +44,7 @@ def test_minimise_equals_the_eager_solver(search, name, size):
     space = BatchSpace(X)
     S, Z_end = conjugate_gradient.minimise(Subproblem(space, activations.get(name), Z, T, lam), 5, Rules(search))
     Z_mine = Z.clone()
-    mine = dispatch.minimise(space, name, Z_mine, T, lam, 5, Rules(search))
+    mine = minimise(space, name, Z_mine, T, lam, 5, Rules(search))
     torch.testing.assert_close(mine, S, rtol=1e-8, atol=1e-10)
     torch.testing.assert_close(Z_mine, Z_end, rtol=1e-8, atol=1e-10)
 
@@ -52,7 +56,7 @@ def test_minimise_equals_the_eager_solver(search, name, size):
 def test_the_bias_is_solved_after_it_as_the_eager_solver_does(search, name, size):
     X, b, Z, T, lam = case(name, size)
     Z_end, mine = Z.clone(), b.clone()
-    dispatch.minimise(BatchSpace(X), name, Z_end, T, lam, 5, Rules(search), mine)
+    minimise(BatchSpace(X), name, Z_end, T, lam, 5, Rules(search), mine)
     p, _ = conjugate_gradient.minimise(Subproblem(BiasSpace(), activations.get(name), Z_end, T, lam), 5, Rules(search))
     torch.testing.assert_close(mine, b + p, rtol=1e-8, atol=1e-10)
 
@@ -90,9 +94,9 @@ def test_targets_are_sigma_minus_the_step_and_the_error_before_sigma(name, randn
 @needs_compiler
 def test_float32_follows_float64():
     X, _, Z, T, lam = case("relu", (2, 20, 30, 17))
-    wide = dispatch.minimise(BatchSpace(X), "relu", Z.clone(), T, lam, 5, Rules(Curvature()))
+    wide = minimise(BatchSpace(X), "relu", Z.clone(), T, lam, 5, Rules(Curvature()))
     X, Z, T, lam = (a.float() for a in (X, Z, T, lam))
-    narrow = dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
+    narrow = minimise(BatchSpace(X), "relu", Z, T, lam, 5, Rules(Curvature()))
     torch.testing.assert_close(narrow.double(), wide, rtol=1e-3, atol=1e-5)
 
 
@@ -102,7 +106,7 @@ def test_the_number_of_threads_does_not_change_a_bit(search):
     def solve(threads):
         torch.set_num_threads(threads)
         X, b, Z, T, lam = case("relu", (2, 100, 20, 400), torch.float32)
-        S = dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 5, Rules(search), b)
+        S = minimise(BatchSpace(X), "relu", Z, T, lam, 5, Rules(search), b)
         return S, Z, b, dispatch.solve_linear(BatchSpace(X), Z - T, lam, 5)
 
     try:
@@ -119,11 +123,11 @@ def test_members_solved_in_groups_equal_each_alone_to_the_bit(size, shared):
     X, b, Z, T, lam = case("relu", size, torch.float32)
     X = X[:1].expand_as(X) if shared else X
     Z_together, b_together = Z.clone(), b.clone()
-    S = dispatch.minimise(BatchSpace(X), "relu", Z_together, T, lam, 5, Rules(Curvature()), b_together)
+    S = minimise(BatchSpace(X), "relu", Z_together, T, lam, 5, Rules(Curvature()), b_together)
     for e in range(size[0]):
         one = slice(e, e + 1)
         Z_alone, b_alone = Z[one].clone(), b[one].clone()
-        S_alone = dispatch.minimise(BatchSpace(X[one]), "relu", Z_alone, T[one], lam[one], 5, Rules(Curvature()), b_alone)
+        S_alone = minimise(BatchSpace(X[one]), "relu", Z_alone, T[one], lam[one], 5, Rules(Curvature()), b_alone)
         assert torch.equal(S[one], S_alone) and torch.equal(Z_together[one], Z_alone) and torch.equal(b_together[one], b_alone)
 
 
@@ -133,8 +137,8 @@ def test_a_member_that_is_nan_touches_nobody(search):
     X, b, Z, T, lam = case("relu", (3, 20, 30, 17))
     clean_b, bad_b, bad_Z = b.clone(), b.clone(), Z.clone()
     bad_Z[1] = torch.nan
-    clean = dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 5, Rules(search), clean_b)
-    mine = dispatch.minimise(BatchSpace(X), "relu", bad_Z, T, lam, 5, Rules(search), bad_b)
+    clean = minimise(BatchSpace(X), "relu", Z, T, lam, 5, Rules(search), clean_b)
+    mine = minimise(BatchSpace(X), "relu", bad_Z, T, lam, 5, Rules(search), bad_b)
     assert torch.equal(mine[[0, 2]], clean[[0, 2]])
     assert torch.equal(bad_b[[0, 2]], clean_b[[0, 2]])
 

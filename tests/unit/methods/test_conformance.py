@@ -67,7 +67,7 @@ def options_of(label, size=SIZE, factor=1.0):
 def begin(label, options, network=MLP, seeds=None, dtype=torch.float64, device="cpu"):
     """Return a method, parameters and state at the start."""
     seeds = seeds or list(range(len(options)))
-    method = registry.build(TABLE[label][0], network, losses.get("cross-entropy"), options, dtype, device)
+    method = registry.build(TABLE[label][0], network, losses.get("cross-entropy"), options, dtype=dtype, device=device)
     parameters = initialisation.initialise(network, seeds, std=0.3, dtype=dtype, device=device)
     return method, parameters, method.start(parameters)
 

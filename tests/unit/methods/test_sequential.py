@@ -23,7 +23,9 @@ def test_every_method_makes_the_engines_step(method):
     model, (x, y) = net(torch.float64), batch(torch.float64)
     expected_loss = nn.functional.cross_entropy(model(x), y)
     parameters = initialisation.initialise(papers.mlp([6, 8, 3]), [0], std=0.4, dtype=torch.float64)
-    engine = methods.build(method, papers.mlp([6, 8, 3]), losses.get("cross-entropy"), [methods.options(method)()], torch.float64)
+    engine = methods.build(
+        method, papers.mlp([6, 8, 3]), losses.get("cross-entropy"), [methods.options(method)()], dtype=torch.float64
+    )
     engine.step(parameters, engine.start(parameters), x[None], y[None])
     value = methods.step(model, method, x, y)
     assert torch.allclose(value, expected_loss) and value.shape == ()

@@ -65,7 +65,7 @@ def test_many_iterations_solve_the_linear_layer_exactly(randn):
 def test_exact_solve_has_zero_gradient_whichever_side_is_smaller(R, I, joint, randn):
     X, residual = randn(2, R, I), randn(2, R, 3)
     lam = torch.tensor([0.1, 10.0], dtype=torch.float64).reshape(2, 1, 1)
-    D = conjugate_gradient.solve_exactly(X, residual, lam, joint)
+    D = conjugate_gradient.solve_exactly(X, residual, lam, joint=joint)
     space = WeightSpace(X, joint)
     gradient = 2 * space.coordinates(space.image(D) + residual) + D / lam
     assert gradient.abs().max() < 1e-10
@@ -80,7 +80,7 @@ def test_linear_cg_reaches_the_exact_solution(space, joint, randn):
     D = conjugate_gradient.solve_linear(made, residual, lam, iterations=20)
     if space is BatchSpace:
         D = WeightSpace(X, joint).coordinates(D)
-    torch.testing.assert_close(D, conjugate_gradient.solve_exactly(X, residual, lam, joint), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(D, conjugate_gradient.solve_exactly(X, residual, lam, joint=joint), rtol=1e-8, atol=1e-10)
 
 
 def test_linear_cg_stops_each_neuron_at_its_tolerance(randn):

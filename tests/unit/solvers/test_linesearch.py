@@ -94,4 +94,4 @@ def test_all_trials_at_once_find_the_same_exponent(scale, numbers, randn):
     for first in (0.0, 3.0, torch.inf):
         first = torch.full_like(made.slope, first)
         one_by_one = linesearch.first_exponent(made, 0.1, 0.6, first, 23)
-        assert torch.equal(linesearch.first_exponent_unread(made, 0.1, 0.6, first, 23, numbers), one_by_one)
+        assert torch.equal(linesearch.first_exponent_without_sync(made, 0.1, 0.6, first, 23, numbers=numbers), one_by_one)

@@ -122,10 +122,10 @@ def test_the_search_that_looks_at_no_value_finds_the_same_steps(biased, name, to
     made.Z[1, 0, 0] = torch.nan  # a member that never falls
     gamma = torch.tensor([5.0, 0.1], dtype=torch.float64).reshape(2, 1, 1)
     expected = minimise_l1(made, start, gamma, 30)  # until member 0 is stuck as well: near its minimum no step lowers f
-    search = proximal_gradient.line_search_unread
+    search = proximal_gradient.line_search_without_sync
     numbers = together * made.Z.numel()
-    monkeypatch.setattr(proximal_gradient, "_is_read", lambda flags: False)
-    monkeypatch.setattr(proximal_gradient, "line_search_unread", lambda *given: search(*given, numbers=numbers))
+    monkeypatch.setattr(proximal_gradient, "_may_sync", lambda flags: False)
+    monkeypatch.setattr(proximal_gradient, "line_search_without_sync", lambda *given: search(*given, numbers=numbers))
     for mine, other in zip(minimise_l1(made, start, gamma, 30), expected, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12, equal_nan=True)
 

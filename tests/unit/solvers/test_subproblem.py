@@ -37,9 +37,7 @@ def test_batch_space_and_weight_space_agree_on_everything(joint, randn):
     S = batch.coordinates(D)
     P = weight.coordinates(S)  # the same displacement X^T S
     torch.testing.assert_close(batch.image(S), weight.image(P))
-    inner = [
-        space.inner(p, space.image(p), q, space.image(q)).sum((1, 2)) for space, p, q in ((batch, S, 2 * S), (weight, P, 2 * P))
-    ]
+    inner = [space.inner(space.vector(p), space.vector(q)).sum((1, 2)) for space, p, q in ((batch, S, 2 * S), (weight, P, 2 * P))]
     torch.testing.assert_close(*inner)
     moved = [(W.clone(), b.clone()), (W.clone(), b.clone())]
     batch.move(*moved[0], S)

@@ -29,7 +29,7 @@ def begin(label="sgd", device="cpu", members=2, network=NETWORK):
     """Return a method, parameters and state of an ensemble at step 0."""
     name, options = label.split()[0], LABELS.get(label, {})
     options = [registry.options(name)(**options)] * members
-    method = registry.build(name, network, losses.get("cross-entropy"), options, torch.float64, device)
+    method = registry.build(name, network, losses.get("cross-entropy"), options, dtype=torch.float64, device=device)
     parameters = initialisation.initialise(network, list(range(members)), std=0.3, dtype=torch.float64, device=device)
     return method, parameters, method.start(parameters)
 

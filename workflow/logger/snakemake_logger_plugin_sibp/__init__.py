@@ -84,7 +84,7 @@ class LogHandler(LogHandlerBase):
             self.plain.handle(record)
         self.held = []
 
-    def show(self, display: Display, record: LogRecord) -> None:
+    def show(self, display: Display, record: Any) -> None:  # a LogRecord with the attributes of its event
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_INFO:
             log = record.log[0] if record.log else None
@@ -127,6 +127,6 @@ def _own_handler(settings: Any) -> Any:
     return logging.ColorizingTextHandler(
         nocolor=settings.nocolor,
         stream=sys.stdout if settings.stdout else sys.stderr,
-        filter=make_filter(*shown),
+        filter=make_filter(*shown),  # ty: ignore[invalid-argument-type] - Snakemake's own filter
         formatter=make_formatter(settings.quiet, settings.show_failed_logs),
     )

@@ -186,4 +186,5 @@ def duration(seconds: float) -> str:
 
 def from_facts(facts: Mapping[str, Any]) -> Plan:
     """Return the plan that the rules describe in plain values."""
-    return Plan(**{**facts, "jobs": {number: Job(**job) for number, job in facts["jobs"].items()}})
+    values: dict[str, Any] = {**facts, "jobs": {number: Job(**job) for number, job in facts["jobs"].items()}}
+    return Plan(**values)

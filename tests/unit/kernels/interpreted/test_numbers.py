@@ -33,6 +33,10 @@ def rows(kind, E, randn):
     return layers.Patches(images, layers.Unfold((3, 2), (2, 1), (1, 0))).expand(E)
 
 
+def minimise(space, name, Z, T, lam, *rest):
+    return dispatch.minimise(Subproblem(space, activations.get(name), Z, T, lam), *rest)
+
+
 def case(X, name, O, randn):
     """Return b, Z, T and lam of a layer with these rows."""
     M = layers.matrix(X)
@@ -59,7 +63,7 @@ def solve_both(space, name, search, layer, steps):
     b, Z, T, lam = layer
     P, moved = eager(space, name, Z, T, lam, search, b, steps)
     mine = b.clone()
-    S = dispatch.minimise(space, name, Z.clone(), T, lam, steps, Rules(search), mine)
+    S = minimise(space, name, Z.clone(), T, lam, steps, Rules(search), mine)
     near(displaced(space, S), displaced(space, P))
     near(mine, moved, b)
 
@@ -92,7 +96,7 @@ def test_many_rows_and_neurons_go_through_several_programs(randn):
 def test_bias_space_alone(randn):
     _, Z, T, lam = case(rows("dense", 2, randn), "relu", 5, randn)
     expected, _ = conjugate_gradient.minimise(Subproblem(BiasSpace(), activations.get("relu"), Z, T, lam), 3, Rules(NEWTON))
-    near(dispatch.minimise(BiasSpace(), "relu", Z, T, lam, 3, Rules(NEWTON)), expected)
+    near(minimise(BiasSpace(), "relu", Z, T, lam, 3, Rules(NEWTON)), expected)
 
 
 def test_the_papers_fifty_trials(randn):
@@ -113,7 +117,7 @@ def test_weight_space_and_the_bias_after_it(name, kind, search, randn):
     layer = case(X, name, 5, randn)
     if isinstance(X, layers.Patches):
         with patch.object(layers.Patches, "rows", property(lambda self: pytest.fail("a patch matrix"))):
-            dispatch.minimise(WeightSpace(X), name, layer[1].clone(), *layer[2:], 1, Rules(search))
+            minimise(WeightSpace(X), name, layer[1].clone(), *layer[2:], 1, Rules(search))
     solve_both(WeightSpace(X), name, search, layer, steps=10 if search is ARMIJO else 5)
 
 
@@ -134,7 +138,7 @@ def test_proximal_gradient_with_an_l1_term(name, kind, price, randn):
     moved = b + proximal_gradient.minimise_l1(at_bias, b, gamma, steps, bias_smooth)[0]
     assert ((V + expected) == 0).any()
     mine, before = b.clone(), Z.clone()
-    near(dispatch.minimise_l1(X, name, Z, T, V, lam, gamma, steps, Rules(NEWTON), smooth, mine), expected)
+    near(dispatch.minimise_l1(problem, V, gamma, steps, smooth, rules=Rules(NEWTON), b=mine), expected)
     near(mine, moved, b)
     assert torch.equal(Z, before)
 
@@ -154,7 +158,7 @@ def test_an_l1_search_halves_as_often_as_it_must_and_a_stuck_or_lost_member_stay
         alone = Subproblem(WeightSpace(X[2:]), problem.activation, Z[2:], T[2:], lam[2:])
         expected, _ = proximal_gradient.minimise_l1(alone, V[2:], gamma[2:], 2, torch.zeros_like(V[2:]))
     assert expected.any() and trials.call_count > 2 * 6  # all three groups of trials
-    D = dispatch.minimise_l1(X, "relu", Z, T, V, lam, gamma, 2, Rules(NEWTON), torch.zeros_like(V))
+    D = dispatch.minimise_l1(problem, V, gamma, 2, torch.zeros_like(V), rules=Rules(NEWTON))
     assert not D[:2].any()
     near(D[2:], expected)
 
@@ -192,7 +196,7 @@ def test_the_armijo_search_finds_the_same_exponent(scale, biased, randn):
     first = torch.tensor([0.0, 3.0, torch.inf], dtype=torch.float64).reshape(3, 1, 1)
     with off():
         expected = linesearch.first_exponent(line, 0.1, 0.6, first, 50)
-    with patch.object(linesearch, "first_exponent_unread", side_effect=AssertionError):
+    with patch.object(linesearch, "first_exponent_without_sync", side_effect=AssertionError):
         assert torch.equal(linesearch.first_exponent(line, 0.1, 0.6, first, 50), expected)
     assert expected[0].isfinite() and expected[2].isinf()
 
@@ -205,7 +209,7 @@ def test_a_member_alone_or_among_others_has_the_same_bits_and_a_lost_one_touches
 
     def solve(members):
         moved = b[members].clone()
-        P = dispatch.minimise(space(X[members]), "relu", Z[members].clone(), T[members], lam[members], 2, Rules(NEWTON), moved)
+        P = minimise(space(X[members]), "relu", Z[members].clone(), T[members], lam[members], 2, Rules(NEWTON), moved)
         return P, moved
 
     together, again = solve(slice(0, 3)), solve(slice(0, 3))
@@ -219,9 +223,9 @@ def test_a_member_alone_or_among_others_has_the_same_bits_and_a_lost_one_touches
 def test_float32_follows_float64(space, randn):
     X = rows("dense", 1, randn)
     b, Z, T, lam = case(X, "relu", 5, randn)
-    wide = dispatch.minimise(space(X), "relu", Z.clone(), T, lam, 2, Rules(NEWTON), b)
+    wide = minimise(space(X), "relu", Z.clone(), T, lam, 2, Rules(NEWTON), b)
     X, b, Z, T, lam = (a.float() for a in (X, b, Z, T, lam))
-    narrow = dispatch.minimise(space(X), "relu", Z, T, lam, 2, Rules(NEWTON), b)
+    narrow = minimise(space(X), "relu", Z, T, lam, 2, Rules(NEWTON), b)
     assert (narrow.double() - wide).abs().max() < 1e-4 * wide.abs().max()
 
 
@@ -241,12 +245,12 @@ def test_a_kernel_that_cannot_be_compiled_gives_way_to_the_eager_code_and_says_s
     monkeypatch.setattr(type(batch.settle), "warmup", warmup, raising=False)
     mine = b.clone()
     with pytest.warns(RuntimeWarning, match="settle: ValueError: no register left; the eager code runs instead"):
-        S = dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 2, Rules(NEWTON), mine)
+        S = minimise(BatchSpace(X), "relu", Z, T, lam, 2, Rules(NEWTON), mine)
     assert torch.equal(S, P) and torch.equal(mine, moved)
     assert calls.status() == "not compiled by Triton: settle: ValueError: no register left"
     with warnings.catch_warnings(action="error"):
         assert not gpu.applies(BatchSpace(X), "relu", Z)
-        dispatch.minimise(BatchSpace(X), "relu", Z, T, lam, 2, Rules(NEWTON))
+        minimise(BatchSpace(X), "relu", Z, T, lam, 2, Rules(NEWTON))
 
 
 BATCH, WEIGHTS = {"targets", "minimise_batch", "minimise_bias"}, {"minimise_weights"}
