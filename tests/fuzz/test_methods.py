@@ -49,7 +49,7 @@ def cases(draw):
     options = [registry.options(name)(**chosen | size) for size in sizes]
     widths = draw(st.lists(st.integers(1, 7), min_size=2, max_size=5))
     activation = draw(st.sampled_from(["identity", "relu"] if name == "bcd" else sorted(activations.ACTIVATIONS)))
-    network = papers.mlp(widths, activation, draw(st.booleans()))
+    network = papers.mlp(widths, activation, bias=draw(st.booleans()))
     if name != "bcd" and draw(st.integers(0, 3)) == 0:
         network = papers.cnn((2, 4, 4), channels=(2, 3), pools=draw(st.integers(0, 2)), classes=3, activation=activation)
     return {

@@ -36,7 +36,7 @@ class Sequence(nn.Module):
 
 
 class SelfAttention(nn.MultiheadAttention):
-    def forward(self, x):
+    def forward(self, x):  # ty: ignore[incompatible-method-override] - of one input where torch's has three
         return super().forward(x, x, x, need_weights=False)[0]
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -58,7 +58,7 @@ def cancelled_job(root: Path) -> None:
 
 
 @contextmanager
-def workflow(root: Path, config: str, *arguments: str) -> Iterator[subprocess.Popen]:
+def workflow(root: Path, config: str, *arguments: str) -> Generator[subprocess.Popen]:
     """Run Snakemake as docs/scale-out.md says, with its output in a file, but ask for states often; interrupt it if a check fails."""
     root.mkdir()
     asked = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]

@@ -10,6 +10,7 @@ from sibp.bench import fake_cuda, variants
 from sibp.bench.fake_cuda import empty, fake_device, watch
 from sibp.kernels.launches import DECLARED, Work
 from sibp.methods import registry
+from sibp.methods.sgd import SGD
 from sibp.nets import activations, losses, papers
 from sibp.training import evaluation
 from sibp.training.sampling import Batches, Samples
@@ -154,7 +155,7 @@ def test_measuring_does_not_look_at_the_device(network):
 # The test of the test: each fault, planted, is found with its file and line.
 
 
-class Planted(registry.METHODS["sgd"]):
+class Planted(SGD):
     """SGD with a fault in its step."""
 
     def update(self, parameters, state, trace, delta):

@@ -13,7 +13,7 @@ def test_torchvision_reads_what_is_exported_as_our_own_class_gives_it(tiny, cach
     datasets = pytest.importorskip("torchvision.datasets")
     fetch(name, sources=[Given()])
     assert export_torchvision(name, tmp_path) == tmp_path / title / "raw"
-    theirs, ours = getattr(datasets, title)(tmp_path, train=train), as_torch_dataset(name, train)
+    theirs, ours = getattr(datasets, title)(tmp_path, train=train), as_torch_dataset(name, train=train)
     assert torch.equal(theirs.data, ours.data) and torch.equal(theirs.targets, ours.targets)
     assert len(theirs) == len(ours) == (10 if train else 2)
     (picture, label), (our_picture, our_label) = theirs[1], ours[1]

@@ -105,7 +105,7 @@ def server():
                 self.end_headers()
                 self.wfile.write(body)
 
-        def log_message(self, *_): ...
+        def log_message(self, format, *args): ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         state.url = f"http://127.0.0.1:{running.server_port}"

@@ -8,13 +8,13 @@ from sibp.nets.convert import check_parameters, network_of, parameters_of
 
 
 class Doubled(nn.Linear):
-    def forward(self, x):
-        return 2 * super().forward(x)
+    def forward(self, input):
+        return 2 * super().forward(input)
 
 
 class Skipping(nn.Sequential):
-    def forward(self, x):
-        return x + super().forward(x)
+    def forward(self, input):
+        return input + super().forward(input)
 
 
 TWICE = nn.Linear(4, 4)
