@@ -39,15 +39,22 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with the nearest right word."""
 
     def error(self, message: str) -> NoReturn:
-        if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+        if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             from sibp.core import messages
 
-            message += messages.suggest(found[1], re.findall(r"[\w.-]+", found[2]))
+            message += messages.suggest(match[1], re.findall(r"[\w.-]+", match[2]))
         raise UsageError(f"{message} (see '{self.prog} --help')")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command.
+
+    Args:
+        argv: the words after the program's name; None takes the process's own.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 1 for another fault, 128 and a signal's number after a signal.
+    """
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         _note_other_checkout()
@@ -84,7 +91,11 @@ def _note_other_checkout() -> None:
 
 
 def _check_extra(argv: Sequence[str]) -> None:
-    """Refuse to do more than print help where the package is installed for its optimizers alone."""
+    """Refuse to do more than print help where the package is installed for its optimizers alone.
+
+    Raises:
+        UsageError: naming what to install.
+    """
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing and not {"-h", "--help", "--version"} & set(argv):
         need = "need the extra `experiments`: pip install '.[experiments]' in the source folder"
@@ -173,7 +184,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _add_machine(parser: argparse.ArgumentParser, scale: bool = True) -> None:
+def _add_machine(parser: argparse.ArgumentParser, *, scale: bool = True) -> None:
     if scale:
         parser.add_argument("--scale", default="auto", metavar="S", help="auto, full, laptop, smoke or a file (default: auto)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
@@ -229,10 +240,10 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{experiment.id}: nothing to train, {source}")
         return 0
     _check_data(experiment, arguments.data_dir)
-    told = _told(arguments.tensorboard)
+    observer = _observer(arguments.tensorboard)
     out = Path(arguments.out) / experiment.id
     _check_writable(out)
-    _note_slower_code(experiment, labels, device, told)
+    _note_slower_code(experiment, labels, device, observer)
     for label in labels:
         runs.run(
             experiment,
@@ -240,7 +251,7 @@ def _run(arguments: argparse.Namespace) -> int:
             device,
             arguments.threads,
             out=arguments.out,
-            progress=told,
+            progress=observer,
             root=arguments.data_dir,
             checkpoint_seconds=arguments.checkpoint_seconds,
             ensemble=arguments.ensemble,
@@ -251,28 +262,32 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _note_slower_code(experiment: "Experiment", labels: list[str], device: str, told: "Progress") -> None:
+def _note_slower_code(experiment: "Experiment", labels: list[str], device: str, observer: "Progress") -> None:
     """Say once if some label's training on the CPU has to do without the compiled kernels."""
     from sibp.kernels import native
 
     devices = {"cpu" if experiment.training_of(label).device == "cpu" else device for label in labels}
     if "cpu" in devices and (line := native.fallback()):
-        told.note(line)
+        observer.note(line)
 
 
-def _told(curves: str | None) -> "Progress":
-    """Return what a run tells its progress: the terminal, and TensorBoard's files where they are asked for."""
+def _observer(curves: str | None) -> "Progress":
+    """Return the observers of a training: the terminal, and TensorBoard's files below the folder `curves`.
+
+    Raises:
+        UsageError: if these cannot be written.
+    """
     from sibp.results import progress, tensorboard
 
-    told = progress.for_stream(sys.stderr)
+    observer = progress.for_stream(sys.stderr)
     if curves is None:
-        return told
+        return observer
     try:
-        told = tensorboard.to_folder(curves, told)
+        observer = tensorboard.to_folder(curves, observer)
     except ImportError as fault:
         raise UsageError(str(fault)) from None
     _check_writable(Path(curves), "tensorboard")
-    return told
+    return observer
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -301,11 +316,15 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _show_record(path: Path) -> int:
-    """Print the record of a run, or by label those of several."""
+    """Print the record of a run, or by label those of several.
+
+    Returns:
+        The exit code.
+    """
     from sibp.results import curves, records
 
-    found = {file.stem: records.read_record(file) for file in curves.find(path)}
-    print(json.dumps(next(iter(found.values())) if len(found) == 1 else found, indent=2))
+    by_label = {file.stem: records.read_record(file) for file in curves.find(path)}
+    print(json.dumps(next(iter(by_label.values())) if len(by_label) == 1 else by_label, indent=2))
     return 0
 
 
@@ -336,7 +355,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _counted(arguments: argparse.Namespace) -> int:
-    """Print what the experiments take at a scale, by rates from a table or of this machine."""
+    """Print what the experiments take at a scale, by rates from a table or of this machine.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: for a device without rates.
+    """
     import torch
 
     import sibp.doctor as doctor
@@ -394,7 +420,11 @@ def _device(asked: str) -> str:
 
 
 def _path(text: str) -> Path:
-    """Return the file of an experiment given as a path or as an id."""
+    """Return the file of an experiment given as a path or as an id.
+
+    Raises:
+        UsageError: if there is none.
+    """
     from sibp.core import messages
     from sibp.experiments import specs
 
@@ -443,7 +473,11 @@ def _check_data(experiment: "Experiment", root: str | None) -> None:
 
 
 def _check_writable(folder: Path, option: str = "out") -> None:
-    """Make an output folder and try to write there, before hours are spent."""
+    """Make an output folder and try to write there, before hours are spent.
+
+    Raises:
+        UsageError: if that fails.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -221,7 +221,11 @@ def _triton_weights(
 def _triton_sparse(
     X: Tensor, geometry: Sequence[int], joint: bool, Z: Tensor, T: Tensor, V: Tensor, lam: Tensor, gamma: Tensor, *rest: Any
 ) -> Work:
-    """Say what an iteration does whose first trial is lower, as most are: four products and as many passes over Z."""
+    """Return what an iteration does whose first trial is lower, as most are: four products and as many passes over Z.
+
+    Returns:
+        Launches, bytes, multiply-adds, programs, and bytes held.
+    """
     iterations, held = rest[3], V.nbytes * 2 + 16 * Z.nbytes // Z.shape[2]
     product, programs = _triton_product(X, geometry, Z.shape, joint)
     moved = (iterations + 1) * (5 * Z.nbytes + 4 * X.nbytes)

@@ -52,7 +52,11 @@ def _fingerprint(sources: dict[str, bytes], compiler: str) -> str:
 
 
 def _compile(sources: dict[str, bytes], compiler: str, cache: Path, name: str) -> Path:
-    """Return the compiled library's file, `<name>-<content's hash>.so`, which appears whole."""
+    """Return the compiled library's file, `<name>-<content's hash>.so`, which appears whole.
+
+    Raises:
+        OSError: if the compiler fails; with its last line.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         for file, source in sources.items():

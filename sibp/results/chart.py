@@ -22,6 +22,9 @@ def text(runs: Runs, measure: str, axis: str = "epoch", width: int = 80) -> str:
         measure: one of `runs.measures`.
         axis: ``epoch``, ``step`` or ``seconds``.
         width: in characters.
+
+    Returns:
+        Lines.
     """
     width = max(width, NARROWEST)
     drawn = dict(zip(LETTERS, best(runs.curves, measure), strict=False))
@@ -41,7 +44,15 @@ def text(runs: Runs, measure: str, axis: str = "epoch", width: int = 80) -> str:
 
 
 def best(curves: list[Curve], measure: str) -> list[Curve]:
-    """Return those curves that have values, in their order, at most as many as there are letters: of each label the best, then others."""
+    """Return the curves to be drawn: of each label the best, then others.
+
+    Args:
+        curves: of all labels.
+        measure: by whose last value they are compared.
+
+    Returns:
+        Those that have values, in their order, at most as many as there are letters.
+    """
     sign = -1 if measure.endswith("accuracy") else 1
     ranked = sorted((curve for curve in curves if math.isfinite(curve.last(measure))), key=lambda curve: sign * curve.last(measure))
     first = list({curve.label: curve for curve in reversed(ranked)}.values())
@@ -50,7 +61,15 @@ def best(curves: list[Curve], measure: str) -> list[Curve]:
 
 
 def is_logarithmic(values: np.ndarray, measure: str) -> bool:
-    """Tell whether values are spread so wide that only a logarithmic axis shows them."""
+    """Return whether values are spread so wide that only a logarithmic axis shows them.
+
+    Args:
+        values: at least one.
+        measure: their name.
+
+    Returns:
+        False for an accuracy, whatever its spread.
+    """
     return not measure.endswith("accuracy") and values.min() > 0 and values.max() / values.min() >= SPREAD
 
 

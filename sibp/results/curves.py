@@ -35,19 +35,40 @@ class Curve:
     diverged: int
 
     def values(self, measure: str) -> np.ndarray:
-        """Return a measure's finite values, in order; none if it was not measured."""
+        """Return a measure's finite values.
+
+        Args:
+            measure: a column of `table`.
+
+        Returns:
+            `[N]` float64, in the order of steps; empty if it was not measured.
+        """
         values = self.table[measure].to_numpy(float) if measure in self.table else np.empty(0)
         return values[np.isfinite(values)]
 
     def last(self, measure: str) -> float:
-        """Return a measure's last finite value, or NaN."""
+        """Return a measure's last finite value.
+
+        Args:
+            measure: a column of `table`.
+
+        Returns:
+            The value, or NaN.
+        """
         values = self.values(measure)
         return float(values[-1]) if len(values) else float("nan")
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of one experiment: curves, the names of what was measured, and each label's record."""
+    """The runs of one experiment.
+
+    Attributes:
+        name: the experiment's id.
+        curves: of all labels.
+        measures: the names of what was measured.
+        records: each label's record.
+    """
 
     name: str
     curves: list[Curve]
@@ -56,7 +77,13 @@ class Runs:
 
 
 def find(path: Path) -> list[Path]:
-    """Return the tables that a path means: a run's own file, with or without its ending, or all in an experiment's folder.
+    """Return the tables that a path means.
+
+    Args:
+        path: a run's own file, with or without its ending, or an experiment's folder.
+
+    Returns:
+        Paths of Parquet files, sorted.
 
     Raises:
         RecordError: in one line, if there are none, or several experiments to choose from.
@@ -82,10 +109,13 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> Runs:
-    """Read what a path means.
+    """Read what a path means, see `find`.
 
-    Raises:
-        RecordError: in one line, if there is nothing, or it cannot be read.
+    Args:
+        path: of a run or an experiment's runs.
+
+    Returns:
+        Curves of all labels. A RecordError, in one line, says that there is nothing, or that it cannot be read.
     """
     files = find(path)
     runs = {file.stem: records.read(file) for file in files}

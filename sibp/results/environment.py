@@ -21,7 +21,15 @@ __all__ = ["environment", "peak_memory", "reset_peak_memory"]
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return what a run depends on beside its settings: code version, packages, device, driver, time."""
+    """Return what a run depends on beside its settings: code version, packages, device, driver, time.
+
+    Args:
+        device: that it trains on.
+
+    Returns:
+        Plain JSON: ``started`` (UTC), ``git``, ``versions``, ``platform``, ``device``, ``device_kind``, ``processor``, ``driver`` and
+        ``kernels``.
+    """
     cuda, about = device.type == "cuda", processor.describe()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -42,7 +50,13 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Let `peak_memory` count from here on: a process may train one job after another. Where the system cannot, it goes on counting."""
+    """Let `peak_memory` count from here on: a process may train one job after another.
+
+    Where the system cannot, it goes on counting from the start of the process.
+
+    Args:
+        device: whose memory.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -51,7 +65,14 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most memory held since `reset_peak_memory`, in bytes: tensors on a CUDA device, else the whole process."""
+    """Return the most memory held since `reset_peak_memory`: tensors on a CUDA device, else the whole process.
+
+    Args:
+        device: whose memory.
+
+    Returns:
+        Bytes.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

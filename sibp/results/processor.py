@@ -20,8 +20,12 @@ CPUINFO = Path("/proc/cpuinfo")
 
 @cache
 def describe() -> dict[str, Any]:
-    """Return ``name``, ``vectors``, those of `VECTORS` that there are (None where the system does not say), and ``torch``, what torch's
-    vector code was chosen for, such as ``AVX2``; the library of products behind torch chooses for itself."""
+    """Return what the processor is.
+
+    Returns:
+        ``name``; ``vectors``, those of `VECTORS` that there are (None where the system does not say); ``torch``, what torch's vector code
+        was chosen for, such as ``AVX2``. The library of products behind torch chooses for itself.
+    """
     lines = _cpuinfo()
     flags = next((lines[key].split() for key in ("flags", "Features") if key in lines), None)
     return {
@@ -32,7 +36,14 @@ def describe() -> dict[str, Any]:
 
 
 def in_words(processor: Mapping[str, Any] | None) -> str:
-    """Return what `describe` gave in one phrase; for a record from before there was such a thing, that it was not measured."""
+    """Return what `describe` gave in one phrase.
+
+    Args:
+        processor: its result; None for a record that has none.
+
+    Returns:
+        Name and vector instructions, or that they were not measured.
+    """
     if processor is None:
         return "vector instructions not measured"
     vectors = "vector instructions unknown" if processor["vectors"] is None else " ".join(processor["vectors"]) or "no vectors"

@@ -1,5 +1,6 @@
-"""One number for each seed of a label: what tables, figures and verdicts say of a run is one of these. The rules stand in
-docs/measurements.md.
+"""One number for each seed of a label: what tables, figures and verdicts say of a run is one of these.
+
+The rules stand in docs/measurements.md.
 
     Quantity("test_accuracy").per_seed(rows)                                     after training
     Quantity("train_accuracy", "epochs_to", 0.9).per_seed(rows)                  how long it takes
@@ -23,12 +24,26 @@ ROUNDING = 1e-9  # of epochs and, relative, of seconds
 
 
 def is_higher_better(metric: str) -> bool:
-    """Tell whether more of a metric is better: of accuracies it is, of losses, norms and the rest it is not."""
+    """Return whether more of a metric is better: of accuracies it is, of losses, norms and the rest it is not.
+
+    Args:
+        metric: its name.
+
+    Returns:
+        True for an accuracy.
+    """
     return metric.endswith("accuracy")
 
 
 def diverged(rows: pd.DataFrame) -> pd.Series:
-    """Return whether each member diverged, by its number; `rows` are all of a label's evaluations."""
+    """Return whether each member diverged.
+
+    Args:
+        rows: all of a label's evaluations.
+
+    Returns:
+        A bool by the member's number.
+    """
     return (rows["status"] == "diverged").groupby(rows["member"]).any()
 
 
@@ -151,6 +166,9 @@ class Quantity:
             mapping: as in ``{metric: test_accuracy, epoch: 20, where: {eta: [1, 10]}, over: max}``; ``best: true`` where no number is
                 needed; `last` if nothing is said.
 
+        Returns:
+            The quantity.
+
         Raises:
             ValueError: in one line, if a key is unknown or missing, or a number is.
         """
@@ -178,10 +196,13 @@ class Quantity:
         return not self.is_duration and is_higher_better(self.metric)
 
     def of_member(self, curve: pd.DataFrame) -> float:
-        """Return the number of one member: NaN if it diverged, unless its failure is what counts.
+        """Return the number of one member.
 
         Args:
             curve: its evaluations in the order of steps.
+
+        Returns:
+            NaN if it diverged, unless its failure is what counts.
         """
         lost = bool((curve["status"] == "diverged").any())
         if self.take == FAILED:
@@ -189,15 +210,15 @@ class Quantity:
         return math.nan if lost else float((LEVELS | DURATIONS)[self.take](curve, self.metric, self.at))
 
     def per_seed(self, rows: pd.DataFrame, lost: float = math.inf) -> pd.Series:
-        """Return one number for each seed, by seed; NaN where there is none.
+        """Return one number for each seed.
 
         Args:
             rows: all evaluations of all members of a label.
             lost: what a duration is for a seed that is lost by divergence; a test that asks for slowness takes NaN, since to diverge
                 is not to be slow.
 
-        Raises:
-            LookupError: if no member is as `where` says.
+        Returns:
+            Numbers by seed, NaN where there is none. If no member is as `where` says, a LookupError says what there is.
         """
         curves = self._select(rows).sort_values("step", kind="stable").groupby("member")
         members = pd.DataFrame([(curve["seed"].iloc[0], self.of_member(curve)) for _, curve in curves], columns=["seed", "value"])
@@ -206,10 +227,16 @@ class Quantity:
         return values.fillna(lost) if self.is_duration else values
 
     def pace(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the steps and seconds of training after which the number is there, by seed, in columns `step` and `seconds`.
+        """Return after how much training the number is there.
 
-        Those of a duration are until it is over, infinite if it never is; those of a value at an epoch until that epoch; else all of the
-        training. Of several settings of a seed the one whose number counts, or their mean where it is of all of them.
+        Of a duration that is when it is over, infinite if it never is; of a value at an epoch that epoch; else the end of the training.
+        Of several settings of a seed the one whose number counts, or their mean where it is of all of them.
+
+        Args:
+            rows: all evaluations of all members of a label.
+
+        Returns:
+            Columns `step` and `seconds`, by seed.
         """
         table = []
         for _, curve in self._select(rows).sort_values("step", kind="stable").groupby("member"):

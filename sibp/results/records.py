@@ -20,7 +20,8 @@ from sibp.core import atomic
 
 __all__ = ["CLOCK_KEYS", "STATUSES", "RecordError", "Role", "Run", "read", "read_record", "roles", "table", "write"]
 
-CLOCK_KEYS = ("started", "seconds", "peak_memory_bytes", "notes")  # of a record, hang on the clock; equal runs agree in all others
+# of a record, depend on the clock; all others are equal in equal runs
+CLOCK_KEYS = ("started", "seconds", "peak_memory_bytes", "notes")
 STATUSES = ("running", "done", "diverged", "out_of_time")
 RECORD = b"sibp.record"  # the key of the schema's metadata
 
@@ -61,6 +62,9 @@ def roles(columns: Iterable[str], settings: Collection[str]) -> dict[str, Role]:
     Args:
         columns: their names.
         settings: the names of the method's options.
+
+    Returns:
+        Roles by column.
     """
     return {name: EVERY_RUN.get(name) or (Role.setting if name in settings else Role.metric) for name in columns}
 
@@ -80,12 +84,23 @@ class Run:
     roles: dict[str, Role]
 
     def columns(self, *chosen: Role) -> list[str]:
-        """Return the names of the columns that have one of these roles, in the order of the table."""
+        """Return the names of the columns that have one of some roles.
+
+        Args:
+            chosen: the roles.
+
+        Returns:
+            Names, in the order of the table.
+        """
         return [name for name in self.rows if self.roles[name] in chosen]
 
 
 def write(path: Path, run: Run) -> None:
-    """Write a run's file.
+    """Write a run's file, whole or not at all.
+
+    Args:
+        path: ``<id>/<label>.parquet``; its folder is made.
+        run: what to write.
 
     Raises:
         RecordError: if the folder cannot be written to, or the rows lack a column.
@@ -104,8 +119,11 @@ def write(path: Path, run: Run) -> None:
 def read(path: Path) -> Run:
     """Return the run that a file holds.
 
-    Raises:
-        RecordError: in one line, if it is missing, cut short or not what `write` writes.
+    Args:
+        path: of a file that `write` wrote.
+
+    Returns:
+        Rows, record and roles. A file that is missing, cut short or not what `write` writes is refused with a RecordError, in one line.
     """
     record, columns = _schema(path)
     rows = _guarded(path, pd.read_parquet)
@@ -114,16 +132,28 @@ def read(path: Path) -> Run:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return the record of the run that a file holds, without its rows.
+    """Return the record of the run that a file holds, without reading its rows.
 
-    Raises:
-        RecordError: as `read`.
+    Args:
+        path: of a file that `write` wrote.
+
+    Returns:
+        The record; refusals are those of `read`.
     """
     return _schema(path)[0]
 
 
 def table(rows: pd.DataFrame, columns: dict[str, Role], metadata: dict[bytes, bytes]) -> pyarrow.Table:
-    """Return rows as Arrow has them, with each column's role in its field, and `metadata` in the schema."""
+    """Return rows as Arrow has them, with each column's role as metadata of its field.
+
+    Args:
+        rows: one for each member and evaluation.
+        columns: roles by column.
+        metadata: of the schema.
+
+    Returns:
+        The table.
+    """
     plain = pyarrow.Table.from_pandas(rows, preserve_index=False)
     fields = [field.with_metadata({"role": columns[field.name]}) for field in plain.schema]
     return plain.cast(pyarrow.schema(fields, plain.schema.metadata | metadata))

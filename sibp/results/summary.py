@@ -25,9 +25,15 @@ def _groups(rows: pd.DataFrame, names: list[str], *, sort: bool = True) -> Itera
 
 
 def curve(run: Run) -> pd.DataFrame:
-    """Return a row per setting and evaluation. A member counts as diverged from the evaluation that found it so, and then leaves the mean.
+    """Return a label's means over its seeds, a row per setting and evaluation.
 
-    `averaged` says over whom: all, the survivors (of divergence and of the time limit), or nobody.
+    A member counts as diverged from the evaluation at which it has diverged, and then leaves the mean.
+
+    Args:
+        run: of one label.
+
+    Returns:
+        Columns as the module says; `averaged` is ``all``, ``survivors`` (of divergence and of the time limit) or ``nobody``.
     """
     names, measured, rows = run.columns(Role.label, Role.setting), run.columns(Role.clock, Role.metric), []
     for key, setting in _groups(run.rows, names, sort=False):
@@ -42,21 +48,41 @@ def curve(run: Run) -> pd.DataFrame:
 
 
 def last(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the last evaluation of each setting of a `union` of summaries.
+    """Return the last evaluation of each setting.
 
     Where all members make the same number of steps its means are those of the quantity `last` (`sibp.results.quantities`).
+
+    Args:
+        summary: a `union` of summaries.
+
+    Returns:
+        One row per label and setting.
     """
     return summary.sort_values("step", kind="stable").groupby(["method", *settings(summary)], dropna=False, sort=False).tail(1)
 
 
 def settings(summary: pd.DataFrame) -> list[str]:
-    """Return the columns of a summary that are options of a method: all that are none of the names and statistics that every one has."""
+    """Return the columns of a summary that are options of a method: all that are none of the names and statistics that every one has.
+
+    Args:
+        summary: of `curve` or `union`.
+
+    Returns:
+        Names, in the order of the columns.
+    """
     known = (*LABEL, *POINT, *COUNTS)
     return [name for name in summary if name not in known and not name.endswith(tuple(f"_{word}" for word in STATISTICS))]
 
 
 def union(summaries: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the summaries of several labels one below the other; options of any of them stay before `epoch`."""
+    """Return the summaries of several labels one below the other.
+
+    Args:
+        summaries: of `curve`.
+
+    Returns:
+        All rows; options of any label stand before `epoch`, NaN where a label has none.
+    """
     front = dict.fromkeys([*LABEL, *(name for part in summaries for name in settings(part))])
     return pd.concat(summaries, ignore_index=True).set_index(list(front)).reset_index()
 

@@ -44,8 +44,8 @@ def curves():
 
 
 def test_each_member_has_a_series_of_each_measure_with_the_points_of_its_record(curves):
-    opened, told = curves
-    rows, _ = runs.run(experiment(training__evaluate_every={"steps": 2}), "sgd", progress=told)
+    opened, observer = curves
+    rows, _ = runs.run(experiment(training__evaluate_every={"steps": 2}), "sgd", progress=observer)
     assert sorted(opened) == [f"tiny/sgd/{member:03}" for member in range(4)]
     for member, group in rows.groupby("member"):
         writer = opened[f"tiny/sgd/{member:03}"]
@@ -57,30 +57,30 @@ def test_each_member_has_a_series_of_each_measure_with_the_points_of_its_record(
 
 
 def test_points_come_while_the_run_trains(curves):
-    opened, told = curves
+    opened, observer = curves
     seen = []
-    told.told.evaluated = lambda metrics: seen.append({name: len(one.points["train_loss"]) for name, one in opened.items()})
-    runs.run(experiment(training__evaluate_every={"steps": 2}, seeds=1), "sgd", progress=told)
+    observer.observer.evaluated = lambda metrics: seen.append({name: len(one.points["train_loss"]) for name, one in opened.items()})
+    runs.run(experiment(training__evaluate_every={"steps": 2}, seeds=1), "sgd", progress=observer)
     assert seen[-1] == {"tiny/sgd/000": 3, "tiny/sgd/001": 3}  # all but the last, which is being told
 
 
 def test_a_member_that_has_diverged_goes_on_as_nan(curves):
-    opened, told = curves
-    runs.run(experiment(methods={"sgd": {"grid": {"eta": [0.1, 1e30]}}}, seeds=1), "sgd", progress=told)
+    opened, observer = curves
+    runs.run(experiment(methods={"sgd": {"grid": {"eta": [0.1, 1e30]}}}, seeds=1), "sgd", progress=observer)
     fine, lost = (opened[f"tiny/sgd/{member:03}"].points["train_loss"] for member in (0, 1))
     assert [step for step, _ in fine] == [step for step, _ in lost]
     assert math.isfinite(fine[-1][1]) and math.isnan(lost[-1][1])
 
 
 def test_the_labels_of_a_run_have_folders_of_their_own_and_the_other_is_told_all(curves):
-    opened, told = curves
+    opened, observer = curves
     heard = []
     for name in ("start", "advance", "evaluated", "recorded", "note", "finish"):
-        setattr(told.told, name, lambda *words, name=name: heard.append(name))
-    told.note("one")
+        setattr(observer.observer, name, lambda *words, name=name: heard.append(name))
+    observer.note("one")
     asked = experiment(methods={"sgd": {"eta": 0.1}, "adam": {}}, seeds=1)
     for label in asked.methods:
-        runs.run(asked, label, progress=told)
+        runs.run(asked, label, progress=observer)
     assert sorted(opened) == ["tiny/adam/000", "tiny/sgd/000"]
     assert set(heard) == {"start", "advance", "evaluated", "recorded", "note", "finish"}
 
