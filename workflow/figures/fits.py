@@ -11,10 +11,11 @@ __all__ = ["final_runs", "reductions", "spread", "within"]
 
 
 def reductions(experiment: Experiment, fits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return in words what the fits leave out of the experiment file."""
+    """Return in words what the fits leave out of the experiment file; nothing where it has none."""
     parts: list[str] = []
     study = experiment.fits
-    assert study is not None
+    if study is None:
+        return parts
     if missing := [label for label in experiment.fitted if label not in fits]:
         parts.append(f"{len(experiment.fitted) - len(missing)} of {len(experiment.fitted)} networks")
     for label, fit in fits.items():
