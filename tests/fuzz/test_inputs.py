@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(place)
         patched.setenv("SIBP_CACHE", str(place / "cache"))
-        patched.setattr(runs, "run", lambda *_: None)
+        patched.setattr(runs, "run", lambda *_, **__: None)
         patched.setattr(data, "fetch", lambda name, *_, **__: (_ for _ in ()).throw(data.DataError(f"{name}: no network")))
         patched.setattr(cli, "_doctor", lambda _: 0)
         patched.setattr(cli, "_bench", lambda _: 0)

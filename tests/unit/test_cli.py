@@ -105,7 +105,7 @@ def test_data_that_is_missing_is_found_before_training(sibp, tmp_path):
     ],
 )
 def test_what_fails_while_training_is_one_line(sibp, monkeypatch, fault, code, line):
-    def fail(*_):
+    def fail(*_, **__):
         raise fault
 
     monkeypatch.setattr(runs, "run", fail)
