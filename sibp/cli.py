@@ -406,15 +406,15 @@ def _bench(arguments: argparse.Namespace) -> int:
     return bench.main(device, *files, quick=arguments.quick, seconds=arguments.seconds, scale=arguments.scale)
 
 
-def _device(asked: str) -> str:
+def _device(name: str) -> str:
     import torch
 
     from sibp.core import cuda
 
-    if asked == "cpu":
-        return asked
+    if name == "cpu":
+        return name
     fault = cuda.fault()
-    if asked == "cuda" and fault:
+    if name == "cuda" and fault:
         raise UsageError(f"device: cuda asked for, but torch {torch.__version__} {fault}; need cpu or auto")
     return "cpu" if fault else "cuda"
 

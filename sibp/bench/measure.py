@@ -91,15 +91,15 @@ def measure(
     seconds = (QUICK_SECONDS if quick else SECONDS) if seconds is None else seconds
     known = QUICK if quick else CASES
     applied, load = precision.configure(threads, deterministic=False), _load()
-    about = environment.environment(device) | {"precision": applied, "threads": torch.get_num_threads(), "quick": quick}
-    about["networks"] = len(known)
+    machine = environment.environment(device) | {"precision": applied, "threads": torch.get_num_threads(), "quick": quick}
+    machine["networks"] = len(known)
     peak = ceiling(device, (256, 512)) if quick else ceiling(device)
     cases = [_case(known[name], device, peak, seconds, quick=quick) for name in names or known]
     result: dict[str, Any] = {"cases": cases, "ensemble": _ensemble(device, seconds, quick=quick)}
     result |= {"scaling": _scaling(device, seconds, quick=quick), "ceiling": peak}
     result["bounds"] = [] if quick or device.type != "cpu" else list(_bounds(result, torch.get_num_threads()))
-    about |= {"kernels": native.status(), "load_before": load, "load_after": _load()}
-    return {"environment": about, **result}
+    machine |= {"kernels": native.status(), "load_before": load, "load_after": _load()}
+    return {"environment": machine, **result}
 
 
 def _case(case: Case, device: torch.device, peak: float, seconds: float, *, quick: bool) -> dict[str, Any]:
@@ -116,8 +116,8 @@ def _case(case: Case, device: torch.device, peak: float, seconds: float, *, quic
     if not quick:
         for label, held in _memory([label for label in MEMORY_STEPS if label in timings], case, device).items():
             rows[label]["peak_bytes"] = held
-    about = {"case": case.name, "parameters": case.network.parameter_count, "batch": case.batch, "best": best}
-    return about | {"steps": list(rows.values())}
+    head = {"case": case.name, "parameters": case.network.parameter_count, "batch": case.batch, "best": best}
+    return head | {"steps": list(rows.values())}
 
 
 def _set_up(case: Case, device: torch.device) -> tuple[dict[str, dict[str, Any]], dict[str, Call]]:

@@ -43,10 +43,10 @@ def tables(result: dict[str, Any]) -> Iterator[tuple[str, Sequence[str], Rows]]:
     Yields:
         Title, head and rows of each table.
     """
-    about = result["environment"]
+    machine = result["environment"]
     yield (
-        f"{about['device']}, threads: {about['threads']}, torch {about['versions']['torch']}, kernels: {about['kernels']}, "
-        f"processor: {processor.in_words(about.get('processor'))}, load {about['load_before']:.1f} to {about['load_after']:.1f}",
+        f"{machine['device']}, threads: {machine['threads']}, torch {machine['versions']['torch']}, kernels: {machine['kernels']}, "
+        f"processor: {processor.in_words(machine.get('processor'))}, load {machine['load_before']:.1f} to {machine['load_after']:.1f}",
         ("largest product rate, GFLOP/s",),
         [(f"{result['ceiling'] / 1e9:.0f}",)],
     )
@@ -94,9 +94,9 @@ def _step_row(row: dict[str, Any]) -> Sequence[str]:
 
 
 def _bound_row(bound: dict[str, Any]) -> Sequence[str]:
-    kept = "yes" if bound["kept"] else "no"
+    verdict = "yes" if bound["kept"] else "no"
     numbers = (f"{bound[key]:.2f}" for key in ("most", "ratio", "min_ratio"))
-    return (bound["case"], bound["step"], bound["reference"], *numbers, kept)
+    return (bound["case"], bound["step"], bound["reference"], *numbers, verdict)
 
 
 def _milliseconds(row: dict[str, Any]) -> tuple[str, str]:

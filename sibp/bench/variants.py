@@ -31,8 +31,8 @@ def switches(algorithm: str) -> dict[str, tuple[Any, ...]]:
         known.
     """
     known = describe(registry.options(algorithm))
-    found = {name: _values(algorithm, name, option) for name, option in known.items()}
-    return {name: values for name, values in found.items() if values}
+    varied = {name: _values(algorithm, name, option) for name, option in known.items()}
+    return {name: values for name, values in varied.items() if values}
 
 
 def _values(algorithm: str, name: str, option: Option) -> tuple[Any, ...]:
@@ -68,17 +68,17 @@ def variants(algorithm: str) -> dict[str, Options]:
     Raises:
         ValueError: if a value of a switch is in none of them, so that a path would go untested.
     """
-    choices, found = switches(algorithm), {}
+    choices, labelled = switches(algorithm), {}
     for count in range(3):
         for names in combinations(choices, count):
             for values in product(*(choices[name] for name in names)):
                 given = dict(zip(names, values, strict=True))
                 if (options := _valid(algorithm, given)) is not None:
-                    found[" ".join([algorithm, *(f"{name}={value}" for name, value in given.items())])] = options
-    words = {word for label in found for word in label.split()}
+                    labelled[" ".join([algorithm, *(f"{name}={value}" for name, value in given.items())])] = options
+    words = {word for label in labelled for word in label.split()}
     if missing := [f"{name}={value}" for name, values in choices.items() for value in values if f"{name}={value}" not in words]:
         raise ValueError(f"{algorithm}: no variant has {missing[0]}")
-    return found
+    return labelled
 
 
 def simplest(algorithm: str) -> dict[str, Options]:
@@ -90,10 +90,10 @@ def simplest(algorithm: str) -> dict[str, Options]:
     Returns:
         Some of `variants`.
     """
-    found, choices = variants(algorithm), switches(algorithm)
+    labelled, choices = variants(algorithm), switches(algorithm)
     words = [f"{name}={value}" for name, values in choices.items() for value in values]
-    labels = [algorithm, *(next(label for label in found if word in label.split()) for word in words)]
-    return {label: found[label] for label in labels}
+    labels = [algorithm, *(next(label for label in labelled if word in label.split()) for word in words)]
+    return {label: labelled[label] for label in labels}
 
 
 def _valid(algorithm: str, given: dict[str, Any]) -> Options | None:

@@ -128,6 +128,6 @@ def supports(activation: str, *tensors: Tensor) -> bool:
 
 def function(name: str, dtype: torch.dtype, types: Sequence[type]) -> Callable[..., None]:
     """Return a compiled function that takes arguments of these ctypes and returns nothing."""
-    found = getattr(_library()[0], f"{name}_{SUFFIXES[dtype]}")
-    found.argtypes, found.restype = types, None
-    return found
+    function = getattr(_library()[0], f"{name}_{SUFFIXES[dtype]}")
+    function.argtypes, function.restype = types, None
+    return function

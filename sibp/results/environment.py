@@ -30,7 +30,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         Plain JSON: ``started`` (UTC), ``git``, ``versions``, ``platform``, ``device``, ``device_kind``, ``processor``, ``driver`` and
         ``kernels``.
     """
-    cuda, about = device.type == "cuda", processor.describe()
+    cuda, cpu = device.type == "cuda", processor.describe()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": _git(),
@@ -41,9 +41,9 @@ def environment(device: torch.device) -> dict[str, Any]:
             "cuda": torch.version.cuda if cuda else None,
         },
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if cuda else about["name"],
+        "device": torch.cuda.get_device_name(device) if cuda else cpu["name"],
         "device_kind": device.type,
-        "processor": about,
+        "processor": cpu,
         "driver": _driver() if cuda else None,
         "kernels": status(device),
     }

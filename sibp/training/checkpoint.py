@@ -35,11 +35,11 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         number: of the signal.
-        kept: what is kept of the job, for the message.
+        outcome: what is kept of the job, for the message.
     """
 
-    def __init__(self, number: int, kept: str) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}, {kept}")
+    def __init__(self, number: int, outcome: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}, {outcome}")
         self.number = number
 
 

@@ -107,11 +107,11 @@ def study(
 
 
 def _problem(fit: Fit, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:
-    splits, about = sampling.load(fit.data, root)
+    splits, origin = sampling.load(fit.data, root)
     images = splits["train"].inputs
     shape = (1, *images.shape[1:]) if images.ndim == 3 else tuple(images.shape[1:])
     classes = max(int(samples.targets.max()) for samples in splits.values()) + 1
-    return Problem(fit, {name: samples.shaped(shape, device) for name, samples in splits.items()}, classes, device), about
+    return Problem(fit, {name: samples.shaped(shape, device) for name, samples in splits.items()}, classes, device), origin
 
 
 class _Runs:
