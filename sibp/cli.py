@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sibp.core.version import VERSION
 
 if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` should not wait for them
-    from sibp.experiments.schema import Experiment
+    from sibp.experiments.schema import Experiment, Trained
     from sibp.results.progress import Progress
 
 __all__ = ["main"]
@@ -231,14 +231,14 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.ensemble and not arguments.method:
         raise UsageError("ensemble: is one of a label's, need --method as well")
     device = _device(arguments.device)
-    experiment = _resolved(_path(arguments.experiment), arguments.scale, device)
-    labels = [arguments.method] if arguments.method else list(experiment.methods)
+    resolved = _resolved(_path(arguments.experiment), arguments.scale, device)
+    if not (arguments.method or resolved.labels):
+        print(f"{resolved.id}: nothing to train, it is {resolved.origin}")
+        return 0
+    experiment = resolved.trained
+    labels = [arguments.method] if arguments.method else experiment.labels
     for label in labels:
         experiment.method(label)
-    if not labels:
-        source = f"it is drawn from the runs of {experiment.runs}" if experiment.runs else "it is analytic"
-        print(f"{experiment.id}: nothing to train, {source}")
-        return 0
     _check_data(experiment, arguments.data_dir)
     observer = _observer(arguments.tensorboard)
     out = Path(arguments.out) / experiment.id
@@ -262,7 +262,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _note_slower_code(experiment: "Experiment", labels: list[str], device: str, observer: "Progress") -> None:
+def _note_slower_code(experiment: "Trained", labels: Sequence[str], device: str, observer: "Progress") -> None:
     """Say once if some label's training on the CPU has to do without the compiled kernels."""
     from sibp.kernels import native
 
@@ -337,8 +337,7 @@ def _list(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{EXPERIMENTS}: holds no experiment files; run this in the repository's root or name a file")
     for path in paths:
         experiment = _resolved(path, arguments.scale, device)
-        source = f"  drawn from {experiment.runs}" if experiment.runs else "" if experiment.methods else "  trains nothing"
-        print(f"{experiment.id}  {experiment.title}  [{experiment.scale}]{source}")
+        print(f"{experiment.id}  {experiment.title}  [{experiment.scale}]{'' if experiment.labels else f'  {experiment.origin}'}")
         for job in jobs(experiment):
             print(f"  {job.label:16} {len(job.members):5} members x {job.steps} steps")
     return 0
@@ -460,10 +459,10 @@ def _resolved(path: Path, scale: str, device: str) -> "Experiment":
     return specs.resolve(experiment, specs.load_scale(scale, folder, also=["auto"]))
 
 
-def _check_data(experiment: "Experiment", root: str | None) -> None:
+def _check_data(experiment: "Trained", root: str | None) -> None:
     import sibp.data as data
 
-    settings = experiment.trained.data
+    settings = experiment.data
     if not settings.is_real:
         return
     try:

@@ -68,7 +68,7 @@ def exhibits(experiments: Path, scale: str, device: str | Device) -> dict[str, A
     limits, rows = specs.load_scale(scale, experiments.parent / "scales"), {}
     for name in yaml_file.names(experiments):
         experiment = specs.resolve(specs.load_experiment(experiments / f"{name}.yaml"), limits)
-        if labels := [cost.estimate(experiment, label, device) for label in experiment.methods]:
+        if labels := [cost.estimate(experiment.trained, label, device) for label in experiment.labels]:
             rows[name] = {
                 "seconds": round(sum(label.seconds for label in labels), 1),
                 "training_seconds": round(sum(label.train for label in labels), 1),

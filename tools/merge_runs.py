@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sibp.experiments import size, specs
-from sibp.experiments.jobs import Job, jobs
-from sibp.experiments.schema import Experiment, SpecError, parse
+from sibp.experiments.jobs import Job, jobs, of_record
+from sibp.experiments.schema import SpecError
 from sibp.methods import registry
 from sibp.results import records
 from tests.golden import runs as golden
@@ -65,10 +65,12 @@ def read(path: Path, experiments: Path = EXPERIMENTS) -> Finished:
     """
     try:
         run = older_runs.read(path)
-        ran = Job(parse(Experiment, run.record["settings"], str(path)), run.record["method"])
+        ran = of_record(run.record, run.record["method"], str(path))
     except (records.RecordError, SpecError, LookupError) as fault:
         raise SpecError(f"{path}: its record is missing or damaged ({' '.join(str(fault).split())})") from None
-    return Finished(run, ran, Job(specs.load_experiment(experiments / f"{ran.experiment.id}.yaml", shallow=True), ran.label))
+    return Finished(
+        run, ran, Job(specs.load_experiment(experiments / f"{ran.experiment.id}.yaml", shallow=True).trained, ran.label)
+    )
 
 
 def merge(

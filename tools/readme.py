@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from sibp.core import atomic
+from sibp.experiments.schema import Drawn
 from workflow.figures.exhibit import Exhibit, exhibits
 from workflow.scripts import gallery, typeset
 from workflow.scripts.findings import counted
@@ -104,10 +105,10 @@ def listing(_: Reference | None) -> str:
         experiment = exhibit.experiment
         paper = experiment.paper
         place = f"{paper.source} {paper.section}, {paper.exhibit}" if paper else "beyond the papers"
-        made = "trained" if experiment.methods else "measured" if experiment.bench else "fitted" if experiment.fits else "computed"
-        if experiment.runs:
-            made = f"drawn from the runs of {', '.join(f'`{source.id}`' for source in exhibit.sources)}"
-        lines.append(f"| `{exhibit.id}` | {place} | {experiment.title} | {made} |")
+        origin = experiment.origin
+        if isinstance(experiment, Drawn):
+            origin = f"drawn from the runs of {', '.join(f'`{source}`' for source in experiment.runs)}"
+        lines.append(f"| `{exhibit.id}` | {place} | {experiment.title} | {origin} |")
     return "\n".join(lines)
 
 

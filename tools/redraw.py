@@ -39,7 +39,9 @@ def unpack(reference: Path, root: Path) -> set[str]:
 def needed(exhibit: Exhibit) -> set[str]:
     """Return the experiments whose runs or measurements an exhibit is drawn from; none if it computes all it shows."""
     return {
-        source.id for source in exhibit.sources if source.experiment.methods or source.experiment.bench or source.experiment.fits
+        source.id
+        for source in exhibit.sources
+        if source.experiment.labels or source.experiment.measurements or source.experiment.fitted
     }
 
 

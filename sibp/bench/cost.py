@@ -20,7 +20,7 @@ from sibp.bench import count_cache, fake_cuda
 from sibp.bench.fake_cuda import Recorder, Seen
 from sibp.bench.rates import DEVICES, Device
 from sibp.experiments.jobs import Job, Member
-from sibp.experiments.schema import Experiment
+from sibp.experiments.schema import Trained
 from sibp.methods import Method, Options, registry
 from sibp.nets import losses, papers, propagation
 from sibp.nets.network import Network
@@ -82,7 +82,7 @@ class Estimate:
         return self.start + self.train + self.evaluate + self.other
 
 
-def seconds(experiment: Experiment, label: str, device: str | Device = "h100") -> float:
+def seconds(experiment: Trained, label: str, device: str | Device = "h100") -> float:
     """Return about how many seconds a label's job takes on a device, see `estimate`.
 
     Args:
@@ -96,7 +96,7 @@ def seconds(experiment: Experiment, label: str, device: str | Device = "h100") -
     return estimate(experiment, label, device).seconds
 
 
-def device_of(experiment: Experiment, label: str, device: str | Device) -> Device:
+def device_of(experiment: Trained, label: str, device: str | Device) -> Device:
     """Return the device that a label's job runs on: a job of products too small for a GPU insists on the CPU.
 
     Args:
@@ -112,7 +112,7 @@ def device_of(experiment: Experiment, label: str, device: str | Device) -> Devic
     return DEVICES[device] if isinstance(device, str) else device
 
 
-def estimate(experiment: Experiment, label: str, device: str | Device = "h100") -> Estimate:
+def estimate(experiment: Trained, label: str, device: str | Device = "h100") -> Estimate:
     """Estimate what a label's training takes.
 
     Args:
@@ -133,8 +133,7 @@ def estimate(experiment: Experiment, label: str, device: str | Device = "h100") 
 
 def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: Device) -> Estimate:
     """Return an estimate with one more ensemble."""
-    training, trains = job.training, job.experiment.trained
-    loss, sizes = trains.loss, trains.data.sizes()
+    training, loss, sizes = job.training, job.experiment.loss, job.experiment.data.sizes()
     network, dtype = papers.build(**job.network.settings()), getattr(torch, job.training.dtype)
     shared = job.batch == sizes["train"] or len({member.seed for member in members}) == 1
     options = [member.options for member in members]

@@ -6,14 +6,14 @@ from typing import Any
 from sibp.core import messages
 from sibp.core.options import OptionError, Options
 from sibp.data.registry import Facts, known_facts
-from sibp.experiments.schema import Experiment, SpecError, Training
+from sibp.experiments.schema import SpecError, Trained, Training
 from sibp.methods import registry
 from sibp.nets import losses, papers
 
 __all__ = ["check_experiment", "options"]
 
 
-def check_experiment(experiment: Experiment, where: str) -> None:
+def check_experiment(experiment: Trained, where: str) -> None:
     """Check everything that can be known before any data is there.
 
     Args:
@@ -23,8 +23,6 @@ def check_experiment(experiment: Experiment, where: str) -> None:
     Raises:
         SpecError: ``where: path: fault`` in one line, for the first fault.
     """
-    if not experiment.methods:
-        return
     try:
         _check_data(experiment)
         for label in experiment.methods:
@@ -37,7 +35,7 @@ def check_experiment(experiment: Experiment, where: str) -> None:
         raise SpecError(f"{where}: {fault}") from None
 
 
-def options(experiment: Experiment, label: str, point: dict[str, Any]) -> Options:
+def options(experiment: Trained, label: str, point: dict[str, Any]) -> Options:
     """Return one grid point's options, checked by the method itself.
 
     Args:
@@ -62,15 +60,15 @@ def options(experiment: Experiment, label: str, point: dict[str, Any]) -> Option
         raise SpecError(f"methods.{label}.{fault}") from None
 
 
-def _facts(experiment: Experiment) -> Facts:
+def _facts(experiment: Trained) -> Facts:
     try:
-        return known_facts(experiment.trained.data.name)
+        return known_facts(experiment.data.name)
     except ValueError as fault:
         raise SpecError(f"data.name: {fault}") from None
 
 
-def _check_data(experiment: Experiment) -> None:
-    data, known = experiment.trained.data, _facts(experiment)
+def _check_data(experiment: Trained) -> None:
+    data, known = experiment.data, _facts(experiment)
     if data.generated and not data.is_chain:
         return
     if data.train + data.validation > known.train:
@@ -80,32 +78,32 @@ def _check_data(experiment: Experiment) -> None:
         raise SpecError(f"data.test: got {data.test}, need at most {known.test} for {data.name}")
 
 
-def _check_network(experiment: Experiment, label: str) -> None:
+def _check_network(experiment: Trained, label: str) -> None:
     known = _facts(experiment)
     if experiment.loss not in losses.LOSSES:
         raise SpecError(f"loss: {messages.need(experiment.loss, losses.LOSSES)}")
     if known.classes is None and experiment.loss != "squared":
-        raise SpecError(f"loss: got {experiment.loss!r}, need squared, since {experiment.trained.data.name} has no classes")
+        raise SpecError(f"loss: got {experiment.loss!r}, need squared, since {experiment.data.name} has no classes")
     try:
         network = papers.build(**experiment.network_of(label).settings())
     except ValueError as fault:
         raise SpecError(f"network.{str(fault).removeprefix('network.')}") from None
     except TypeError as fault:  # a key that this kind of network does not take
         raise SpecError(f"network: {fault}") from None
-    name, pixels, outputs = experiment.trained.data.name, math.prod(known.shape), known.classes or 1
+    name, pixels, outputs = experiment.data.name, math.prod(known.shape), known.classes or 1
     if (inputs := math.prod(network.input_shape)) != pixels:
         raise SpecError(f"network: got an input of {inputs}, need {pixels} for {name}, {_times(known.shape)}")
     if (last := network.layers[-1].fan_out) != outputs:
         raise SpecError(f"network: got an output of {last}, need {outputs} for {name}")
 
 
-def _check_training(experiment: Experiment, label: str, training: Training) -> None:
+def _check_training(experiment: Trained, label: str, training: Training) -> None:
     path = f"methods.{label}.training" if experiment.methods[label].training else "training"
-    sizes = experiment.trained.data.sizes()
+    sizes = experiment.data.sizes()
     for split in training.measure:
         if sizes.get(split) == 0:
             raise SpecError(f"{path}.measure: got {split!r}, but `data` leaves no samples for it")
-    size, train = training.batch_size, experiment.trained.data.train
+    size, train = training.batch_size, experiment.data.train
     algorithm = experiment.algorithm(label)
     if algorithm in registry.METHODS and registry.get(algorithm).whole_data:
         if (size, training.sampling) != ("full", "permutation"):
@@ -121,7 +119,7 @@ def _check_training(experiment: Experiment, label: str, training: Training) -> N
         raise SpecError(f"{path}.batch_size: got {size}, need at most data.train = {train}, or full")
 
 
-def _check_method(experiment: Experiment, label: str, points: list[Options]) -> None:
+def _check_method(experiment: Trained, label: str, points: list[Options]) -> None:
     """Let the method itself refuse the network.
 
     Raises:
@@ -129,7 +127,7 @@ def _check_method(experiment: Experiment, label: str, points: list[Options]) -> 
     """
     network = papers.build(**experiment.network_of(label).settings())
     try:
-        registry.build(experiment.algorithm(label), network, losses.get(experiment.trained.loss), points[:1])
+        registry.build(experiment.algorithm(label), network, losses.get(experiment.loss), points[:1])
     except ValueError as fault:
         raise SpecError(f"methods.{label}: {fault}") from None
 

@@ -7,16 +7,16 @@ no torch; only `members` and `groups` ask the methods.
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from sibp.core.options import Options, describe
-from sibp.experiments import code
-from sibp.experiments.schema import Experiment, Network, SpecError, Training
+from sibp.experiments import code, schema
+from sibp.experiments.schema import Experiment, Network, SpecError, Trained, Training
 
-__all__ = ["Job", "Member", "jobs"]
+__all__ = ["Job", "Member", "jobs", "of_record"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Job:
         SpecError: if there is no such label.
     """
 
-    experiment: Experiment
+    experiment: Trained
     label: str
 
     def __post_init__(self) -> None:
@@ -75,17 +75,17 @@ class Job:
     @property
     def batch(self) -> int:
         """Samples in a mini-batch."""
-        return self.training.batch(self.experiment.trained.data.train)
+        return self.training.batch(self.experiment.data.train)
 
     @property
     def steps(self) -> int:
         """Steps of each member."""
-        return self.training.total_steps(self.experiment.trained.data.train)
+        return self.training.total_steps(self.experiment.data.train)
 
     @property
     def evaluation_points(self) -> list[int]:
         """The numbers of steps after which its members are evaluated."""
-        return self.training.evaluation_points(self.experiment.trained.data.train)
+        return self.training.evaluation_points(self.experiment.data.train)
 
     def device(self, kind: str) -> str:
         """Return the kind of device it runs on.
@@ -156,7 +156,7 @@ class Job:
         """
         experiment, method = self.experiment, self.experiment.method(self.label)
         return {
-            "data": experiment.trained.data.model_dump(mode="json"),
+            "data": experiment.data.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json", exclude_none=True),
             "loss": experiment.loss,
             "training": self.training.model_dump(mode="json", exclude_none=True),
@@ -177,6 +177,23 @@ class Job:
         return code.fingerprint(self.algorithm)
 
 
+def of_record(record: Mapping[str, Any], label: str, where: str) -> Job:
+    """Return the job that a run's record tells of.
+
+    Args:
+        record: of the run, see `sibp.results.records`.
+        label: that was trained.
+        where: the record's file, or what else a fault is in.
+
+    Returns:
+        The job as it ran.
+
+    Raises:
+        SpecError: in one line, if it tells of none.
+    """
+    return Job(schema.experiment(record["settings"], where, "settings").trained, label)
+
+
 def jobs(experiment: Experiment) -> Iterator[Job]:
     """Yield the jobs of an experiment, label by label.
 
@@ -186,4 +203,4 @@ def jobs(experiment: Experiment) -> Iterator[Job]:
     Returns:
         The jobs; none if it trains nothing.
     """
-    return (Job(experiment, label) for label in experiment.methods)
+    return (Job(experiment.trained, label) for label in experiment.labels)

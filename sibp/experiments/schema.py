@@ -4,10 +4,12 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -17,6 +19,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from typing_extensions import override
 
 from sibp.core import messages
 from sibp.data.registry import CHAIN
@@ -337,46 +340,24 @@ class Fits(Strict):
         return _checked_file_names(value)
 
 
-class Trained(NamedTuple):
-    """What an experiment that trains says of it.
-
-    Attributes:
-        data: the data set and its splits.
-        network: the network, before a label's own keys.
-        loss: its name.
-        training: how, before a label's own keys.
-    """
-
-    data: Data
-    network: Network
-    loss: str
-    training: Training
+def _names(value: Any) -> Any:
+    """Return a name, or a list of them, as a tuple; anything else as it is."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 class Experiment(Strict):
-    """One exhibit: it trains methods, or is drawn from the `runs` of others, or trains nothing (`methods: {}`).
+    """What all kinds of experiments have: `Trained`, `Drawn` and `Computed`; `experiment` reads the one that a file holds.
 
     `figure` or `table` says what it shows; `notebook` says which of both workflow/notebooks/<id>.py computes. What has none of the three is
-    trained for others. None of them is part of a run's settings. `bench`
-    names measurements of what steps cost; `fits` trains torch modules; `note` says in words what the papers leave unsaid and how it was
-    chosen; `scale` is set by `specs.resolve`.
+    trained for others. None of them is part of a run's settings. `note` says in words what the papers leave unsaid and how it was chosen;
+    `scale` is set by `specs.resolve`.
     """
 
-    id: str
+    id: Annotated[str, AfterValidator(_checked_file_names)]
     title: str
     paper: Paper | None = None
     note: str | None = None
     scale: str | None = None
-    runs: str | tuple[str, ...] | None = None
-    data: Data | None = None
-    network: Network | None = None
-    loss: str | None = None
-    training: Training | None = None
-    seeds: PositiveInt = 1
-    first_seed: Count = 0
-    methods: dict[str, Method] = {}
-    bench: dict[str, Bench] = {}
-    fits: Fits | None = None
     figure: Annotated[drawing.Figure | None, Field(exclude=True)] = None
     table: Annotated[drawing.Table | None, Field(exclude=True)] = None
     notebook: Annotated[Literal["figure", "table"] | None, Field(exclude=True)] = None
@@ -386,35 +367,7 @@ class Experiment(Strict):
         shown = [key for key in ("figure", "table", "notebook") if getattr(self, key) is not None]
         if len(shown) > 1:
             raise ValueError(f"got {' and '.join(shown)}, need at most one of figure, table, notebook")
-        if self.figure and self.methods:
-            if unknown := [label for label in self.figure.lines if label not in self.methods]:
-                raise ValueError(f"figure.lines: {messages.need(unknown[0], self.methods)}")
         return self
-
-    @field_validator("id", "runs", "methods", "bench")
-    @classmethod
-    def _names_of_files(cls, value: Any) -> Any:
-        return _checked_file_names(value)
-
-    @property
-    def fitted(self) -> tuple[str, ...]:
-        """The names of the networks that it fits, which name files."""
-        return tuple(self.fits.networks) if self.fits else ()
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        trains = {key for key in ("data", "network", "loss", "training") if getattr(self, key) is not None}
-        if self.runs is not None and (trains or self.methods):
-            raise ValueError(f"got runs and {', '.join(sorted(trains) or ['methods'])}, need one or the other")
-        if self.methods and len(trains) < 4:
-            missing = {"data", "network", "loss", "training"} - trains
-            raise ValueError(f"{', '.join(sorted(missing))}: missing, since there are methods to train")
-        return self
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The ids of the experiments whose runs it is drawn from; its own, unless `runs` names others."""
-        return (self.runs,) if isinstance(self.runs, str) else self.runs or (self.id,)
 
     @property
     def shows(self) -> Literal["figure", "table"] | None:
@@ -422,15 +375,112 @@ class Experiment(Strict):
         return self.notebook or ("figure" if self.figure else "table" if self.table else None)
 
     @property
-    def trained(self) -> Trained:
-        """What it trains.
+    def sources(self) -> tuple[str, ...]:
+        """The ids of the experiments that it is drawn from."""
+        return (self.id,)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that it trains."""
+        return ()
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """The names of its measurements of what steps cost."""
+        return ()
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """The names of the networks that it fits, which name files."""
+        return ()
+
+    @property
+    def origin(self) -> str:
+        """Where its numbers come from, in words."""
+        return "computed"
+
+    @property
+    def trained(self) -> "Trained":
+        """The experiment itself, which trains methods.
 
         Raises:
-            SpecError: if it trains nothing.
+            SpecError: if it is of another kind.
         """
-        if self.data is None or self.network is None or self.loss is None or self.training is None:
-            raise SpecError(f"{self.id}: trains nothing")
-        return Trained(self.data, self.network, self.loss, self.training)
+        raise SpecError(f"{self.id}: has no methods to train, it is {self.origin}")
+
+
+class Drawn(Experiment):
+    """An exhibit that is drawn from the runs of other experiments."""
+
+    runs: Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_checked_file_names)]
+
+    @property
+    @override
+    def sources(self) -> tuple[str, ...]:
+        return self.runs
+
+    @property
+    @override
+    def origin(self) -> str:
+        return f"drawn from the runs of {', '.join(self.runs)}"
+
+
+class Computed(Experiment):
+    """An exhibit that trains no methods.
+
+    Its notebook computes it, `bench` names measurements of what steps cost, or `fits` trains torch modules.
+    """
+
+    bench: Annotated[dict[str, Bench], AfterValidator(_checked_file_names)] = {}
+    fits: Fits | None = None
+
+    @property
+    @override
+    def measurements(self) -> tuple[str, ...]:
+        return tuple(self.bench)
+
+    @property
+    @override
+    def fitted(self) -> tuple[str, ...]:
+        return tuple(self.fits.networks) if self.fits else ()
+
+    @property
+    @override
+    def origin(self) -> str:
+        return "measured" if self.bench else "fitted" if self.fits else "computed"
+
+
+class Trained(Experiment):
+    """An experiment that trains methods, each under a label."""
+
+    data: Data
+    network: Network
+    loss: str
+    training: Training
+    seeds: PositiveInt = 1
+    first_seed: Count = 0
+    methods: Annotated[dict[str, Method], Field(min_length=1), AfterValidator(_checked_file_names)]
+
+    @model_validator(mode="after")
+    def _draws_its_labels(self) -> Self:
+        if self.figure and (unknown := [label for label in self.figure.lines if label not in self.methods]):
+            raise ValueError(f"figure.lines: {messages.need(unknown[0], self.methods)}")
+        return self
+
+    @property
+    @override
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.methods)
+
+    @property
+    @override
+    def origin(self) -> str:
+        return "trained"
+
+    @property
+    @override
+    def trained(self) -> "Trained":
+        return self
 
     def method(self, label: str) -> Method:
         """Return the settings of a label.
@@ -444,9 +494,6 @@ class Experiment(Strict):
         Raises:
             SpecError: if the experiment has no such label.
         """
-        if not self.methods:
-            source = f", it is drawn from the runs of {self.runs}" if self.runs else ""
-            raise SpecError(f"{self.id}: has no methods to train{source}")
         if label not in self.methods:
             raise SpecError(f"{self.id}: methods: {messages.need(label, self.methods)}")
         return self.methods[label]
@@ -472,7 +519,7 @@ class Experiment(Strict):
             The settings.
         """
         own = self.method(label).training
-        base = self.trained.training.model_dump(mode="json", exclude_unset=True)
+        base = self.training.model_dump(mode="json", exclude_unset=True)
         for given, other in (("epochs", "steps"), ("steps", "epochs")):
             if given in own and other not in own:
                 base.pop(other, None)
@@ -488,9 +535,30 @@ class Experiment(Strict):
             The network.
         """
         own = self.method(label).network
-        base = self.trained.network.model_dump(mode="json", exclude_unset=True)
+        base = self.network.model_dump(mode="json", exclude_unset=True)
         init = base.get("init", {}) | (own.get("init") or {})
         return parse(Network, base | own | {"init": init}, "", f"methods.{label}.network")
+
+
+def experiment(mapping: Mapping[str, Any], where: str, place: str = "") -> Experiment:
+    """Validate the content of an experiment file, whose keys say its kind: `runs`, some that only `Trained` has, or neither.
+
+    Args:
+        mapping: the content; ``methods: {}`` says the same as no methods.
+        where: the file or what else a fault is in.
+        place: the mapping's path inside it.
+
+    Returns:
+        An experiment of that kind.
+
+    Raises:
+        SpecError: ``where: place.path: fault`` in one line.
+    """
+    content = {key: value for key, value in mapping.items() if value != {} or key not in ("methods", "bench")}
+    trains = sorted(content.keys() & Trained.model_fields.keys() - Experiment.model_fields.keys())
+    if "runs" in content and trains:
+        raise SpecError(f"{where}: got runs and {', '.join(trains)}, need one or the other")
+    return parse(Drawn if "runs" in content else Trained if trains else Computed, content, where, place)
 
 
 class Limits(Strict):

@@ -36,7 +36,7 @@ def reductions(job: Job, full: Job) -> list[str]:
     """
     if has_papers_size(job, full):
         return []
-    data, whole = job.experiment.trained.data, full.experiment.trained.data
+    data, whole = job.experiment.data, full.experiment.data
     pairs = [
         *((getattr(data, key), getattr(whole, key), f"{split} samples") for key, split in SPLITS.items()),
         *((getattr(job.training, key), getattr(full.training, key), word) for key, word in LENGTHS.items()),
@@ -60,5 +60,5 @@ def _size(job: Job) -> tuple[object, ...]:
 
 
 def _data(job: Job) -> Data:
-    data = job.experiment.trained.data
+    data = job.experiment.data
     return data.model_copy(update={"generated": data.generated and not data.is_chain})  # the chain's numbers are always drawn

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sibp.core import messages
-from sibp.experiments import yaml_file
-from sibp.experiments.schema import Experiment, Scale, SpecError, parse
+from sibp.experiments import schema, yaml_file
+from sibp.experiments.schema import Experiment, Scale, SpecError, Trained, parse
 
 __all__ = [
     "FULL",
@@ -45,7 +45,7 @@ def load_experiment(path: str | Path, *, shallow: bool = False) -> Experiment:
         SpecError: if anything in it is wrong, or it cannot be read.
     """
     path = Path(path)
-    experiment = parse(Experiment, _with_choices(yaml_file.read(path), path), str(path))
+    experiment = schema.experiment(_with_choices(yaml_file.read(path), path), str(path))
     if experiment.id != path.stem:
         raise SpecError(f"{path}: id: got {experiment.id!r}, need {path.stem!r}, the file's name")
     if not shallow:
@@ -102,16 +102,17 @@ def resolve(experiment: Experiment, scale: Scale, *, shallow: bool = False) -> E
     capped = _cap(experiment.model_dump(mode="json", exclude_unset=True), scale)
     merged = _merge(capped, scale.experiments.get(experiment.id, {})) | {"scale": scale.name}
     where = f"{experiment.id} at scale {scale.name}"
-    resolved = parse(Experiment, merged, where)
+    resolved = schema.experiment(merged, where)
     if not shallow:
         _check(resolved, where)
     return resolved.model_copy(update={name: getattr(experiment, name) for name in DRAWN})  # no scale changes what is drawn
 
 
 def _check(experiment: Experiment, where: str) -> None:
-    from sibp.experiments import checks  # asks the methods, which need torch
+    if isinstance(experiment, Trained):
+        from sibp.experiments import checks  # asks the methods, which need torch
 
-    checks.check_experiment(experiment, where)
+        checks.check_experiment(experiment, where)
 
 
 def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:

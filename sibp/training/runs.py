@@ -9,7 +9,7 @@ import torch
 
 from sibp.core import precision
 from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Experiment
+from sibp.experiments.schema import Trained
 from sibp.kernels.status import status
 from sibp.methods import Method, registry
 from sibp.nets import losses, papers
@@ -24,7 +24,7 @@ __all__ = ["run"]
 
 
 def run(
-    experiment: Experiment,
+    experiment: Trained,
     label: str,
     device: str = "cpu",
     threads: int | None = None,
@@ -90,9 +90,8 @@ def _train(
 
 
 def _problem(job: Job, device: torch.device, root: str | None) -> tuple[Problem, dict[str, Any]]:
-    trained = job.experiment.trained
-    splits, origin = sampling.load(trained.data, root)
-    network, loss = papers.build(**job.network.settings()), losses.get(trained.loss)
+    splits, origin = sampling.load(job.experiment.data, root)
+    network, loss = papers.build(**job.network.settings()), losses.get(job.experiment.loss)
     placed = {name: samples.shaped(network.input_shape, device) for name, samples in splits.items()}
     return Problem(network, loss, job.network.init, job.training, placed, device), origin
 

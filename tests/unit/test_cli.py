@@ -127,7 +127,7 @@ def test_exhibits_that_train_nothing_say_so(sibp, tmp_path):
     write(tmp_path, drawn, "workflow/experiments/drawn.yaml")
     write(tmp_path, {"id": "plain", "title": "x", "methods": {}}, "workflow/experiments/plain.yaml")
     assert sibp("run", "drawn", "--out", "r")[:2] == (0, "drawn: nothing to train, it is drawn from the runs of tiny\n")
-    assert sibp("run", "plain", "--out", "r")[:2] == (0, "plain: nothing to train, it is analytic\n")
+    assert sibp("run", "plain", "--out", "r")[:2] == (0, "plain: nothing to train, it is computed\n")
     assert not (tmp_path / "r").exists()
 
 
@@ -199,8 +199,9 @@ NAMES = ["a/b", "../../x", "/tmp/evil", "x" * 101, "", "a\nb", ".", "..", ".a", 
 @pytest.mark.parametrize("place", ["methods", "id", "runs", "bench", "scale"])
 def test_a_name_that_would_lead_elsewhere_is_refused_before_anything_is_written(sibp, tmp_path, place, name):
     eta = {"method": "sgd", "eta": 0.1}
-    changes = {"methods": {"methods": {name: eta}}, "id": {"id": name}, "bench": {"bench": {name: {}}}, "scale": {}}
-    content = {"id": "mine", "title": "x", "runs": name} if place == "runs" else mapping(**{"id": "mine", **changes[place]})
+    changes = {"methods": {"methods": {name: eta}}, "id": {"id": name}, "scale": {}}
+    plain = {"runs": name, "bench": {name: {}}}
+    content = {"id": "mine", "title": "x", place: plain[place]} if place in plain else mapping(**{"id": "mine", **changes[place]})
     write(tmp_path, content, "own/mine.yaml")
     write(tmp_path, {"name": "renames", "experiments": {"mine": {"methods": {name: eta}}}}, "own/renames.yaml")
     before = sorted(tmp_path.rglob("*"))

@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from sibp.experiments import schema
-from sibp.experiments.schema import Experiment
+from sibp.experiments.schema import Trained
 from sibp.results.records import Run, roles
 
 TINY: dict[str, Any] = {
@@ -39,9 +39,9 @@ def mapping(**changes: Any) -> dict[str, Any]:
     return result
 
 
-def experiment(**changes: Any) -> Experiment:
+def experiment(**changes: Any) -> Trained:
     """Return TINY, changed, as an experiment."""
-    return schema.parse(Experiment, mapping(**changes), "tiny")
+    return schema.parse(Trained, mapping(**changes), "tiny")
 
 
 def write(folder: Path, content: dict[str, Any] | str, name: str = "experiments/tiny.yaml") -> Path:

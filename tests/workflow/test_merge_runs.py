@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Experiment, SpecError, parse
+from sibp.experiments.schema import SpecError, Trained, parse
 from sibp.results import records
 from sibp.training import runs
 from tests.unit.tiny import mapping
@@ -21,7 +21,7 @@ OTHER = "commit abcdef01 computes other numbers in the golden run mlp/sgd"
 
 def trained(folder, label="sgd", **changes):
     """Train a label of the tiny experiment, changed, below a folder."""
-    runs.run(parse(Experiment, mapping(**changes) | {"scale": "full"}, "tiny"), label, threads=1, out=folder)
+    runs.run(parse(Trained, mapping(**changes) | {"scale": "full"}, "tiny"), label, threads=1, out=folder)
     return folder
 
 
@@ -132,7 +132,7 @@ def test_a_commit_that_is_not_there_is_named():
 
 
 def test_golden_runs_cover_a_variant_on_a_kind_of_network():
-    job = Job(parse(Experiment, mapping(methods={"sibp": {"variant": "newton"}}), "tiny"), "sibp")
+    job = Job(parse(Trained, mapping(methods={"sibp": {"variant": "newton"}}), "tiny"), "sibp")
     covering = merge_runs.covered_by(job)
     assert {"mlp/sibp", "mlp/sibp-float64"} <= covering
     assert not covering & {"cnn/sibp", "mlp/sibp-armijo", "mlp/sibp-l1", "mlp/sgd"}
@@ -142,7 +142,7 @@ PARTS = {"training__ensemble": 2, "seeds": 3, "methods": {"sgd": {"grid": {"eta"
 
 
 def test_parts_join_to_the_job_of_the_seeds_that_they_hold_whole_to_the_bit(tmp_path):
-    whole = parse(Experiment, mapping(**PARTS) | {"scale": "full"}, "tiny")
+    whole = parse(Trained, mapping(**PARTS) | {"scale": "full"}, "tiny")
     for number in (1, 2, 3, 5):
         runs.run(whole, "sgd", threads=1, out=tmp_path / str(number % 2), ensemble=number)  # on two machines
     tables = sorted(tmp_path.rglob("*.parquet"))
@@ -161,7 +161,7 @@ def test_parts_join_to_the_job_of_the_seeds_that_they_hold_whole_to_the_bit(tmp_
 
 def test_a_job_in_parts_is_kept_where_it_has_more_seeds(tmp_path, experiments):
     trained(tmp_path / "kept", seeds=1)
-    whole = parse(Experiment, mapping(seeds=3, training__ensemble=2) | {"scale": "full"}, "tiny")
+    whole = parse(Trained, mapping(seeds=3, training__ensemble=2) | {"scale": "full"}, "tiny")
     for number in (1, 2):
         runs.run(whole, "sgd", threads=1, out=tmp_path / "from", ensemble=number)
     words = "took tiny/sgd: the papers' size, 2 of 3 seeds in place of the papers' size, 1 of 3 seeds"
@@ -170,4 +170,4 @@ def test_a_job_in_parts_is_kept_where_it_has_more_seeds(tmp_path, experiments):
 
 def test_an_ensemble_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SpecError, match="tiny/sgd: ensemble: got 2, need 1 to 1"):
-        runs.run(parse(Experiment, mapping(), "tiny"), "sgd", out=tmp_path, ensemble=2)
+        runs.run(parse(Trained, mapping(), "tiny"), "sgd", out=tmp_path, ensemble=2)

@@ -117,7 +117,7 @@ def users():
     found = {}
     for file in sorted((ROOT / "workflow/experiments").glob("*.yaml")):
         experiment = specs.load_experiment(file, shallow=True)
-        for selected in {method.selected for method in experiment.methods.values()} - {None}:
+        for selected in {experiment.trained.method(label).selected for label in experiment.labels} - {None}:
             found.setdefault(selected, []).append(experiment)
     return found
 

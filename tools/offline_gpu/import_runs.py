@@ -19,8 +19,8 @@ from typing import Any
 from sibp.core import atomic
 from sibp.data import registry
 from sibp.experiments import specs
-from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Experiment, SpecError, parse
+from sibp.experiments.jobs import Job, of_record
+from sibp.experiments.schema import SpecError, Trained
 from sibp.results import records
 from tools.offline_gpu import training_jobs
 from tools.offline_gpu.training_jobs import CampaignError
@@ -87,14 +87,14 @@ def _parsed(name: str, content: bytes) -> records.Run:
             raise CampaignError(f"{name}: {str(fault).replace(folder + '/', '')}") from None
 
 
-def _check_run(name: str, experiment: Experiment, label: str, run: records.Run) -> None:
+def _check_run(name: str, experiment: Trained, label: str, run: records.Run) -> None:
     """Make sure that settings and data are the checkout's, and that every member has come to its end."""
     record = run.record
     job = Job(experiment, label)
-    asked, got = job.settings(), Job(parse(Experiment, record["settings"], name), label).settings()
+    asked, got = job.settings(), of_record(record, label, name).settings()
     if other := [key for key in asked if asked[key] != got[key]]:
         raise CampaignError(f"{name}: was trained with other settings ({', '.join(other)}) than this checkout's")
-    data = experiment.trained.data
+    data = experiment.data
     if data.is_real and record["data"]["hashes"] != registry.find(data.name).hashes:
         raise CampaignError(f"{name}: was trained on other data than {data.name} of the registry")
     ends = run.rows.sort_values("step").groupby("member")["status"].last()
@@ -120,7 +120,7 @@ def tell_snakemake(names: list[str], scale: str, root: str) -> None:
     """
     results = Path(root) / "results"
     exhibits = sorted({name.partition("/")[0] for name in names})
-    data = [training_jobs.experiment(exhibit, scale)[1].trained.data for exhibit in exhibits]
+    data = [training_jobs.experiment(exhibit, scale)[1].data for exhibit in exhibits]
     if sets := {entry.name for entry in data if entry.is_real}:  # their marks are inputs of the jobs, which must not be newer
         training_jobs.snakemake(*(str(results / f"data/{name}.json") for name in sorted(sets)), scale=scale, root=root)
     training_jobs.snakemake("--touch", *(str(results / f"runs/{name}.parquet") for name in names), scale=scale, root=root)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Experiment, parse
+from sibp.experiments.jobs import Job, of_record
 from sibp.results import records
 
 SUMMED = ("diverged", "pruned", "notes", "ensembles")
@@ -32,7 +31,7 @@ def join(parts: list[records.Run]) -> records.Run | None:
     """
     parts = sorted(parts, key=lambda part: part.record["ensemble"])
     every, first = [part.record for part in parts], parts[0].record
-    job = Job(parse(Experiment, first["settings"], first["exhibit"]), first["method"])
+    job = of_record(first, first["method"], first["exhibit"])
     seeds = whole_seeds(job, {number for record in every for group in record["ensembles"] for number in group})
     if not seeds:
         return None

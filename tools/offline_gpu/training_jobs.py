@@ -13,7 +13,7 @@ import yaml
 from sibp.bench import cost
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Experiment
+from sibp.experiments.schema import Trained
 from workflow.scripts.claims import used_by
 from workflow.scripts.findings import ENOUGH_SEEDS
 
@@ -51,15 +51,15 @@ def pending(scale: str, root: str) -> dict[tuple[str, str], bool]:
     return jobs
 
 
-def experiment(name: str, scale: str) -> tuple[Path, Experiment]:
+def experiment(name: str, scale: str) -> tuple[Path, Trained]:
     """Return an experiment's file and the experiment as it runs at a scale.
 
     Raises:
-        SpecError: if there is no such experiment, or its file is wrong.
+        SpecError: if there is no such experiment, its file is wrong, or it trains nothing.
     """
     places = [Path(f"workflow/{kind}/{name}.yaml") for kind in ("experiments", "selection")]
     path = next((place for place in places if place.is_file()), places[0])
-    return path, specs.resolve(specs.load_experiment(path), specs.load_scale(scale))
+    return path, specs.resolve(specs.load_experiment(path), specs.load_scale(scale)).trained
 
 
 def counted(run: Job, device: str) -> tuple[float, int]:
@@ -81,7 +81,7 @@ def enough(run: Job) -> int:
     return max(number for number, group in enumerate(run.groups, 1) if needed & set(group))
 
 
-def job(path: Path, experiment: Experiment, label: str, devices: Sequence[str]) -> dict[str, Any]:
+def job(path: Path, experiment: Trained, label: str, devices: Sequence[str]) -> dict[str, Any]:
     """Return what a machine needs to know of a job: what to run, how long it takes, and which settings and code it stands for.
 
     `devices` are those whose seconds are counted, see `sibp.bench.rates`; the first one's decide the order.
@@ -93,7 +93,7 @@ def job(path: Path, experiment: Experiment, label: str, devices: Sequence[str]) 
         "name": run.name,
         "part": "search" if path.parent.name == "selection" else paper,
         "file": path.as_posix(),
-        "data": experiment.trained.data.name if experiment.trained.data.is_real else None,
+        "data": experiment.data.name if experiment.data.is_real else None,
         "timed": run.training.is_timed,
         "cpu": run.training.device == "cpu",
         "members": len(run.members),

@@ -18,8 +18,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sibp.core import atomic
-from sibp.experiments import schema, size, specs, yaml_file
-from sibp.experiments.jobs import Job
+from sibp.experiments import size, specs, yaml_file
+from sibp.experiments.jobs import Job, of_record
 from sibp.experiments.schema import Experiment
 from sibp.results import quantities, records, summary
 from workflow.figures import fits, papers, style
@@ -72,7 +72,7 @@ class Exhibit:
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """What each run says of itself, by label."""
-        labels = self.source.experiment.methods
+        labels = self.source.experiment.labels
         return {label: records.read_record(self._folder / f"{label}.parquet") for label in labels}
 
     @cached_property
@@ -102,7 +102,7 @@ class Exhibit:
     def costs(self) -> dict[str, dict[str, Any]]:
         """The measurements of what steps cost, by label."""
         folder = self.root / "results" / "costs" / self.id
-        return {label: json.loads((folder / f"{label}.json").read_text(encoding="utf-8")) for label in self.experiment.bench}
+        return {label: json.loads((folder / f"{label}.json").read_text(encoding="utf-8")) for label in self.experiment.measurements}
 
     @cached_property
     def fits(self) -> dict[str, dict[str, Any]]:
@@ -160,10 +160,10 @@ class Exhibit:
         return "; ".join(f"{', '.join(labels)} at {', '.join(parts) or PAPERS_SIZE}" for parts, labels in sizes.items())
 
     def _reductions(self, label: str) -> list[str]:
-        record, file = self.records[label], self.experiment
-        ran = schema.parse(Experiment, record["settings"], f"{self.id}/{label}.parquet", "settings")
-        fewer = [f"{ran.seeds} of {file.seeds} seeds"] * (ran.seeds < file.seeds)
-        return [*size.reductions(Job(ran, label), Job(file, label)), *fewer]
+        record, file = self.records[label], self.experiment.trained
+        ran = of_record(record, label, f"{self.id}/{label}.parquet")
+        fewer = [f"{ran.experiment.seeds} of {file.seeds} seeds"] * (ran.experiment.seeds < file.seeds)
+        return [*size.reductions(ran, Job(file, label)), *fewer]
 
     def caption(self, text: str) -> str:
         """Return a caption that also says which paper, scale, number of seeds and hardware it is about."""

@@ -5,17 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from sibp.experiments.schema import Experiment
+from sibp.experiments.schema import Computed, Experiment
 
 __all__ = ["final_runs", "reductions", "spread", "within"]
 
 
 def reductions(experiment: Experiment, fits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return in words what the fits leave out of the experiment file; nothing where it has none."""
-    parts: list[str] = []
-    study = experiment.fits
-    if study is None:
-        return parts
+    if not isinstance(experiment, Computed) or experiment.fits is None:
+        return []
+    study, parts = experiment.fits, []
     if missing := [label for label in experiment.fitted if label not in fits]:
         parts.append(f"{len(experiment.fitted) - len(missing)} of {len(experiment.fitted)} networks")
     for label, fit in fits.items():

@@ -46,7 +46,7 @@ def _table(exhibit: Exhibit, settings: drawing.Table) -> Table:
 
 def _looks(exhibit: Exhibit, lines: Mapping[str, drawing.Line]) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Return each label's name and look: its method's, or a tint of it where several labels have the same method."""
-    algorithms = {label: exhibit.source.experiment.algorithm(label) for label in lines}
+    algorithms = {label: exhibit.source.experiment.trained.algorithm(label) for label in lines}
     together = defaultdict(list)
     for label, line in lines.items():
         together[algorithms[label]] += [] if line.like else [label]

@@ -19,7 +19,7 @@ from workflow.scripts.choose import beyond
 style.use()
 exhibit = Exhibit("x-search")
 searches = yaml.safe_load((WORKFLOW / "selection/chosen.yaml").read_text(encoding="utf-8"))
-files = {name: specs.load_experiment(WORKFLOW / f"selection/{name}.yaml", shallow=True) for name in searches}
+files = {name: specs.load_experiment(WORKFLOW / f"selection/{name}.yaml", shallow=True).trained for name in searches}
 
 
 def in_words(options: dict[str, float]) -> str:

@@ -53,8 +53,8 @@ printed = {
 
 def scaled(label: str, value: float) -> float:
     """Return the step size under which a label's run of this column is kept: delta/100 at η is delta at η/100."""
-    trained = exhibit.experiment.trained
-    return value / trained.training.batch(trained.data.train) if label.endswith("-mean") else value
+    experiment = exhibit.experiment.trained
+    return value / experiment.training.batch(experiment.data.train) if label.endswith("-mean") else value
 
 
 # %% One row per cell: the paper's accuracies and ours

@@ -7,6 +7,7 @@ sys.path.insert(0, str(workflow.basedir))
 from sibp.core import gpu_driver
 from sibp.experiments import code, specs, yaml_file
 from sibp.experiments.jobs import Job, jobs
+from sibp.experiments.schema import Computed
 from workflow.scripts import forked
 
 # the Python that runs Snakemake also runs the jobs; an environment that a rule activates still comes first
@@ -82,7 +83,7 @@ SERVED = ["workflow.scripts.draw", "workflow.scripts.summarise", *["sibp.cli"] *
 
 
 def labels(exhibit):
-    return list(EXPERIMENTS[exhibit].methods)
+    return EXPERIMENTS[exhibit].labels
 
 
 TRAINED = sorted({source for name in EXHIBITS for source in EXPERIMENTS[name].sources if labels(source)})
@@ -131,7 +132,7 @@ def all_runs():
 
 
 def costs(exhibit):
-    return [f"<results>/costs/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].bench]
+    return [f"<results>/costs/{exhibit}/{label}.json" for label in EXPERIMENTS[exhibit].measurements]
 
 
 def fits(exhibit):

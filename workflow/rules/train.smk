@@ -53,7 +53,7 @@ rule cost:
 
 
 # Networks beyond the papers' kinds, trained by the public optimizers. Their seconds are the processor's, so they need not run alone.
-for exhibit in (exhibit for exhibit in EXPERIMENTS if EXPERIMENTS[exhibit].fits):
+for exhibit in (exhibit for exhibit in EXPERIMENTS if EXPERIMENTS[exhibit].fitted):
 
     rule:
         name:

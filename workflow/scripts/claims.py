@@ -25,8 +25,8 @@ import pandas as pd
 import yaml
 
 from sibp.core import atomic
-from sibp.experiments import schema, size, specs
-from sibp.experiments.jobs import Job
+from sibp.experiments import size, specs
+from sibp.experiments.jobs import Job, of_record
 from sibp.results import quantities, records
 from sibp.results.quantities import Quantity
 from sibp.results.statistics import interval
@@ -66,8 +66,8 @@ class Runs:
     def has_papers_size(self, exhibit: str, label: str) -> bool:
         """Return whether a run had the papers' size, see `sibp.experiments.size`."""
         path = self.experiments / f"{exhibit}.yaml"
-        ran = schema.parse(schema.Experiment, self.record(exhibit, label)["settings"], f"{exhibit}/{label}.parquet", "settings")
-        return size.has_papers_size(Job(ran, label), Job(specs.load_experiment(path, shallow=True), label))
+        ran = of_record(self.record(exhibit, label), label, f"{exhibit}/{label}.parquet")
+        return size.has_papers_size(ran, Job(specs.load_experiment(path, shallow=True).trained, label))
 
 
 def load(path: Path) -> list[dict[str, Any]]:

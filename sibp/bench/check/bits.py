@@ -11,7 +11,7 @@ from sibp.bench import variants
 from sibp.bench.check import work
 from sibp.bench.check.report import Report
 from sibp.core.options import describe
-from sibp.experiments.schema import Experiment, parse
+from sibp.experiments.schema import Trained, parse
 from sibp.results.progress import Progress
 from sibp.training import cuda_graph, runs
 
@@ -126,7 +126,7 @@ def again(report: Report) -> None:
     report.say("again", f"{count} experiments run twice, and stopped and resumed: {ending}", passed=not bad)
 
 
-def _same_again(experiment: Experiment, device: str) -> bool:
+def _same_again(experiment: Trained, device: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         tables = [runs.run(experiment, "one", device, threads=1)[0] for _ in range(2)]
         try:
@@ -138,7 +138,7 @@ def _same_again(experiment: Experiment, device: str) -> bool:
     return all(first.equals(other) for other in others)
 
 
-def _experiment(label: str, kind: str) -> Experiment:
+def _experiment(label: str, kind: str) -> Trained:
     """Return a small experiment on generated images."""
     name = label.split()[0]
     network = {"kind": "mlp", "widths": [784, 20, 10]} if kind == "mlp" else {"kind": kind, "input_shape": [1, 28, 28]}
@@ -155,4 +155,4 @@ def _experiment(label: str, kind: str) -> Experiment:
         "seeds": 4,
         "methods": {"one": {"method": name, **given}},
     }
-    return parse(Experiment, content, "check")
+    return parse(Trained, content, "check")

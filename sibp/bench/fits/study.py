@@ -17,7 +17,7 @@ from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
 from sibp.core import atomic, messages, precision
-from sibp.experiments.schema import Experiment, Fit, Fits, SpecError
+from sibp.experiments.schema import Computed, Experiment, Fit, Fits, SpecError
 from sibp.results import environment
 from sibp.training import sampling
 
@@ -39,19 +39,20 @@ def check(experiment: Experiment) -> Fits:
     Raises:
         SpecError: for a network or method that does not exist, or a network without data to choose by or to be measured on.
     """
-    if experiment.fits is None:
+    fits = experiment.fits if isinstance(experiment, Computed) else None
+    if fits is None:
         raise SpecError(f"{experiment.id}: fits no networks, need the key fits")
-    for label, method in experiment.fits.methods.items():
+    for label, method in fits.methods.items():
         if (name := method.method or label) not in METHODS:
             raise SpecError(f"{experiment.id}: fits.methods.{label}.method: {messages.need(name, METHODS)}")
-    for label, fit in experiment.fits.networks.items():
+    for label, fit in fits.networks.items():
         place = f"{experiment.id}: fits.networks.{label}"
         if fit.network not in NETWORKS:
             raise SpecError(f"{place}.network: {messages.need(fit.network, NETWORKS)}")
         for part in ("validation", "test"):
             if not fit.data.sizes()[part]:
                 raise SpecError(f"{place}.data.{part}: got 0, need samples to measure on")
-    return experiment.fits
+    return fits
 
 
 @cache

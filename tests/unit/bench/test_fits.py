@@ -9,7 +9,8 @@ from sibp.bench.fits import study, training
 from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
-from sibp.experiments.schema import Experiment, Fit, SpecError, parse
+from sibp.experiments import schema
+from sibp.experiments.schema import Fit, SpecError, parse
 from sibp.optim import SIBP
 from sibp.training import sampling
 
@@ -22,7 +23,7 @@ def experiment(**changes):
     methods = {"sgd": {"grid": {"lr": [0.1, 1e9]}}, "sibp": {"eta": 0.3, "lam": 0.1}}
     networks = {"cell": {"network": "rnn", "data": DATA, "steps": 4, "batch_size": 10}}
     fits = {"seeds": 2, "evaluations": 2, "methods": methods, "networks": networks} | changes
-    return parse(Experiment, {"id": "x-fit", "title": "fits", "methods": {}, "fits": fits}, "x-fit")
+    return schema.experiment({"id": "x-fit", "title": "fits", "methods": {}, "fits": fits}, "x-fit")
 
 
 def problem(network="rnn"):

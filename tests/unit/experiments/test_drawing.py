@@ -2,8 +2,9 @@
 
 import pytest
 
+from sibp.experiments import schema
 from sibp.experiments.drawing import Column, Figure, Line
-from sibp.experiments.schema import Experiment, SpecError, parse
+from sibp.experiments.schema import SpecError, parse
 
 FIGURE = {"caption": "C.", "panels": ["train_loss"], "lines": ["a", "b"], "table": ["train_loss"]}
 
@@ -48,7 +49,7 @@ def test_a_fault_is_named_in_one_line(keys, fault):
 
 def test_an_exhibit_shows_one_thing_of_its_own_labels_and_it_is_no_setting_of_its_runs():
     drawn = {"id": "x", "title": "X", "runs": "y", "figure": FIGURE}
-    assert parse(Experiment, drawn, "x").figure.caption == "C."
-    assert "figure" not in parse(Experiment, drawn, "x").model_dump()
+    assert schema.experiment(drawn, "x").figure.caption == "C."
+    assert "figure" not in schema.experiment(drawn, "x").model_dump()
     with pytest.raises(SpecError, match="got figure and notebook, need at most one of figure, table, notebook"):
-        parse(Experiment, drawn | {"notebook": "figure"}, "x")
+        schema.experiment(drawn | {"notebook": "figure"}, "x")

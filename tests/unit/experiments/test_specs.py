@@ -27,7 +27,7 @@ def test_every_experiment_resolves_at_every_scale(path):
     for name in SCALES:
         resolved = specs.resolve(loaded, specs.load_scale(name, WORKFLOW / "scales"))
         assert resolved.scale == name
-        assert all(Job(resolved, label).members for label in resolved.methods)
+        assert all(Job(resolved, label).members for label in resolved.labels)
 
 
 def test_the_papers_settings_are_kept_at_full_scale():
@@ -61,8 +61,9 @@ def test_the_papers_settings_are_kept_at_full_scale():
         ({"data__name": "mnst"}, "data.name: got 'mnst', need mnist, fashion-mnist, cifar10 or chain; did you mean 'mnist'?"),
         ({"data__generated": False, "data__train": 60000}, "data: got train + validation = 60000 + 10, need at most 60000"),
         ({"data__generated": False, "data__test": 10001}, "data.test: got 10001, need at most 10000 for mnist"),
-        ({"loss": None}, "loss: missing, since there are methods to train"),
-        ({"runs": "j-table2"}, "got runs and data, loss, network, training, need one or the other"),
+        ({"loss": None}, "loss: missing"),
+        ({"methods": {}}, "methods: missing"),
+        ({"runs": "j-table2"}, "got runs and data, loss, methods, network, seeds, training, need one or the other"),
         ({"methods": {"sgdd": {"eta": 1}}}, "methods.sgdd: got 'sgdd', need "),
         ({"methods": {"mine": {"method": "sibb"}}}, "did you mean 'sibp'?"),
         ({"methods": {"sgd": {"lr": 1}}}, "methods.sgd.lr: unknown key, need one of eta"),
@@ -129,10 +130,10 @@ def test_a_missing_file_and_one_that_is_not_text_get_one_line(tmp_path):
 
 def test_an_exhibit_may_be_drawn_from_other_runs_or_train_nothing(tmp_path):
     drawn = {"id": "tiny", "title": "x", "runs": "a-table1"}
-    assert specs.load_experiment(write(tmp_path, drawn)).runs == "a-table1"
-    assert not specs.load_experiment(write(tmp_path, {"id": "tiny", "title": "x", "methods": {}})).methods
+    assert specs.load_experiment(write(tmp_path, drawn)).runs == ("a-table1",)
+    assert not specs.load_experiment(write(tmp_path, {"id": "tiny", "title": "x", "methods": {}})).labels
     with pytest.raises(SpecError, match="has no methods to train, it is drawn from the runs of a-table1"):
-        specs.load_experiment(write(tmp_path, drawn)).method("sgd")
+        assert specs.load_experiment(write(tmp_path, drawn)).trained
 
 
 def test_numbers_in_scientific_notation_are_numbers(tmp_path):

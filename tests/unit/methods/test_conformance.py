@@ -225,7 +225,7 @@ def check(widths, training, **network):
         "training": {"epochs": 1},
         "methods": {"bcd": {"training": training}},
     }
-    checks.check_experiment(schema.parse(schema.Experiment, mapping, "x"), "x")
+    checks.check_experiment(schema.parse(schema.Trained, mapping, "x"), "x")
 
 
 @pytest.mark.parametrize("training", [{"batch_size": 10}, {"batch_size": "full", "sampling": "replacement"}])
