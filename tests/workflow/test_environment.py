@@ -74,6 +74,6 @@ def test_the_lock_names_no_address():
 )
 def test_what_is_imported_is_asked_for(folder, extras):
     # data sets' own servers and bridges to its classes, the pictures of `sibp show`, and statistics over seeds: asked for by the workflow;
-    # torch brings Triton
-    optional = {"torchvision", "matplotlib", "scipy", "triton"}
+    # torch brings Triton and typing_extensions, pydantic its core
+    optional = {"torchvision", "matplotlib", "scipy", "triton", "typing_extensions", "pydantic_core"}
     assert imported(folder) - modules([*PROJECT["dependencies"], *extras]) - optional == set()

@@ -136,10 +136,15 @@ IMPLICIT = ("sibp", "sibp-bounded", "proxprop")
 
 
 def standing(label, column):
-    """Return how a network's best implicit method stands to the better of SGD and AdamW: apart by more than both spreads, or level."""
+    """Return how a network's best implicit method stands to the better of SGD and AdamW: apart by more than both spreads, or level.
+
+    Unmeasured is it where no implicit method has a measurement, within AdamW's seconds say.
+    """
     part = data[data["network"] == label].dropna(subset=column).set_index("method")
     sign = -1 if part["task"].iloc[0] == "denoise" else 1
     ours, theirs = (part[part.index.isin(IMPLICIT) == own] for own in (True, False))
+    if ours.empty or theirs.empty:
+        return "unmeasured"
     (a, s), (b, t) = (rows.loc[(sign * rows[column]).idxmax(), [column, f"{column}_std"]].fillna(0) for rows in (ours, theirs))
     lead, spread = sign * (a - b), (s**2 + t**2) ** 0.5
     return "ahead" if lead > spread else "behind" if lead < -spread else "level"
@@ -147,7 +152,8 @@ def standing(label, column):
 
 def standings(column):
     counts = pd.Series([standing(label, column) for label in networks]).value_counts()
-    return ", ".join(f"{word} on {counts.get(word, 0)}" for word in ("ahead", "level", "behind"))
+    words = [*("ahead", "level", "behind"), *(["unmeasured"] if "unmeasured" in counts else [])]
+    return ", ".join(f"{word} on {counts.get(word, 0)}" for word in words)
 
 
 caption = exhibit.caption(

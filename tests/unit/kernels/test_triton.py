@@ -103,24 +103,14 @@ def compiled(launch, capability):
     return compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": launch.warps})
 
 
-def test_every_kernel_compiles(monkeypatch):
-    found = kernels(torch.float32, monkeypatch)
-    once = {key[:2]: launch for key, launch in found.items() if not launch.constants.get("BEGIN")}
-    assert {key[:2] for key in found} == once.keys()
-    for launch in once.values():
-        code = compiled(launch, 90)
-        assert len(code.asm["cubin"]) > 0
-        assert code.metadata.shared <= 99 * 2**10  # what a program of the smallest of these devices may have
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("capability", "dtype"), [(80, torch.float64), (90, torch.float32)])
 def test_every_variant_of_every_kernel_compiles(dtype, capability, monkeypatch):
     for launch in kernels(dtype, monkeypatch).values():
         code = compiled(launch, capability)
         assert len(code.asm["cubin"]) > 0
-        assert code.metadata.shared <= 160 * 2**10
+        # what a program may have on these devices, and for float32 on the smallest of their generations
+        assert code.metadata.shared <= (160 if dtype == torch.float64 else 99) * 2**10
 
 
 def test_their_numbers_are_the_eager_solvers():
