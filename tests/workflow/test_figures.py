@@ -69,6 +69,12 @@ def test_rows_are_selected_by_method_and_values_whatever_their_label():
     assert hyperparameters.select(rows, "sgd", lam=0.1).empty and hyperparameters.select(rows, "adam").empty
 
 
+def test_labels_of_armijos_rule_beside_main_ones_are_selected_apart():
+    rows = final(("sibp", 0.1, 0, 0.9), ("sibp", 0.1, 0, 0.8)).assign(method=["sibp", "sibp-armijo"])
+    assert hyperparameters.select(rows, "sibp")["test_mean"].tolist() == [0.9]
+    assert hyperparameters.select(rows, "sibp", second=True)["test_mean"].tolist() == [0.8]
+
+
 def test_the_members_of_a_setting_are_found_also_where_an_option_is_not_the_methods():
     runs = pd.DataFrame({"method": ["sgd"] * 3, "eta": [0.1, 0.1, 1], "lam": [np.nan] * 3, "member": [0, 1, 2]})
     assert hyperparameters.members(runs, runs.iloc[0], ["eta", "lam"])["member"].tolist() == [0, 1]
@@ -147,8 +153,8 @@ def test_a_label_with_a_length_of_its_own_is_no_other_scale():
 
 def settle(*ends: tuple[float, float, str], scale: str = "full") -> str:
     """Return the sentence for one SGD run at step size 1 whose seeds end with these accuracies and statuses."""
-    columns = ["algorithm", "eta", "member", "step", "train_accuracy", "validation_accuracy", "status"]
-    rows = [("sgd", 1.0, member, step, *end) for member, end in enumerate(ends) for step in (0, 1100)]
+    columns = ["method", "algorithm", "eta", "member", "step", "train_accuracy", "validation_accuracy", "status"]
+    rows = [("sgd", "sgd", 1.0, member, step, *end) for member, end in enumerate(ends) for step in (0, 1100)]
     paper = {
         "metrics": ["train_accuracy", "validation_accuracy"],
         "contradiction": {"algorithm": "sgd", "eta": 1, "A": [0.9835, 0.9760], "I": [0.0980, 0.0924]},
