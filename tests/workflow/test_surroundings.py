@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from sibp.results import records
 from tests.workflow.conftest import copy_repository, jobs, run
 
 WORDS = (sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run")
@@ -108,9 +109,9 @@ def test_jobs_run_the_package_of_this_checkout(folder, put, tmp_path):
     text = (folder / name).read_text()
     (folder / name).write_text(text.replace('VERSION = "', 'VERSION = "copy-'))
     try:
-        record = "one/results/runs/j-fig10/sgd.json"
-        run(folder, *WORDS[:-1], record, "--config", "scale=smoke", "root=one", PYTHONPATH=str(tmp_path))
-        assert '"sibp": "copy-' in (folder / record).read_text()
+        file = "one/results/runs/j-fig10/sgd.parquet"
+        run(folder, *WORDS[:-1], file, "--config", "scale=smoke", "root=one", PYTHONPATH=str(tmp_path))
+        assert records.read_record(folder / file)["versions"]["sibp"].startswith("copy-")
     finally:
         (folder / name).write_text(text)
         shutil.rmtree(folder / "one", ignore_errors=True)
