@@ -14,6 +14,8 @@ __all__ = ["explain"]
 def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
     """Return the first fault of a pydantic error as one line ``place.path: fault``, and how many more there are.
 
+    What is written wrong comes before what is missing: a misspelt key is also a missing one, and its own line has the right name.
+
     Args:
         error: what pydantic raised.
         model: the model that it validated, whose keys are the allowed ones.
@@ -22,7 +24,7 @@ def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> 
     Returns:
         The line, without a full stop.
     """
-    faults = error.errors()
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
     path = _path(place, faults[0]["loc"])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return (f"{path}: " if path else "") + _fault(faults[0], model) + more

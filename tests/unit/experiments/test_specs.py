@@ -62,6 +62,7 @@ def test_the_papers_settings_are_kept_at_full_scale():
         ({"data__generated": False, "data__train": 60000}, "data: got train + validation = 60000 + 10, need at most 60000"),
         ({"data__generated": False, "data__test": 10001}, "data.test: got 10001, need at most 10000 for mnist"),
         ({"loss": None}, "loss: missing"),
+        ({"loss": None, "los": "squared"}, "did you mean 'loss'? (and 1 more)"),  # not first that it is missing
         ({"methods": {}}, "methods: missing"),
         ({"runs": "j-table2"}, "got runs and data, loss, methods, network, seeds, training, need one or the other"),
         ({"methods": {"sgdd": {"eta": 1}}}, "methods.sgdd: got 'sgdd', need "),
