@@ -108,6 +108,7 @@ def test_jobs_run_the_package_of_this_checkout(folder, put, tmp_path):
     name = "sibp/core/version.py"
     text = (folder / name).read_text()
     (folder / name).write_text(text.replace('VERSION = "', 'VERSION = "copy-'))
+    (tmp_path / "torch.py").write_text("raise ImportError('a module system has this one')")
     try:
         file = "one/results/runs/j-fig10/sgd.parquet"
         run(folder, *WORDS[:-1], file, "--config", "scale=smoke", "root=one", PYTHONPATH=str(tmp_path))
