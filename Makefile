@@ -9,7 +9,7 @@ SNAKEMAKE = $(BIN)/python -m tools.single_instance $(BIN)/snakemake
 CORES := all# make CORES=4
 NODE_PYTHON   := 3.12# of the machine without a network that gpu-bundle is for
 NODE_PLATFORM := x86_64-manylinux_2_28
-NODE_HAS      := torch numpy pandas pyarrow
+NODE_HAS      := torch typing-extensions numpy pandas pyarrow
 CAMPAIGN_DEVICE := cpu# whose seconds are counted for the order of `make campaign`: cpu or h100
 ARGS  := # more options for snakemake: make ARGS="--config scale=laptop"
 

@@ -27,7 +27,7 @@ from tests.workflow.conftest import ROOT, copy_repository, jobs, run, snakemake
 from tools.offline_gpu import calls, data_chunks, import_runs, order, training_jobs, workers
 from tools.offline_gpu.training_jobs import CampaignError
 
-HAS = ["torch", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
+HAS = ["torch", "typing-extensions", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
 WORDS = ("--config", "scale=smoke", "root=out", "job=label")
 LABELS = ("sgd-full", "sgd-stochastic", "sibp-full", "sibp-stochastic")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")

@@ -68,7 +68,7 @@ def test_the_lock_names_no_address():
     [
         ("sibp", EXPERIMENTS),
         ("workflow", WORKFLOW),
-        ("tools", WORKFLOW),
+        ("tools", [*WORKFLOW, *EXTRAS["docs"], "griffe"]),  # which comes with mkdocstrings
         ("tests", [*WORKFLOW, *EXTRAS["test"]]),
     ],
 )
