@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from sibp.core import messages
+from sibp.core.errors import OneLineError
 
 __all__ = [
     "CHAIN",
@@ -32,7 +33,7 @@ __all__ = [
 CHAIN = "chain"  # the ten numbers of J 5.1, drawn from a seed
 
 
-class DataError(RuntimeError):
+class DataError(OneLineError):
     """A data set is missing, damaged or cannot be fetched; the message is one line."""
 
 

@@ -17,9 +17,14 @@ METHODS = "sibp.methods"
 # Packages whose own file only lists what is in them: neither hashed nor followed.
 LISTS = {"sibp", METHODS, f"{METHODS}.registry", f"{METHODS}.sequential"}
 # These name, check, report or fetch (what is fetched is decided by its hash): they can refuse a run, not change its numbers.
-INERT = {"sibp.core.atomic", "sibp.core.messages", "sibp.experiments.checks", "sibp.results.progress", "sibp.data"} | {
-    f"sibp.data.{name}" for name in ("archives", "cache", "export", "formats", "packages", "registry", "sources")
-}
+INERT = {
+    "sibp.core.atomic",
+    "sibp.core.errors",
+    "sibp.core.messages",
+    "sibp.experiments.checks",
+    "sibp.results.progress",
+    "sibp.data",
+} | {f"sibp.data.{name}" for name in ("archives", "cache", "export", "formats", "packages", "registry", "sources")}
 
 
 PACKAGE = Path(__file__).parents[1]

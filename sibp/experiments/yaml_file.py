@@ -9,10 +9,12 @@ from typing import Any
 import yaml
 from typing_extensions import override
 
+from sibp.core.errors import InputError
+
 __all__ = ["SpecError", "names", "read"]
 
 
-class SpecError(ValueError):
+class SpecError(InputError):
     """Something wrong in an experiment or scale file, said in one line."""
 
 

@@ -17,6 +17,7 @@ import pyarrow
 from pyarrow import parquet
 
 from sibp.core import atomic
+from sibp.core.errors import OneLineError
 
 __all__ = ["CLOCK_KEYS", "STATUSES", "RecordError", "Role", "Run", "read", "read_record", "roles", "table", "write"]
 
@@ -26,7 +27,7 @@ STATUSES = ("running", "done", "diverged", "out_of_time")
 RECORD = b"sibp.record"  # the key of the schema's metadata
 
 
-class RecordError(RuntimeError):
+class RecordError(OneLineError):
     """A result file cannot be written or read; the message is one line."""
 
 

@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sibp import cli, data
+from sibp.cli import commands
 from sibp.training import runs
 from tests.fuzz.profiles import profile
 from tests.unit.tiny import mapping, write
@@ -54,8 +55,8 @@ def folder(tmp_path_factory):
         patched.setenv("SIBP_CACHE", str(place / "cache"))
         patched.setattr(runs, "run", lambda *_, **__: None)
         patched.setattr(data, "fetch", lambda name, *_, **__: (_ for _ in ()).throw(data.DataError(f"{name}: no network")))
-        patched.setattr(cli, "_doctor", lambda _: 0)
-        patched.setattr(cli, "_bench", lambda _: 0)
+        patched.setattr(commands, "doctor", lambda _: 0)
+        patched.setattr(commands, "bench", lambda _: 0)
         patched.setattr(torch.cuda, "is_available", lambda: False)
         yield place
 

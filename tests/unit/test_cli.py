@@ -259,9 +259,9 @@ def test_a_reader_that_wants_no_more_ends_the_command_without_a_word(command, tm
 
 def test_an_environment_whose_package_is_another_checkout_s_says_so(tmp_path):
     (tmp_path / "copy/sibp").mkdir(parents=True)
-    (tmp_path / "copy/sibp/cli.py").touch()
+    (tmp_path / "copy/sibp/__init__.py").touch()
     code = "import sys; sys.prefix = 'copy/.venv'; from sibp import cli; sys.path.remove(sys.argv[1]); cli.main(['--version'])"
-    checkout = str(Path(cli.__file__).parents[1])
+    checkout = str(Path(cli.__file__).parents[2])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, sys.argv[1]); {code}", checkout]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from sibp import cli, data, doctor
+from sibp import cli, data
 from sibp.bench import cost
+from sibp.cli import doctor
 from sibp.nets import papers
 from tests.unit.tiny import experiment, mapping, write
 

@@ -60,7 +60,7 @@ def test_files_that_editors_leave_are_no_experiments(folder, put):
     for name in (".#j-fig2.yaml", "._j-fig2.yaml", ".j-fig2.yaml.swp", "j-fig2.yaml~", "#j-fig2.yaml#"):
         put(f"workflow/experiments/{name}", "{")
     put("workflow/scales/._full.yaml", "{")
-    links = ["workflow/figures/.#plain.py", "sibp/methods/.#sgd.py", "sibp/kernels/csrc/.#kernels.cpp", "sibp/.#doctor.py"]
+    links = ["workflow/figures/.#plain.py", "sibp/methods/.#sgd.py", "sibp/kernels/csrc/.#kernels.cpp", "sibp/cli/.#doctor.py"]
     for name in links:
         (folder / name).symlink_to("me@nowhere:1")
     try:

@@ -1,0 +1,292 @@
+"""What each command does, given its words; each returns the exit code. What takes long to import is imported where it is needed."""
+
+import argparse
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sibp.cli.inputs as inputs
+from sibp.core.errors import InputError
+
+if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` should not wait for them
+    from sibp.experiments.schema import Trained
+    from sibp.results.progress import Progress
+
+__all__ = ["bench", "check", "data", "doctor", "list", "run", "show"]
+
+
+def data(arguments: argparse.Namespace) -> int:
+    """Fetch, check and cache data sets.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: for a data set that does not exist.
+    """
+    import sibp.data as sets
+    from sibp.core import messages
+
+    for name in arguments.names:
+        if name not in sets.names():
+            raise InputError(f"data set: {messages.need(name, sets.names())}")
+    hashes = {}
+    for name in arguments.names or sets.names():
+        dataset = sets.fetch(name, arguments.dir, report=lambda text: print(text, file=sys.stderr))
+        print(f"{name}: {len(dataset.train_images)} + {len(dataset.test_images)} images, from {dataset.source}")
+        hashes[name] = dataset.hashes
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train the methods of one experiment.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: for words that do not fit together.
+    """
+    from sibp.experiments.jobs import Job
+    from sibp.training import runs
+
+    if arguments.ensemble and not arguments.method:
+        raise InputError("ensemble: is one of a label's, need --method as well")
+    device = inputs.device(arguments.device)
+    resolved = inputs.resolved(inputs.path(arguments.experiment), arguments.scale, device)
+    if not (arguments.method or resolved.labels):
+        print(f"{resolved.id}: nothing to train, it is {resolved.origin}")
+        return 0
+    experiment = resolved.trained
+    labels = [arguments.method] if arguments.method else experiment.labels
+    for label in labels:
+        experiment.method(label)
+    inputs.check_data(experiment, arguments.data_dir)
+    observer = _observer(arguments.tensorboard)
+    out = Path(arguments.out) / experiment.id
+    inputs.check_writable(out)
+    _note_slower_code(experiment, labels, device, observer)
+    for label in labels:
+        runs.run(
+            experiment,
+            label,
+            device,
+            arguments.threads,
+            out=arguments.out,
+            progress=observer,
+            root=arguments.data_dir,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+            ensemble=arguments.ensemble,
+        )
+        name = Job(experiment, label).part(arguments.ensemble) if arguments.ensemble else label
+        print(out / f"{name}.parquet", flush=True)
+    print(f"sibp: the results are in {out}; to draw them: sibp show {shlex.quote(str(out))}", file=sys.stderr)
+    return 0
+
+
+def _note_slower_code(experiment: "Trained", labels: Sequence[str], device: str, observer: "Progress") -> None:
+    """Say once if some label's training on the CPU has to do without the compiled kernels."""
+    from sibp.kernels import native
+
+    devices = {"cpu" if experiment.training_of(label).device == "cpu" else device for label in labels}
+    if "cpu" in devices and (line := native.fallback()):
+        observer.note(line)
+
+
+def _observer(curves: str | None) -> "Progress":
+    """Return the observers of a training: the terminal, and TensorBoard's files below the folder `curves`.
+
+    Raises:
+        InputError: if these cannot be written.
+    """
+    from sibp.results import progress, tensorboard
+
+    observer = progress.for_stream(sys.stderr)
+    if curves is None:
+        return observer
+    try:
+        observer = tensorboard.to_folder(curves, observer)
+    except ImportError as fault:
+        raise InputError(str(fault)) from None
+    inputs.check_writable(Path(curves), "tensorboard")
+    return observer
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Draw the curves of finished runs.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: for a measure that was not taken, or a picture that cannot be drawn.
+    """
+    from sibp.core import messages
+    from sibp.results import chart, curves, page
+
+    if arguments.record:
+        return _show_record(Path(arguments.path))
+    runs = curves.read(Path(arguments.path))
+    preferred = [name for name in ("test_accuracy", "validation_accuracy", "train_accuracy") if name in runs.measures]
+    measure = arguments.measure or [*preferred, *runs.measures][0]
+    if measure not in runs.measures:
+        raise InputError(f"measure: {messages.need(measure, runs.measures)}")
+    if arguments.png and Path(arguments.png).suffix not in page.PICTURES:
+        raise InputError(f"png: got {arguments.png!r}, need a file that ends in {', '.join(page.PICTURES)}")
+    print(chart.text(runs, measure, arguments.axis, shutil.get_terminal_size().columns))
+    for option, write in (("png", page.write_picture), ("html", page.write_page)):
+        if file := getattr(arguments, option):
+            inputs.check_writable(Path(file).parent, option)
+            try:
+                write(runs, Path(file), arguments.axis)
+            except ImportError as fault:
+                raise InputError(str(fault)) from None
+            print(file)
+    return 0
+
+
+def _show_record(path: Path) -> int:
+    """Print the record of a run, or by label those of several.
+
+    Returns:
+        The exit code.
+    """
+    from sibp.results import curves, records
+
+    by_label = {file.stem: records.read_record(file) for file in curves.find(path)}
+    print(json.dumps(next(iter(by_label.values())) if len(by_label) == 1 else by_label, indent=2))
+    return 0
+
+
+def list(arguments: argparse.Namespace) -> int:
+    """Print what experiments would train.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: where there are no experiments.
+    """
+    from sibp.experiments.jobs import jobs
+
+    device = inputs.device(arguments.device)
+    paths = [inputs.path(arguments.experiment)] if arguments.experiment else inputs.shipped()
+    if not paths:
+        raise InputError(f"{inputs.EXPERIMENTS}: holds no experiment files; run this in the repository's root or name a file")
+    for path in paths:
+        experiment = inputs.resolved(path, arguments.scale, device)
+        print(f"{experiment.id}  {experiment.title}  [{experiment.scale}]{'' if experiment.labels else f'  {experiment.origin}'}")
+        for job in jobs(experiment):
+            print(f"  {job.label:16} {len(job.members):5} members x {job.steps} steps")
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print what this machine has, or what the experiments take on it.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+    """
+    import sibp.cli.doctor as examination
+
+    if arguments.scale or arguments.device:
+        return _counted(arguments)
+    report = examination.examine(inputs.EXPERIMENTS, arguments.data_dir)
+    print(examination.as_json(report) if arguments.json else examination.as_text(report))
+    return 0
+
+
+def _counted(arguments: argparse.Namespace) -> int:
+    """Print what the experiments take at a scale, by rates from a table or of this machine.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: for a device without rates.
+    """
+    import torch
+
+    import sibp.cli.doctor as examination
+    from sibp.bench import rates
+    from sibp.core import messages
+
+    if arguments.device is not None and arguments.device not in rates.DEVICES:
+        raise InputError(f"device: {messages.need(arguments.device, rates.DEVICES)}")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    device = arguments.device or rates.measured(torch.device(here))
+    counted = examination.exhibits(inputs.EXPERIMENTS, arguments.scale or "full", device)
+    print(examination.as_json(counted) if arguments.json else examination.as_table(counted))
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Check what only the device can tell.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: for a block that does not exist.
+    """
+    begun = time.monotonic()  # before torch is imported
+    device = inputs.device(arguments.device)
+    from sibp.bench.check import blocks
+    from sibp.core import messages
+
+    for name in arguments.only or ():
+        if name not in blocks.BLOCKS:
+            raise InputError(f"only: {messages.need(name, blocks.BLOCKS)}")
+    if arguments.out:
+        inputs.check_writable(arguments.out)
+    return blocks.main(device, arguments.seconds, arguments.out, arguments.only, begun)
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Measure the cost of steps side by side.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: for a network that does not exist.
+    """
+    device = inputs.device(arguments.device)
+    from sibp.bench import measure as bench
+    from sibp.core import messages
+
+    for name in arguments.cases or ():
+        if name not in (known := bench.QUICK if arguments.quick else bench.CASES):
+            raise InputError(f"case: {messages.need(name, known)}")
+    if arguments.json:
+        inputs.check_writable(Path(arguments.json).parent)
+    files = (arguments.threads, arguments.json, arguments.cases)
+    return bench.main(device, *files, quick=arguments.quick, seconds=arguments.seconds, scale=arguments.scale)

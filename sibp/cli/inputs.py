@@ -1,0 +1,136 @@
+"""What words of the command line stand for: devices, files, scales, folders. Each fault is an `InputError`."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sibp.core.errors import InputError
+
+if TYPE_CHECKING:
+    from sibp.experiments.schema import Experiment, Trained
+
+__all__ = ["EXPERIMENTS", "check_data", "check_writable", "device", "path", "resolved", "shipped"]
+
+EXPERIMENTS = Path("workflow/experiments")
+
+
+def device(name: str) -> str:
+    """Return the device that a name stands for.
+
+    Args:
+        name: ``cpu``, ``cuda``, or ``auto``.
+
+    Returns:
+        ``cuda`` where torch can use it and the name allows it, else ``cpu``.
+
+    Raises:
+        InputError: if CUDA is named and cannot be used.
+    """
+    import torch
+
+    from sibp.core import cuda
+
+    if name == "cpu":
+        return name
+    fault = cuda.fault()
+    if name == "cuda" and fault:
+        raise InputError(f"device: cuda asked for, but torch {torch.__version__} {fault}; need cpu or auto")
+    return "cpu" if fault else "cuda"
+
+
+def path(text: str) -> Path:
+    """Return the file of an experiment given as a path or as an id.
+
+    Args:
+        text: the path or the id.
+
+    Returns:
+        The file; one given as a path need not exist.
+
+    Raises:
+        InputError: if there is none.
+    """
+    from sibp.core import messages
+    from sibp.experiments import specs
+
+    if Path(text).suffix in specs.SUFFIXES:
+        return Path(text).expanduser()
+    known = [path.stem for path in shipped()]
+    if text not in known:
+        own = Path(f"{text}.yaml")
+        hint = f"; did you mean '{own}'?" if own.is_file() else messages.suggest(text, known)
+        raise InputError(f"experiment: got {text!r}, need a .yaml file or an id of {EXPERIMENTS}{hint}")
+    return EXPERIMENTS / f"{text}.yaml"
+
+
+def shipped() -> list[Path]:
+    """Return the experiment files of the checkout that this is run in.
+
+    Returns:
+        Files, sorted by name; none outside a checkout.
+    """
+    from sibp.experiments import yaml_file
+
+    return [EXPERIMENTS / f"{name}.yaml" for name in yaml_file.names(EXPERIMENTS)]
+
+
+def resolved(path: Path, scale: str, device: str) -> "Experiment":
+    """Return an experiment at a scale; scales are looked for beside its folder, then in the checkout that this is run in.
+
+    `auto` reduces only what has a scale `laptop` beside its folder: an experiment of one's own, anywhere, runs as its file says.
+
+    Args:
+        path: the experiment's file.
+        scale: a scale's name or file, or ``auto``.
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        The experiment. What is wrong with it or with the scale is a SpecError.
+    """
+    from sibp.experiments import specs, yaml_file
+
+    experiment = specs.load_experiment(path)
+    beside = path.resolve().parent.parent / "scales"
+    if scale == "auto":
+        scale = "laptop" if device == "cpu" and (beside / "laptop.yaml").is_file() else specs.FULL
+    folder = beside if yaml_file.names(beside) else EXPERIMENTS.parent / "scales"
+    return specs.resolve(experiment, specs.load_scale(scale, folder, also=["auto"]))
+
+
+def check_data(experiment: "Trained", root: str | None) -> None:
+    """Refuse an experiment whose data set is not in the cache.
+
+    Args:
+        experiment: resolved at a scale.
+        root: the data cache; None takes the user's.
+
+    Raises:
+        InputError: saying how to fetch it.
+    """
+    import sibp.data as data
+
+    settings = experiment.data
+    if not settings.is_real:
+        return
+    try:
+        data.load(settings.name, root)
+    except data.DataError as fault:
+        raise InputError(str(fault)) from None
+
+
+def check_writable(folder: Path, option: str = "out") -> None:
+    """Make an output folder and try to write there, before hours are spent.
+
+    Args:
+        folder: of the output.
+        option: the word that names it, for the message.
+
+    Raises:
+        InputError: if that fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        raise InputError(f"{option}: cannot write to {folder}: {fault.strerror}") from None
