@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from sibp.core import atomic
 from tools import merge_runs, redraw, run_archive
 from workflow.figures.exhibit import exhibits
 from workflow.scripts import claims, provenance, summarise, typeset
@@ -100,12 +101,16 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
 
 
 def take_fits(folder: Path, results: Path) -> list[Path]:
-    """Copy the finished fits below `folder` over those that are kept, and return their files; the last one to come stays."""
+    """Keep the finished fits below `folder`, without blanks, in the place of those that are kept; the last one to come stays.
+
+    Returns:
+        Their files.
+    """
     files = sorted(folder.glob("fits/*/*.json"))
     for file in files:
         target = results / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+        atomic.write(target, json.dumps(json.loads(file.read_text(encoding="utf-8")), separators=(",", ":")) + "\n")
     return files
 
 

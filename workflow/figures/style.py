@@ -34,7 +34,7 @@ def use() -> None:
     mpl.rcParams |= {
         "figure.constrained_layout.use": True,
         "figure.dpi": 100,
-        "savefig.dpi": 200,
+        "savefig.dpi": 150,
         "pdf.fonttype": 42,
         "svg.hashsalt": "sibp",  # the same figure gives the same file
         "axes.grid": True,
