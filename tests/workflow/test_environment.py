@@ -16,7 +16,12 @@ EXPERIMENTS = EXTRAS["experiments"]
 WORKFLOW = [
     requirement for extra in ("experiments", "workflow") for requirement in EXTRAS[extra] if not requirement.startswith("sibp")
 ]
-IMPORTED_AS = {"pyyaml": "yaml", "pillow": "PIL", "snakemake-interface-logger-plugins": "snakemake_interface_logger_plugins"}
+IMPORTED_AS = {
+    "pyyaml": "yaml",
+    "pillow": "PIL",
+    "snakemake-interface-logger-plugins": "snakemake_interface_logger_plugins",
+    "typing-extensions": "typing_extensions",
+}
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -74,6 +79,6 @@ def test_the_lock_names_no_address():
 )
 def test_what_is_imported_is_asked_for(folder, extras):
     # data sets' own servers and bridges to its classes, the pictures of `sibp show`, and statistics over seeds: asked for by the workflow;
-    # torch brings Triton and typing_extensions, pydantic its core
-    optional = {"torchvision", "matplotlib", "scipy", "triton", "typing_extensions", "pydantic_core"}
+    # torch brings Triton, pydantic its core
+    optional = {"torchvision", "matplotlib", "scipy", "triton", "pydantic_core"}
     assert imported(folder) - modules([*PROJECT["dependencies"], *extras]) - optional == set()

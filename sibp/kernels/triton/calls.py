@@ -1,8 +1,8 @@
 """The fused CUDA kernels: compiled by Triton at their first use, called as operators of torch, never needed.
 
-`lines`, `batch`, `bias`, `linear`, `target` and `armijo` hold the kernels, `operators` what torch sees of them. Nothing here imports
-Triton before a kernel is needed. Where it is missing or cannot compile, the eager code runs in its place, with the same result up to
-rounding; that is said once, and `status()` says why. With TRITON_INTERPRET=1 the kernels run on the CPU, slowly, for tests.
+`operators` are what torch sees of the kernels, which the other modules hold. Nothing here imports Triton before a kernel is needed.
+Where it is missing or cannot compile, the eager code runs in its place, with the same result up to rounding; that is said once, and
+`status()` says why. With TRITON_INTERPRET=1 the kernels run on the CPU, slowly, for tests.
 """
 
 import importlib

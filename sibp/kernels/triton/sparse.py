@@ -9,7 +9,7 @@ that of one column of ones. The slow twin is `proximal_gradient.minimise_l1`.
 import triton
 import triton.language as tl
 
-from sibp.kernels.triton.lines import activate, column, kernel, leak_of, slope_of, sum_of_parts
+from sibp.kernels.triton.lines import WIDTH, activate, column, first_step, kernel, leak_of, slope_of, sum_of_parts
 from sibp.kernels.triton.plan import Launch, millionths, scratch
 from sibp.kernels.triton.rows import Rows, cuts, empty_like_weights, load_rows
 from sibp.kernels.triton.weights import back
@@ -19,7 +19,6 @@ __all__ = ["minimise"]
 # a member's row of numbers: the objective at its point, the search's first step and the step taken, whether there is one more trial to
 # make, and whether it stays where it is for good
 VALUE, FIRST_STEP, STEP, ENDED, STUCK = (tl.constexpr(n) for n in range(5))
-WIDTH = tl.constexpr(8)
 TRIALS = tl.constexpr(32)  # columns for the trials of a search
 
 
@@ -94,8 +93,8 @@ def attempt(
         if FIRST:
             needed = tl.load(state + STUCK) == 0
             gg = tl.sum(sum_of_parts(sums + e * sum_parts, sum_parts, 1, 0, 1, 1, 128), 0)
-            curvature = 2 * tl.sum(sum_of_parts(bends + e * bend_parts, bend_parts, 1, 0, 1, 1, 128), 0) + gg / tl.load(lam + e)
-            first = tl.where(curvature > 0, gg / curvature, 0.0)
+            curvature = tl.sum(sum_of_parts(bends + e * bend_parts, bend_parts, 1, 0, 1, 1, 128), 0)
+            first = first_step(-gg, curvature, gg, tl.load(lam + e), False)
             if part == 0:
                 tl.store(state + FIRST_STEP, first)
         else:
