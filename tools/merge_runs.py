@@ -15,7 +15,6 @@ from typing import Any
 from sibp.experiments import size, specs
 from sibp.experiments.jobs import Job, jobs, of_record
 from sibp.experiments.schema import SpecError
-from sibp.methods import registry
 from sibp.results import records
 from tests.golden import runs as golden
 from tools import older_runs
@@ -128,15 +127,8 @@ def covered_by(job: Job) -> set[str]:
         f"{name}/{other.label}"
         for name in golden.FILES
         for other in jobs(specs.load_experiment(golden.HERE / f"{name}.yaml"))
-        if _paths(other) & _paths(job)
+        if other.code_paths & job.code_paths
     }
-
-
-def _paths(job: Job) -> set[tuple[object, ...]]:
-    """Return what chooses between paths of the code, for all members: counts aside, all options that must agree in an ensemble."""
-    key = registry.get(job.algorithm).group_key
-    chosen = {tuple((name, value) for name, value in key(member.options) if type(value) is not int) for member in job.members}
-    return {(job.algorithm, job.network.kind == "mlp", *options) for options in chosen}
 
 
 @cache

@@ -14,7 +14,7 @@ from pathlib import Path
 import sibp.cli.parser as parser
 from sibp.core.errors import InputError, OneLineError
 
-__all__ = ["main"]
+__all__ = ["main", "preload"]
 
 EXTRA = ("filelock", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "rich", "yaml")  # what the extra `experiments` installs
 
@@ -50,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, line = _explain(fault)
         print(f"sibp: error: {line}", file=sys.stderr)
         return code
+
+
+def preload() -> None:
+    """Import what `main` imports when it trains, for processes whose forks will train."""
+    import sibp.training.runs  # noqa: F401
 
 
 def _note_other_checkout() -> None:

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ import sibp.cli.inputs as inputs
 from sibp.core.errors import InputError
 
 if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` should not wait for them
-    from sibp.experiments.schema import Trained
     from sibp.results.progress import Progress
 
 __all__ = ["bench", "check", "data", "doctor", "list", "run", "show"]
@@ -78,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     observer = _observer(arguments.tensorboard)
     out = Path(arguments.out) / experiment.id
     inputs.check_writable(out)
-    _note_slower_code(experiment, labels, device, observer)
+    if line := runs.slower_code(experiment, labels, device):
+        observer.note(line)
     for label in labels:
         runs.run(
             experiment,
@@ -95,15 +94,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(out / f"{name}.parquet", flush=True)
     print(f"sibp: the results are in {out}; to draw them: sibp show {shlex.quote(str(out))}", file=sys.stderr)
     return 0
-
-
-def _note_slower_code(experiment: "Trained", labels: Sequence[str], device: str, observer: "Progress") -> None:
-    """Say once if some label's training on the CPU has to do without the compiled kernels."""
-    from sibp.kernels import native
-
-    devices = {"cpu" if experiment.training_of(label).device == "cpu" else device for label in labels}
-    if "cpu" in devices and (line := native.fallback()):
-        observer.note(line)
 
 
 def _observer(curves: str | None) -> "Progress":

@@ -132,6 +132,18 @@ class Job:
             alike.setdefault(key(member.options), []).append(member.number)
         return [numbers[i : i + size] for numbers in alike.values() for i in range(0, len(numbers), size)]
 
+    @property
+    def code_paths(self) -> set[tuple[object, ...]]:
+        """What chooses between paths of the code, member by member: the method, dense or not, and the options that are no counts.
+
+        Jobs that share one run the same code there.
+        """
+        from sibp.methods import registry
+
+        key, is_dense = registry.get(self.algorithm).group_key, self.network.kind == "mlp"
+        chosen = {tuple((name, value) for name, value in key(m.options) if type(value) is not int) for m in self.members}
+        return {(self.algorithm, is_dense, *options) for options in chosen}
+
     def part(self, ensemble: int) -> str:
         """Return the name, beside those of labels, of one of its `groups` that is trained on its own.
 

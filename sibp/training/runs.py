@@ -1,5 +1,6 @@
 """One training run: all members of one label of an experiment, from data to records."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from sibp.core import precision
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Trained
+from sibp.kernels import native
 from sibp.kernels.status import status
 from sibp.methods import Method, registry
 from sibp.nets import losses, papers
@@ -20,7 +22,7 @@ from sibp.training.checkpoint import Checkpoint
 from sibp.training.ensembles import Ensembles, bytes_per_member
 from sibp.training.problem import Problem
 
-__all__ = ["run"]
+__all__ = ["run", "slower_code"]
 
 
 def run(
@@ -67,6 +69,20 @@ def run(
         records.write(path.with_name(f"{name}.parquet"), records.Run(rows, provenance, records.roles(rows, job.options)))
         file.remove()
     return rows, provenance
+
+
+def slower_code(experiment: Trained, labels: Iterable[str], device: str) -> str:
+    """Return whether training on the CPU has to do without the compiled kernels, for who starts runs to say once for all labels.
+
+    Args:
+        experiment: resolved at a scale.
+        labels: of its methods.
+        device: ``cpu`` or ``cuda``, as for `run`.
+
+    Returns:
+        One line that says why; empty where the kernels run, or none are needed.
+    """
+    return native.fallback() if any(Job(experiment, label).device(device) == "cpu" for label in labels) else ""
 
 
 def _train(

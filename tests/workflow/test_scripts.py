@@ -10,6 +10,7 @@ from sibp.experiments import specs
 from sibp.results import records
 from tests.unit.tiny import as_run, long_table
 from tools import closing_message
+from workflow.figures import searches
 from workflow.scripts import choose, gallery, provenance, typeset
 
 ROOT = Path(__file__).parents[2]
@@ -98,9 +99,9 @@ def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_pa
 
 def test_a_best_point_at_the_edge_of_its_grid_asks_for_the_next_one():
     grid = [{"eta": eta, "lam": lam} for eta in (1, 0.3, 0.1) for lam in (10, 1)]
-    assert choose.beyond(grid, {"eta": 0.3, "lam": 10}) == {"lam": 100}
-    assert choose.beyond(grid, {"eta": 0.1, "lam": 1}) == {"eta": 0.033, "lam": 0.1}
-    assert choose.beyond([{"eta": 1}], {"eta": 1}) == {}
+    assert searches.beyond(grid, {"eta": 0.3, "lam": 10}) == {"lam": 100}
+    assert searches.beyond(grid, {"eta": 0.1, "lam": 1}) == {"eta": 0.033, "lam": 0.1}
+    assert searches.beyond([{"eta": 1}], {"eta": 1}) == {}
 
 
 def test_a_search_counts_the_seeds_that_diverged(tmp_path):

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import pytest
 from snakemake.profiles import ProfileConfigFileParser
 from snakemake_interface_logger_plugins.common import LogEvent
-from snakemake_logger_plugin_sibp import LogHandler, durations
+from snakemake_logger_plugin_sibp import LogHandler
 from snakemake_logger_plugin_sibp.display import Lines, last_accuracy
 from snakemake_logger_plugin_sibp.plan import duration, from_facts
 
+from sibp.bench import durations
 from tests.workflow.conftest import EXPERIMENTS, ROOT
 
 FACTS = {

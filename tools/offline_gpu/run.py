@@ -170,10 +170,10 @@ def main() -> int:
     arguments = parse()
     plan = read_plan()
     make_importable()
-    import sibp.cli  # noqa: F401 - here, so that no job has to import it
-    import sibp.training.runs  # noqa: F401
+    import sibp.cli
     from tools.offline_gpu import workers
 
+    sibp.cli.preload()  # here, so that no job has to
     results = workers.Results(arguments.out.resolve(), plan, arguments.back and arguments.back.resolve())
     jobs = chosen(plan, arguments, results.has)
     if arguments.status:

@@ -21,7 +21,7 @@ from sibp.core import atomic
 from sibp.experiments import size, specs, yaml_file
 from sibp.experiments.jobs import Job, of_record
 from sibp.experiments.schema import Experiment
-from sibp.results import quantities, records, summary
+from sibp.results import processor, quantities, records, summary
 from workflow.figures import fits, papers, style
 from workflow.figures.layout import Table
 
@@ -138,6 +138,11 @@ class Exhibit:
         made = [*self._all_records, *(each["environment"] for each in [*self.costs.values(), *self.fits.values()])]
         names = (f"{r['device']}, {r['threads']} thread{'s'[: r['threads'] > 1]}" for r in made)
         return "; ".join(dict.fromkeys(names))
+
+    @property
+    def processors(self) -> str:
+        """The processors behind the measurements, with their vector instructions."""
+        return "; ".join(dict.fromkeys(processor.in_words(cost["environment"].get("processor")) for cost in self.costs.values()))
 
     @property
     def seeds(self) -> int:

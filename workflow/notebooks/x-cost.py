@@ -10,7 +10,6 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from sibp.results import processor
 from workflow.figures import style
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, cell
@@ -174,14 +173,13 @@ exponents = [
     f"{threads(label)}: " + ", ".join(f"{line['step']} {line['exponent']:.2f} in {line['over']}" for line in cost["scaling"])
     for label, cost in costs.items()
 ]
-processors = "; ".join(dict.fromkeys(processor.in_words(cost["environment"].get("processor")) for cost in costs.values()))
 products = " and ".join(f"{cost['ceiling'] / 1e9:.0f}" for cost in costs.values())
 loads = ", ".join(f"{cost['environment']['load_before']:.1f}" for cost in costs.values())
 said = f"Of the package's {len(promises)} bounds that were measured here, {len(promises) - len(broken)} hold" if promises else ""
 caption = exhibit.caption(
     f"The time of one training step of each method over that of torch's SGD ({sets}; load of the machine before: {loads}), how it grows "
     f"(powers: {'; '.join(exponents)}), and one member's step in an ensemble and alone. "
-    f"Processor: {processors}; torch's largest product rate: {products} GFLOP/s. "
+    f"Processor: {exhibit.processors}; torch's largest product rate: {products} GFLOP/s. "
     + ("Upright strokes: the floor, the ratio of the multiply-adds alone. " if floors is not None else "")
     + (f"{said}{': not ' if broken else ''}{'; not '.join(broken)}." if said else "")
 )

@@ -6,20 +6,15 @@
 # %%
 import math
 
-import pandas as pd
-import yaml
 from matplotlib import pyplot as plt
 
-from sibp.experiments import specs
-from workflow.figures import style
-from workflow.figures.exhibit import WORKFLOW, Exhibit
+from workflow.figures import searches, style
+from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, cell, number
-from workflow.scripts.choose import beyond
 
 style.use()
 exhibit = Exhibit("x-search")
-searches = yaml.safe_load((WORKFLOW / "selection/chosen.yaml").read_text(encoding="utf-8"))
-files = {name: specs.load_experiment(WORKFLOW / f"selection/{name}.yaml", shallow=True).trained for name in searches}
+results = searches.read()
 
 
 def in_words(options: dict[str, float]) -> str:
@@ -28,22 +23,13 @@ def in_words(options: dict[str, float]) -> str:
 
 
 # %% One row per point
-rows = []
-for name, search in searches.items():
-    for label, points in search["tried"].items():
-        chosen, algorithm = search["chosen"][label], files[name].algorithm(label)
-        for point in points:
-            options = {key: value for key, value in point.items() if key not in ("accuracy", "diverged")}
-            value = math.nan if point["accuracy"] is None else point["accuracy"]
-            row = {"search": name, "label": label, "algorithm": algorithm, **options, "accuracy": value}
-            rows.append(row | {"diverged": point.get("diverged", int(math.isnan(value))), "chosen": options == chosen})
-data = pd.DataFrame(rows)
+data = searches.points(results)
 data
 
 # %% The figure: a panel for each search, over the option that varies first
 columns = 3
-figure, panels = plt.subplots(math.ceil(len(searches) / columns), columns, figsize=(style.WIDTH, 8.2), squeeze=False)
-for ax, name in zip(panels.ravel(), searches, strict=False):
+figure, panels = plt.subplots(math.ceil(len(results) / columns), columns, figsize=(style.WIDTH, 8.2), squeeze=False)
+for ax, name in zip(panels.ravel(), results, strict=False):
     for (label, algorithm), points in data[data["search"] == name].groupby(["label", "algorithm"], sort=False):
         axis = "eta" if points["eta"].nunique() > 1 or "lam" not in points or points["lam"].isna().all() else "lam"
         best = points.sort_values("accuracy").groupby(axis)["accuracy"].last()
@@ -53,7 +39,7 @@ for ax, name in zip(panels.ravel(), searches, strict=False):
         ax.plot(marked[axis], marked["accuracy"], "o", color=look["color"], markersize=5)
     ax.set(xscale="log", title=name)
     ax.tick_params(labelsize="x-small")
-for ax in panels.ravel()[len(searches) :]:
+for ax in panels.ravel()[len(results) :]:
     ax.axis("off")
 for ax in panels[:, 0]:
     ax.set_ylabel("validation accuracy", fontsize="x-small")
@@ -63,17 +49,17 @@ figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="sm
 
 # %% The numbers
 groups, edges = [], 0
-for name, search in searches.items():
+for name, search in results.items():
     lines = []
     for label, chosen in search["chosen"].items():
         tried = data[(data["search"] == name) & (data["label"] == label)]
-        edge = beyond(search["tried"][label], chosen)
+        edge = searches.beyond(search["tried"][label], chosen)
         edges += bool(edge)
         top, lost = tried["accuracy"].max(), int((tried["diverged"] > 0).sum())
         texts = [label, in_words(chosen), MISSING if math.isnan(top) else f"{top:.4f}", f"{lost} of {len(tried)}", in_words(edge)]
         lines.append([cell("" if lines else name), *map(cell, texts)])
     groups.append(lines)
-made = [search["run"] for search in searches.values()]
+made = [search["run"] for search in results.values()]
 scales = ", ".join(dict.fromkeys(run["scale"] for run in made))
 head = ["search", "label", "chosen", "validation accuracy", "points that diverged", "edge: try next"]
 table = Table(head, "What was chosen, and where the best point is at the edge of its grid.", groups)

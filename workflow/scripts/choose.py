@@ -18,6 +18,7 @@ import yaml
 
 from sibp.core import atomic
 from sibp.results import records
+from workflow.figures.searches import beyond
 
 
 def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
@@ -49,17 +50,6 @@ def choose(folder: Path) -> dict[str, Any]:
     settings = {"scale": record["scale"], "seeds": record["seeds"], "samples": record["settings"]["data"]["train"]}
     settings |= {key: record["training"][key] for key in ("epochs", "steps") if record["training"].get(key)}
     return {"chosen": chosen, "run": settings, "tried": tried}
-
-
-def beyond(tried: list[dict[str, float]], chosen: dict[str, float]) -> dict[str, float]:
-    """Return for each option whose best value is the first or last of its grid the next one beyond it, in the ratio of the last two."""
-    wanted = {}
-    for name, best in chosen.items():
-        values = sorted({point[name] for point in tried})
-        if len(values) > 1 and best in (values[0], values[-1]):
-            neighbour = values[1] if best == values[0] else values[-2]
-            wanted[name] = float(f"{best * best / neighbour:.2g}")
-    return wanted
 
 
 def main() -> None:

@@ -26,7 +26,6 @@ from typing import Any, NoReturn
 
 SERVERS = "SIBP_FORK_SERVERS"  # the environment that they belong to, and the folder of their sockets
 SERVE = "--serve"
-IMPORTED_LATE = {"sibp.cli": ["sibp.training.runs"]}  # what a module's `main()` imports by itself
 
 started: list["subprocess.Popen[bytes]"] = []  # their standard input is closed when this process ends
 
@@ -147,10 +146,9 @@ class Server:
         self.selector.register(connection, selectors.EVENT_READ, lambda: self.terminate(fork))
 
     def load(self) -> None:
-        """Import the module and what its `main()` imports; what cannot be imported, the fork complains about."""
+        """Import the module, and by its `preload()` what its `main()` imports; what cannot be imported, the fork complains about."""
         with suppress(Exception):
-            for name in [self.module, *IMPORTED_LATE.get(self.module, [])]:
-                importlib.import_module(name)
+            getattr(importlib.import_module(self.module), "preload", lambda: None)()
         gc.freeze()
 
     def run(self, connection: socket.socket, descriptors: list[int], request: dict[str, Any]) -> NoReturn:

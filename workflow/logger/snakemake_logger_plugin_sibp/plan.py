@@ -81,9 +81,8 @@ class Plan:
         if not jobs or not self.counts:
             return
         request = {"device": self.device, "scale": self.scale_file, "scales": self.scales, "jobs": jobs}
-        folders = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders), "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, "-m", f"{__package__}.durations"]
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, "-m", "sibp.bench.durations"]
         with tempfile.TemporaryFile("w+") as file:  # not a pipe, which may break
             json.dump(request, file)
             file.seek(0)

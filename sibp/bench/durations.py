@@ -1,8 +1,10 @@
-"""About how long training jobs take: python -m snakemake_logger_plugin_sibp.durations < JOBS > SECONDS
+"""Say about how long training jobs take.
+
+    python -m sibp.bench.durations < JOBS > SECONDS
 
 JOBS is JSON: `device` (cpu or cuda), `scale` (its name, or the path of its file), `scales` (the folder of scales) and `jobs`, which
 gives for each job's number its experiment's file and labels. SECONDS is JSON, too: the seconds of each job. Torch takes seconds to import,
-so this is a process of its own, beside Snakemake.
+so for the workflow's display this is a process of its own.
 """
 
 import json
@@ -15,6 +17,8 @@ import torch
 from sibp.bench import cost, count_cache, rates
 from sibp.experiments import specs
 
+__all__ = ["seconds"]
+
 
 def seconds(request: dict[str, Any]) -> dict[str, float]:
     """Return about how many seconds each job takes, by its number: counted steps and evaluations at a device's rates.
@@ -24,8 +28,11 @@ def seconds(request: dict[str, Any]) -> dict[str, float]:
     A CPU's rates are measured, with one thread as the rules train. A GPU's are those of an H100, because a second process on the GPU could
     stand in the way of the first job.
 
-    Raises:
-        SpecError: if an experiment or the scale cannot be read.
+    Args:
+        request: what stands in JOBS.
+
+    Returns:
+        Seconds by the job's number. An experiment or a scale that cannot be read is a SpecError.
     """
     torch.set_num_threads(1)
     device = "h100" if request["device"] == "cuda" else rates.measured(torch.device("cpu"))
