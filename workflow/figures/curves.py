@@ -67,7 +67,7 @@ class Curves:
     def _line(self, label: str, look: tuple[str, Mapping[str, Any]] | None, symbols: Mapping[str, str]) -> Line:
         rows = self.exhibit.runs[self.exhibit.runs["method"] == label].sort_values(["member", "step"])
         algorithm = rows["algorithm"].iloc[0]
-        named, drawn = look or (style.name(algorithm), style.line(algorithm))
+        named, drawn = look or style.look(label, algorithm)
         return Line(label, named, in_words(rows.iloc[0], symbols), drawn, rows)
 
     def draw(self, *metrics: str, log_axis: bool = False, height: float = 2.9, width: float = style.WIDTH) -> Figure:

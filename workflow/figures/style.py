@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator, FixedLocator, LogLocator, NullLocator
 
+from workflow.figures.papers import SECOND
+
 WIDTH = 6.3  # inches between the margins of an A4 page
 # Okabe and Ito's colours, which people with colour-blindness can tell apart; the line styles do it without colours.
 METHODS = {
@@ -56,6 +58,13 @@ def line(algorithm: str) -> dict[str, Any]:
     """Return the colour and the line style of a method, for `Axes.plot`."""
     _, colour, style = METHODS[algorithm]
     return {"color": colour, "linestyle": style}
+
+
+def look(label: str, algorithm: str) -> tuple[str, dict[str, Any]]:
+    """Return a label's name and its look for `Axes.plot`: the method's, lighter and dotted for Armijo's rule beside the main label."""
+    if label.endswith(SECOND):
+        return f"{name(algorithm)}, Armijo", {"color": sns.light_palette(METHODS[algorithm][1], 6)[3], "linestyle": (0, (2, 1))}
+    return name(algorithm), line(algorithm)
 
 
 def tints(algorithm: str, count: int) -> list[dict[str, Any]]:

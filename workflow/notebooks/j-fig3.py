@@ -36,8 +36,8 @@ for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True
     for ax, (metric, title) in zip(row_of_panels, shown.items(), strict=True):
         for label in (label for label in chosen if sampling[label] == kind):
             curve = band(curves[label][curves[label]["step"] > 0], "step", metric)
-            look, algorithm = style.line(chosen[label]["algorithm"]), chosen[label]["algorithm"]
-            ax.plot(curve.index, curve["mean"], **look, label=f"{style.name(algorithm)}, {setting(chosen[label])}")
+            name, look = style.look(label, chosen[label]["algorithm"])
+            ax.plot(curve.index, curve["mean"], **look, label=f"{name}, {setting(chosen[label])}")
             ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
         ax.set(xscale="log", ylabel=title, title=kind)
         ax.tick_params(which="minor", left=False, bottom=False)
@@ -62,7 +62,7 @@ facts = []
 for label, row in chosen.items():
     steps = halved.statistics(halved.per_seed(curves[label]))
     paper = claimed.get(row["algorithm"]) if sampling[label] == "stochastic" else None
-    names = {"method": style.name(row["algorithm"]), "sampling": sampling[label], "setting": setting(row)}
+    names = {"method": style.look(label, row["algorithm"])[0], "sampling": sampling[label], "setting": setting(row)}
     found = {"median": steps["value"], "least": steps["least"], "most": steps["most"], "paper": paper}
     facts.append(names | found | {"final_loss": row["train_loss_mean"], "n": row["n"], "members": row["members"]})
 data = pd.DataFrame(facts).sort_values("sampling", ascending=False, kind="stable")
