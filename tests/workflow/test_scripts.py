@@ -1,9 +1,12 @@
 """The workflow's scripts on small made-up runs."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
+import pikepdf
 import pytest
+import typst
 import yaml
 
 from sibp.experiments import specs
@@ -169,3 +172,12 @@ def test_the_report_shows_the_papers_in_order_and_their_figures_by_number():
         "theory",
         "x-why",
     ]
+
+
+def test_a_packed_report_is_smaller_and_keeps_its_pages_and_what_a_screen_reader_follows():
+    pdf = typst.compile(b"= One\n" + b"- an item\n" * 200 + b"#pagebreak()\n= Two")
+    packed = typeset.packed(pdf)
+    assert packed == typeset.packed(pdf) and len(packed) < len(pdf) / 2
+    with pikepdf.open(io.BytesIO(pdf)) as before, pikepdf.open(io.BytesIO(packed)) as after:
+        assert len(after.pages) == len(before.pages)
+        assert "/StructTreeRoot" in after.Root and after.Root.keys() == before.Root.keys()
