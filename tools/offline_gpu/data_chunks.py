@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sibp.data.registry import DataError, Dataset, Entry
+from sibp.data.dataset import Dataset, check
+from sibp.data.registry import DataError, Entry
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -70,7 +71,7 @@ class Chunks:
         with ThreadPoolExecutor() as threads:
             raw = dict(zip(pieces, threads.map(lambda item: _read(folder / item[0], item[1]), pieces.items()), strict=True))
         arrays = {name: _joined(raw, name, spec.shape) for name, spec in entry.arrays.items()}
-        entry.check(arrays)
+        check(entry, arrays)
         return arrays
 
 
