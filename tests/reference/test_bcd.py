@@ -6,7 +6,7 @@ import torch
 
 import sibp
 from sibp.methods import bcd
-from sibp.nets.convert import parameters_of
+from sibp.nets.from_sequential import parameters_of
 from tests.reference import bcd_twin as twin
 
 

@@ -15,7 +15,7 @@ from sibp.core import precision
 from sibp.kernels import native
 from sibp.kernels.triton import calls
 from sibp.methods import Options, registry
-from sibp.nets import initialisation, losses, zoo
+from sibp.nets import initialisation, losses, to_sequential
 from sibp.nets.network import Network
 from sibp.training import cuda_graph
 
@@ -260,7 +260,7 @@ def _torch_row(label: str, name: str, network: Network, batch: int, device: str)
     """Return torch's optimizer on the same network, as it comes, fused, and on CUDA captured: the best of each."""
     row = Row(name, 1, label)
     optimizer = torch.optim.SGD if label == "torch SGD" else torch.optim.Adam
-    model = zoo.to_module(network, 0, 0.03, device=torch.device(device))
+    model = to_sequential.to_module(network, 0, 0.03, device=torch.device(device))
     x, y = torch.rand(batch, *network.input_shape, device=device), torch.randint(10, (batch,), device=device)
     for fused in (False, True):
         extra: dict[str, Any] = {"capturable": True} if optimizer is torch.optim.Adam and device == "cuda" else {}
