@@ -275,18 +275,14 @@ class Trainer:
             Values `[E]` by the metric's name, such as ``test_accuracy``.
         """
         problem, metrics = self.problem, {}
+        batch = partial(self.batches.at, run.step)
+        snapshot = evaluation.Snapshot(problem.network, problem.loss, run.parameters, batch, run.first_weight_change)
         for name in self.training.measure:
-            if name in problem.splits:
+            if name in evaluation.METRICS:
+                metrics[name] = evaluation.METRICS[name](snapshot)
+            else:
                 split = evaluation.measure(problem.network, problem.loss, run.parameters, problem.splits[name], problem.dtype)
                 metrics |= {f"{name}_{key}": values for key, values in split.items()}
-            elif name == "sparsity":
-                metrics[name] = evaluation.sparsity(run.parameters)
-            elif name == "first_weight_change":
-                unknown = torch.full((len(self.seeds),), math.nan)
-                metrics[name] = unknown if run.first_weight_change is None else run.first_weight_change
-            else:
-                x, y = self.batches.at(run.step)
-                metrics[name] = evaluation.first_gradient_norm(problem.network, problem.loss, run.parameters, x, y)
         return metrics
 
 

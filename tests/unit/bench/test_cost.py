@@ -68,7 +68,7 @@ def test_a_job_that_insists_on_the_cpu_is_counted_there():
 def test_equal_chunks_of_an_evaluation_are_counted_once_and_multiplied(monkeypatch):
     monkeypatch.setattr(evaluation, "chunk_size", lambda *_: 16)
     loss, device = losses.get("cross-entropy"), torch.device("cuda")
-    counted = cost._counted_evaluation(MLP, 2, [40], 0, loss=loss.name, dtype=torch.float32, device=device, batch=100)
+    counted = cost._counted_evaluation(MLP, 2, [40], (), loss=loss.name, dtype=torch.float32, device=device, batch=100)
     with fake_device() as mode:
         parameters = fake_cuda.affines(mode, MLP, 2)
         samples = Samples(empty(mode, 40, 784, dtype=torch.uint8), empty(mode, 40, dtype=torch.int64))
