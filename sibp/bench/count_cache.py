@@ -72,7 +72,7 @@ def _read(name: str) -> tuple[Seen, int] | None:
                 for word, kind, dtype, work, count in content["operations"]
             }
         )
-        faults = Counter({Fault(*words): count for *words, count in content["found"]})
+        faults = Counter({Fault(*words): count for *words, count in content["fault_counts"]})
         return Seen(operations, faults, peak=content["peak"]), content["bytes"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -87,7 +87,7 @@ def _written(name: str, counted: tuple[Seen, int]) -> tuple[Seen, int]:
     text = json.dumps(
         {
             "operations": operations,
-            "found": [[*fault, count] for fault, count in seen.found.items()],
+            "fault_counts": [[*fault, count] for fault, count in seen.fault_counts.items()],
             "peak": seen.peak,
             "bytes": size,
         }

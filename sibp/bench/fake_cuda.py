@@ -151,14 +151,14 @@ class Seen:
 
     Attributes:
         operations: each distinct one, and how often.
-        found: each fault, and how often.
+        fault_counts: each fault, and how often.
         places: kernels by file and line.
         peak: most bytes of new tensors at a time.
         raised: the exception that ended it, if one did.
     """
 
     operations: collections.Counter[Operation] = field(default_factory=collections.Counter)
-    found: collections.Counter[Fault] = field(default_factory=collections.Counter)
+    fault_counts: collections.Counter[Fault] = field(default_factory=collections.Counter)
     places: collections.Counter[str] = field(default_factory=collections.Counter)
     peak: int = 0
     raised: str = ""
@@ -195,7 +195,7 @@ class Seen:
         Returns:
             A number of looks.
         """
-        return sum(count for fault, count in self.found.items() if fault.kind == "read")
+        return sum(count for fault, count in self.fault_counts.items() if fault.kind == "read")
 
     def faults(self) -> list[str]:
         """Return one line for each thing that must not be in a captured step, with the file and the line where it is.
@@ -203,7 +203,7 @@ class Seen:
         Returns:
             The lines; none for a step that can be captured.
         """
-        lines = [f"{fault} ({count} times)" if count > 1 else str(fault) for fault, count in sorted(self.found.items())]
+        lines = [f"{fault} ({count} times)" if count > 1 else str(fault) for fault, count in sorted(self.fault_counts.items())]
         return lines + ([f"raises {self.raised}"] if self.raised else [])
 
 
@@ -306,7 +306,7 @@ class Recorder(TorchDispatchMode):
             kind: see `Fault`.
             operation: which does it.
         """
-        self.seen.found[Fault(kind, operation, place())] += self.times
+        self.seen.fault_counts[Fault(kind, operation, place())] += self.times
 
     def hold(self, call: Call) -> None:
         """Follow the memory of new tensors until it is freed; what was there before the work counts nothing.
@@ -603,9 +603,9 @@ def started(mode: FakeTensorMode, method: Method, parameters: list[Affine]) -> S
 
 def _in_words(fault: Exception) -> str:
     lines = [line for line in str(fault).splitlines() if line.strip()] or ["?"]
-    trace, where = fault.__traceback__, "?"
+    trace, line = fault.__traceback__, "?"
     while trace is not None:
         if trace.tb_frame.f_code.co_filename.startswith(PACKAGE) and not trace.tb_frame.f_code.co_filename == __file__:
-            where = f"{trace.tb_frame.f_code.co_filename.removeprefix(PACKAGE)}:{trace.tb_lineno}"
+            line = f"{trace.tb_frame.f_code.co_filename.removeprefix(PACKAGE)}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return f"{type(fault).__name__}: {lines[0][:160]} at {where}"
+    return f"{type(fault).__name__}: {lines[0][:160]} at {line}"

@@ -189,13 +189,13 @@ class Job:
         return code.fingerprint(self.algorithm)
 
 
-def of_record(record: Mapping[str, Any], label: str, where: str) -> Job:
+def of_record(record: Mapping[str, Any], label: str, context: str) -> Job:
     """Return the job that a run's record tells of.
 
     Args:
         record: of the run, see `sibp.results.records`.
         label: that was trained.
-        where: the record's file, or what else a fault is in.
+        context: the record's file, or what else a fault is in.
 
     Returns:
         The job as it ran.
@@ -203,7 +203,7 @@ def of_record(record: Mapping[str, Any], label: str, where: str) -> Job:
     Raises:
         SpecError: in one line, if it tells of none.
     """
-    return Job(schema.experiment(record["settings"], where, "settings").trained, label)
+    return Job(schema.experiment(record["settings"], context, "settings").trained, label)
 
 
 def jobs(experiment: Experiment) -> Iterator[Job]:

@@ -59,26 +59,26 @@ def _checked_file_names(value: Any) -> Any:
     return value
 
 
-def parse(model: type[Model], mapping: Mapping[str, Any], where: str, place: str = "") -> Model:
+def parse(model: type[Model], mapping: Mapping[str, Any], context: str, place: str = "") -> Model:
     """Validate a mapping strictly; as JSON, whose lists may stand for tuples.
 
     Args:
         model: its schema.
         mapping: what to validate.
-        where: the file or what else a fault is in.
+        context: the file or what else a fault is in.
         place: the mapping's path inside it.
 
     Returns:
         The model.
 
     Raises:
-        SpecError: ``where: place.path: fault`` in one line.
+        SpecError: ``context: place.path: fault`` in one line.
     """
     try:
         return model.model_validate_json(json.dumps(mapping, default=str), strict=True)
     except ValidationError as error:
         fault = faults.explain(error, model, place)
-        raise SpecError(f"{where}: {fault}" if where else fault) from None
+        raise SpecError(f"{context}: {fault}" if context else fault) from None
 
 
 def _batch_size(value: Any) -> int | Literal["full"]:
@@ -179,7 +179,7 @@ class Every(Strict):
     log_points: PositiveInt | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _exactly_one_length(self) -> Self:
         _exactly_one(self, "epochs", "steps", "log_points")
         return self
 
@@ -206,7 +206,7 @@ class Training(Strict):
     fixed_layers: PositiveInt | None = None  # None, not 0: settings that do not name it keep their digest
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _exactly_one_length(self) -> Self:
         _exactly_one(self, "epochs", "steps")
         return self
 
@@ -540,25 +540,25 @@ class Trained(Experiment):
         return parse(Network, base | own | {"init": init}, "", f"methods.{label}.network")
 
 
-def experiment(mapping: Mapping[str, Any], where: str, place: str = "") -> Experiment:
+def experiment(mapping: Mapping[str, Any], context: str, place: str = "") -> Experiment:
     """Validate the content of an experiment file, whose keys say its kind: `runs`, some that only `Trained` has, or neither.
 
     Args:
         mapping: the content; ``methods: {}`` says the same as no methods.
-        where: the file or what else a fault is in.
+        context: the file or what else a fault is in.
         place: the mapping's path inside it.
 
     Returns:
         An experiment of that kind.
 
     Raises:
-        SpecError: ``where: place.path: fault`` in one line.
+        SpecError: ``context: place.path: fault`` in one line.
     """
     content = {key: value for key, value in mapping.items() if value != {} or key not in ("methods", "bench")}
     trains = sorted(content.keys() & Trained.model_fields.keys() - Experiment.model_fields.keys())
     if "runs" in content and trains:
-        raise SpecError(f"{where}: got runs and {', '.join(trains)}, need one or the other")
-    return parse(Drawn if "runs" in content else Trained if trains else Computed, content, where, place)
+        raise SpecError(f"{context}: got runs and {', '.join(trains)}, need one or the other")
+    return parse(Drawn if "runs" in content else Trained if trains else Computed, content, context, place)
 
 
 class Limits(Strict):

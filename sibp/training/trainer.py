@@ -68,10 +68,10 @@ class Run:
         Returns:
             Which members go on, `[E]`.
         """
-        gone = (self.diverged_at >= 0).view(-1, 1, 1)
+        diverged = (self.diverged_at >= 0).view(-1, 1, 1)
         for tensor in self.tensors():
-            tensor.masked_fill_(gone, 0)
-        return ~gone.flatten()
+            tensor.masked_fill_(diverged, 0)
+        return ~diverged.flatten()
 
     def tensors(self, layers: int | None = None) -> list[Tensor]:
         """Return weights and biases in one list.

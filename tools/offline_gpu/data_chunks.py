@@ -103,11 +103,11 @@ def _joined(raw: dict[str, bytes], name: str, shape: tuple[int, ...]) -> np.ndar
 def _listed(folder: Path, hashes: dict[str, str], size: int) -> dict[str, str] | None:
     """Return the list of a folder's pieces if it holds all of this data set."""
     try:
-        about = json.loads((folder / "pieces.json").read_text(encoding="utf-8"))
-        whole = all(_sha256((folder / name).read_bytes()) == digest for name, digest in about["pieces"].items())
+        listing = json.loads((folder / "pieces.json").read_text(encoding="utf-8"))
+        whole = all(_sha256((folder / name).read_bytes()) == digest for name, digest in listing["pieces"].items())
     except (OSError, ValueError, KeyError):
         return None
-    return about["pieces"] if whole and (about["hashes"], about.get("size")) == (hashes, size) else None
+    return listing["pieces"] if whole and (listing["hashes"], listing.get("size")) == (hashes, size) else None
 
 
 def _sha256(content: bytes) -> str:

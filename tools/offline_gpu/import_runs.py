@@ -91,8 +91,8 @@ def _check_run(name: str, experiment: Trained, label: str, run: records.Run) -> 
     """Make sure that settings and data are the checkout's, and that every member has come to its end."""
     record = run.record
     job = Job(experiment, label)
-    asked, got = job.settings(), of_record(record, label, name).settings()
-    if other := [key for key in asked if asked[key] != got[key]]:
+    expected_settings, got = job.settings(), of_record(record, label, name).settings()
+    if other := [key for key in expected_settings if expected_settings[key] != got[key]]:
         raise CampaignError(f"{name}: was trained with other settings ({', '.join(other)}) than this checkout's")
     data = experiment.data
     if data.is_real and record["data"]["hashes"] != registry.find(data.name).hashes:

@@ -110,13 +110,13 @@ def test_an_operation_takes_the_longest_of_launch_memory_and_arithmetic():
 
 def test_looks_at_numbers_cost_what_waiting_costs():
     seen = Seen()
-    seen.found[Fault("read", "equal", "a.py:1")] = 3
+    seen.fault_counts[Fault("read", "equal", "a.py:1")] = 3
     assert H100.seconds(seen) == pytest.approx(3 * H100.read)
 
 
 def test_measured_rates_are_finite_and_positive():
-    found = rates.measured(torch.device("cpu"), seconds=0.001)
-    numbers = [*found.flops.values(), found.memory, *found.smallest.values()]
+    device = rates.measured(torch.device("cpu"), seconds=0.001)
+    numbers = [*device.flops.values(), device.memory, *device.smallest.values()]
     assert all(0 < number < math.inf for number in numbers)
 
 
