@@ -17,8 +17,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from sibp.bench import count_cache, fake_cuda
-from sibp.bench.fake_cuda import Recorder, Seen
 from sibp.bench.rates import DEVICES, Device
+from sibp.bench.recorder import Recorder, Seen
 from sibp.experiments.jobs import Job, Member
 from sibp.experiments.schema import Trained
 from sibp.methods import Method, Options, registry

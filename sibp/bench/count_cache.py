@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from sibp.bench import fake_cuda
-from sibp.bench.fake_cuda import Fault, Operation, Seen
+from sibp.bench import recorder
+from sibp.bench.operations import Operation
+from sibp.bench.recorder import Fault, Seen
 from sibp.core import atomic, paths
 from sibp.kernels.launches import Work
 
@@ -53,7 +54,7 @@ def keep_in(folder: Path) -> None:
 def _sources() -> str:
     """Return the SHA-256 of all Python files of the package: any of them may change what a step does."""
     sha = hashlib.sha256()
-    for path in sorted(Path(fake_cuda.PACKAGE).rglob("*.py")):
+    for path in sorted(Path(recorder.PACKAGE).rglob("*.py")):
         sha.update(path.read_bytes())
     return sha.hexdigest()
 

@@ -70,9 +70,9 @@ class Curves:
         named, drawn = look or (style.name(algorithm), style.line(algorithm))
         return Line(label, named, in_words(rows.iloc[0], symbols), drawn, rows)
 
-    def draw(self, *metrics: str, log_axis: bool = False, height: float = 2.9, width: float = style.WIDTH) -> Figure:
+    def draw(self, *metrics: str, log_axis: bool = False, width: float = style.WIDTH) -> Figure:
         """Return a row of panels, one a metric: losses and norms on logarithmic axes; the legend stands below them."""
-        figure, panels = plt.subplots(1, len(metrics), figsize=(width, height), squeeze=False)
+        figure, panels = plt.subplots(1, len(metrics), figsize=(width, 2.9), squeeze=False)
         for ax, metric in zip(panels[0], metrics, strict=True):
             self.panel(ax, metric, log_axis=log_axis)
         if len(metrics) > 1:

@@ -54,9 +54,9 @@ class Table:
         )
 
 
-def decimal(value: float | None, digits: int = 4) -> str:
+def decimal(value: float | None) -> str:
     """Return a fraction as the papers print it, the dash where there is none."""
-    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return MISSING if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def spread(value: float | None, digits: int = 4) -> str:

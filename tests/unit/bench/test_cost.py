@@ -8,8 +8,10 @@ import torch
 
 from sibp.bench import cost, count_cache, fake_cuda, rates
 from sibp.bench.cases import CASES
-from sibp.bench.fake_cuda import Fault, Operation, Seen, empty, fake_device, watch
+from sibp.bench.fake_cuda import empty, fake_device, watch
+from sibp.bench.operations import Operation
 from sibp.bench.rates import DEVICES
+from sibp.bench.recorder import Fault, Seen
 from sibp.kernels.launches import Work
 from sibp.methods import registry
 from sibp.nets import losses, papers
