@@ -8,7 +8,6 @@ from torch.nn import functional as F
 import sibp
 from sibp.bench.check import own
 from sibp.bench.fake_cuda import empty, fake_device, watch
-from sibp.bench.recorder import CUDA
 
 NETS = {
     "784-500-10": (lambda: sibp.mlp([784, 500, 10]), (784,)),
