@@ -1,4 +1,7 @@
-"""Every kernel at sizes that fill no vector, panel or block: single precision on one thread follows double on two. `tools.sanitize` runs this file."""
+"""Every kernel at sizes that fill no vector, panel or block: single precision on one thread follows double on two.
+
+`tools.sanitize` runs this file.
+"""
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ SHAPES = {
     "targets": {"Z": ROWS, "delta": ROWS, "eta": COLUMN, "D": ROWS},
     "cross": {"W": (E, O, I), "D": ROWS, "X": (E, R, I)},
     "minimise": {"X": (E, R, I), "Z": ROWS, "T": ROWS, "lam": COLUMN, "b": (E, 1, O), "P": ROWS},
+    "update": {"X": (E, R, I), "Z": ROWS, "delta": ROWS, "eta": COLUMN, "lam": COLUMN, "b": (E, 1, O), "W": (E, O, I)},
     "linear": {"X": (E, R, I), "R": ROWS, "lam": COLUMN, "tolerance": COLUMN, "D": ROWS},
     "minimise_weights": {"Z": PIXELS, "T": PIXELS, "lam": COLUMN, "b": (E, 1, FILTERS), "P": WEIGHTS},
     "linear_weights": {"R": PIXELS, "lam": COLUMN, "tolerance": COLUMN, "D": (E, INPUTS + 1, FILTERS)},
@@ -24,7 +28,7 @@ SHAPES = {
 }
 SEARCH = {"sigma": 0.1, "shrink": 0.5, "trials": 10, "leak": 0.01}
 OPTIONS = {"geometry": [*KERNEL, 2, 1], "joint": True, "iterations": 4, "halvings": 5} | SEARCH
-SEARCHES = [(name, armijo) for name in SHAPES for armijo in ((False, True) if "minimise" in name else (False,))]
+SEARCHES = [(name, armijo) for name in SHAPES for armijo in ((False, True) if "minimise" in name or name == "update" else (False,))]
 
 
 def arguments(name, armijo, shared):
@@ -34,14 +38,19 @@ def arguments(name, armijo, shared):
     given = {key: 2 * torch.rand(*shape, generator=generator, dtype=torch.float64) - 1 for key, shape in shapes.items()}
     given |= {key: given[key].abs() / 10 + 0.01 for key in ("lam", "eta", "gamma", "tolerance") if key in given}
     given |= {key: given[key][:1].clone() for key in ("X", "images") if shared and key in given}
-    wanted = {argument.name for argument in getattr(cpu, name)._schema.arguments}
-    return given | {key: value for key, value in (OPTIONS | {"armijo": armijo}).items() if key in wanted}
+    given |= OPTIONS | {"armijo": armijo}
+    return {argument.name: given.get(argument.name) for argument in declared(name)}  # None for what has no shape
+
+
+def declared(name):
+    return getattr(cpu, name)._schema.arguments
 
 
 def results(name, given, dtype):
     values = {key: value.to(dtype).clone() if isinstance(value, torch.Tensor) else value for key, value in given.items()}
     getattr(cpu, name)(**values)
-    return {a.name: values[a.name].double() for a in getattr(cpu, name)._schema.arguments if a.alias_info and a.alias_info.is_write}
+    written = {argument.name for argument in declared(name) if argument.is_write}
+    return {key: value.double() for key, value in values.items() if key in written and value is not None}
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own rows", "shared rows"])
