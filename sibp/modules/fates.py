@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sibp.modules.graph import Graph
 from sibp.modules.uses import Use
 
-__all__ = ["Fate", "check_unmoved", "decide"]
+__all__ = ["Fate", "check_uses", "decide"]
 
 NOT_IMPLICIT = "in a group with implicit: False"
 
@@ -67,17 +67,21 @@ def _biases(uses: Sequence[Use]) -> set[int]:
     return {id(use.b) for use in uses if use.b is not None and use.b.requires_grad}
 
 
-def check_unmoved(graph: Graph, names: Mapping[int, str]) -> None:
-    """Refuse a graph that was made with weights that have moved since.
+def check_uses(graph: Graph, watch: object) -> None:
+    """Refuse a graph that was made with weights that have moved since, or that somebody else watched.
 
     Args:
         graph: of the loss.
-        names: of all parameters, by id.
+        watch: who is about to run it backward.
 
     Raises:
         RuntimeError: naming the first of them.
     """
     for key, uses in graph.uses.items():
         for use in uses:
+            names = use.watch.names
+            if use.watch is not watch:
+                need = "need forward and backward in one closure or `with`, and a closure for each optimizer"
+                raise RuntimeError(f"{names[key]}: was used under another optimizer or in another step, {need}")
             if use.W._version != use.version:
                 raise RuntimeError(f"{names[key]}: has moved since it was used, need one backward over the sum of the losses")

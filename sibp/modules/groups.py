@@ -139,6 +139,8 @@ def check_dtype(name: str, parameter: Tensor) -> None:
     Raises:
         ValueError: for a weight that is not a plain tensor in float32 or float64, by its name.
     """
+    if parameter.layout is not torch.strided:
+        raise ValueError(f"{name}: is stored as {parameter.layout}, need torch.strided")
     if type(parameter) is nn.Parameter and parameter.dtype in SOLVED:  # most are, and it is asked at every use
         return
     if parameter.dtype not in SOLVED:

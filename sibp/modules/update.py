@@ -238,6 +238,20 @@ class Update:
         new = W + dW if needs_new else W
         return Moved(new, dW.neg(), None if db is None else db.neg().view(-1))
 
+    def stay(self, problem: Problem) -> Moved:
+        """Return a layer that has no rows, and so does not move.
+
+        Args:
+            problem: its subproblem.
+
+        Returns:
+            Its weight, and zeros for autograd where moves are told as gradients.
+        """
+        W, b = problem.W, problem.b
+        if self.in_place:
+            return Moved(W)
+        return Moved(W, torch.zeros_like(W), None if b is None else torch.zeros_like(b))
+
     def displacement(self, solver: Solver, problem: Problem, W: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Solve a layer, leaving its parameters as they are.
 

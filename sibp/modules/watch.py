@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from sibp.modules import calls
 from sibp.modules.affine import Gradients, Needs
-from sibp.modules.fates import Fate, check_unmoved, decide
+from sibp.modules.fates import Fate, check_uses, decide
 from sibp.modules.functions import ActivationFunction, AffineFunction
 from sibp.modules.graph import read_graph
 from sibp.modules.groups import check_dtype
@@ -89,7 +89,8 @@ class Watch(TorchFunctionMode):
         if call is None:
             return function(*args, **kwargs)
         X, W, b, map_ = call
-        if id(W) not in self.weights or not W.requires_grad or X.numel() == 0 or (b is not None and b.ndim != 1):
+        watched = id(W) in self.weights and W.requires_grad and (b is None or b.ndim == 1)
+        if not watched or torch._C._are_functorch_transforms_active():  # a transform would want to differentiate what runs here
             Z = function(*args, **kwargs)
             if Z.grad_fn is not None:
                 self.rows[Z.grad_fn] = Z.numel() // max(map_.outputs(W), 1)
@@ -143,7 +144,7 @@ class Watch(TorchFunctionMode):
         graph = read_graph([tensor.grad_fn or get_gradient_edge(tensor).node for tensor in tensors], self.means, self.rows)
         is_outermost = self.fates is None  # else it is a checkpoint with use_reentrant=True that goes backward
         if is_outermost:
-            check_unmoved(graph, self.names)
+            check_uses(graph, self)
         fates, left = decide(graph, self.names, self.weights)
         self.allow(left)
         self.has_gone_back = True
@@ -221,7 +222,7 @@ class Watch(TorchFunctionMode):
         """
         with quiet(delta):
             fate = None if self.is_plain or self.fates is None else self.fates.get(id(use.W))
-            if fate is None or fate.uses == 0:
+            if fate is None or fate.uses == 0 or Z.numel() == 0:
                 return through(name, Z, delta)
             use.target = self.update.target(use.map, use.W, name, Z, delta, joint=fate.uses > 1)
         return use.target.error
@@ -297,7 +298,10 @@ class Watch(TorchFunctionMode):
             if len(problems) < fate.uses:
                 return gX, None, gb
             problem = join(self.waiting.pop(id(W)))
-        moved = update.move(problem, needs_new=needs[0] and through_new)
+        if problem.D.shape[1] == 0:  # such as an expert's that no token went to: nothing to solve, nothing moves
+            moved = update.stay(problem)
+        else:
+            moved = update.move(problem, needs_new=needs[0] and through_new)
         if needs[0] and through_new:
             gX = map_.adjoint(error, X, moved.W)
         self.note(problem, fate)

@@ -225,6 +225,8 @@ def _checked(loss: object) -> Tensor:
         raise ValueError(f"closure: returned {type(loss).__name__}, need the loss, a torch.Tensor")
     if loss.numel() != 1:
         raise ValueError(f"closure: returned a tensor of shape {tuple(loss.shape)}, need a scalar loss")
+    if loss.is_complex():
+        raise ValueError(f"closure: returned a loss of {loss.dtype}, need a real one")
     if not loss.requires_grad:
         raise ValueError("closure: the loss does not depend on a parameter that requires a gradient; frozen, or under no_grad?")
     return loss
