@@ -6,7 +6,9 @@ from typing import Any
 from sibp.core import messages
 from sibp.core.options import OptionError, Options
 from sibp.data.registry import Facts, known_facts
-from sibp.experiments.schema import SpecError, Trained, Training
+from sibp.experiments.schema import Trained
+from sibp.experiments.settings import Training
+from sibp.experiments.yaml_file import SpecError
 from sibp.methods import registry
 from sibp.nets import losses, papers
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from sibp.core.options import Options, describe
 from sibp.experiments import code, schema
-from sibp.experiments.schema import Experiment, Network, SpecError, Trained, Training
+from sibp.experiments.schema import Experiment, Trained
+from sibp.experiments.settings import Network, Training
+from sibp.experiments.yaml_file import SpecError
 
 __all__ = ["Job", "Member", "jobs", "of_record"]
 

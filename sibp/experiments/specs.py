@@ -10,7 +10,9 @@ from typing import Any
 
 from sibp.core import messages
 from sibp.experiments import schema, yaml_file
-from sibp.experiments.schema import Experiment, Scale, SpecError, Trained, parse
+from sibp.experiments.schema import Experiment, Scale, Trained
+from sibp.experiments.strict import parse
+from sibp.experiments.yaml_file import SpecError
 
 __all__ = [
     "FULL",

@@ -20,7 +20,8 @@ from sibp.core import atomic
 from sibp.data import registry
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job, of_record
-from sibp.experiments.schema import SpecError, Trained
+from sibp.experiments.schema import Trained
+from sibp.experiments.yaml_file import SpecError
 from sibp.results import records
 from tools.offline_gpu import training_jobs
 from tools.offline_gpu.training_jobs import CampaignError

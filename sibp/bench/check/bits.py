@@ -11,7 +11,8 @@ from sibp.bench import variants
 from sibp.bench.check import work
 from sibp.bench.check.report import Report
 from sibp.core.options import describe
-from sibp.experiments.schema import Trained, parse
+from sibp.experiments.schema import Trained
+from sibp.experiments.strict import parse
 from sibp.results.progress import Progress
 from sibp.training import cuda_graph, runs
 

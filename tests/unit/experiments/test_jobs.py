@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from sibp.experiments.jobs import Job, jobs
-from sibp.experiments.schema import Every, SpecError, Training
+from sibp.experiments.settings import Every, Training
+from sibp.experiments.yaml_file import SpecError
 from tests.unit.tiny import experiment
 
 

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from sibp.experiments.schema import Measure
+from sibp.experiments.settings import Measure
 from sibp.nets import initialisation, losses, papers
 from sibp.training import evaluation
 
