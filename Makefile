@@ -55,8 +55,9 @@ test-rest: setup # the other half
 docs: setup ## the documentation site, into build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build && echo "build/site/index.html"
 
-check: setup ## formatting, lint and types
+check: setup ## formatting, lint, types, and the CPU kernels under sanitizers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/ty check --quiet && $(BIN)/clang-format --dry-run --Werror sibp/kernels/csrc/*pp && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint
+	@$(BIN)/python -m tools.sanitize
 
 readme: setup ## refresh the results in README.md from results/reference/
 	@$(BIN)/python -m tools.readme

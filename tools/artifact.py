@@ -104,14 +104,14 @@ def crate(project: dict[str, Any], files: dict[str, bytes], when: datetime) -> d
         "mainEntity": {"@id": "source/Snakefile"},
         "hasPart": [{"@id": name} for name in files],
     }
-    about = {
+    metadata = {
         "@id": "ro-crate-metadata.json",
         "@type": "CreativeWork",
         "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
         "about": {"@id": "./"},
     }
     parts = [_part(name, content) for name, content in files.items()]
-    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [about, root, snakemake, *parts]}
+    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [metadata, root, snakemake, *parts]}
 
 
 def _part(name: str, content: bytes) -> dict[str, Any]:
@@ -142,9 +142,9 @@ def pack(files: dict[str, bytes], when: datetime, folder: str, output: Path) -> 
     def fill(raw: BinaryIO) -> None:
         with gzip.GzipFile("", "wb", 9, raw, seconds) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
             for name in sorted(files):
-                about = tarfile.TarInfo(f"{folder}/{name}")
-                about.size, about.mtime, about.mode = len(files[name]), seconds, 0o644
-                tar.addfile(about, io.BytesIO(files[name]))
+                entry = tarfile.TarInfo(f"{folder}/{name}")
+                entry.size, entry.mtime, entry.mode = len(files[name]), seconds, 0o644
+                tar.addfile(entry, io.BytesIO(files[name]))
 
     atomic.write(output, fill)
 

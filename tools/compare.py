@@ -108,9 +108,11 @@ def main() -> None:
     text = "of comparisons that may differ (default: 0.02)"
     parser.add_argument("--allowed", type=float, default=0.02, metavar="SHARE", help=text)
     arguments = parser.parse_args()
-    kept = {file.name.split(".")[0]: file for file in sorted(arguments.reference.glob("*.csv*"))}
-    ids = [name for name in arguments.experiments or kept if name in kept and (arguments.fresh / f"{name}.csv").is_file()]
-    tables = [compare(pd.read_csv(arguments.fresh / f"{name}.csv"), pd.read_csv(kept[name])) for name in ids]
+    by_exhibit = {file.name.split(".")[0]: file for file in sorted(arguments.reference.glob("*.csv*"))}
+    ids = [
+        name for name in arguments.experiments or by_exhibit if name in by_exhibit and (arguments.fresh / f"{name}.csv").is_file()
+    ]
+    tables = [compare(pd.read_csv(arguments.fresh / f"{name}.csv"), pd.read_csv(by_exhibit[name])) for name in ids]
     text, code = report(pd.concat(tables) if tables else pd.DataFrame(), arguments.allowed)
     print(text)
     sys.exit(code)

@@ -74,8 +74,8 @@ def place_on_site(path: str, anchor: str = "") -> str | None:
         return path.removeprefix("docs/") + anchor
     if path in names:
         return names[path] + anchor
-    if found := re.fullmatch(r"results/reference/(?:(claims\.md|figures/.*)|tables/(.*)\.md)", path):
-        return found[1] or f"gallery.md#{found[2]}"
+    if match := re.fullmatch(r"results/reference/(?:(claims\.md|figures/.*)|tables/(.*)\.md)", path):
+        return match[1] or f"gallery.md#{match[2]}"
     return None
 
 
@@ -152,7 +152,7 @@ def claims() -> str:
     text = (REFERENCE / "claims.md").read_text(encoding="utf-8").partition("\n| claim ")[0]
     text = text.replace("docs/measurements.md", "[measurements](measurements.md)")
     rows = json.loads((REFERENCE / "claims.json").read_text(encoding="utf-8"))
-    facts = [about(row) for row in rows]
+    facts = [filters(row) for row in rows]
     lists = "".join(choice(key, [fact[key] for fact in facts]) for key in facts[0])
     words = '<input name="words" type="search" placeholder="words" aria-label="words">'
     head = "".join(f"<th>{name}</th>" for name in ("the paper says", "its value", "ours", "verdict", "size, seeds"))
@@ -161,7 +161,7 @@ def claims() -> str:
     return f'---\nhide: [toc]\n---\n{text}\n<form class="claims" hidden>{lists}{words}<output></output></form>\n\n{table}\n'
 
 
-def about(row: dict[str, Any]) -> dict[str, str]:
+def filters(row: dict[str, Any]) -> dict[str, str]:
     """Return what claims are chosen by."""
     return {"paper": row["place"][0], "verdict": row["verdict"], "size": row["size"]}
 
@@ -185,7 +185,7 @@ def claim(row: dict[str, Any]) -> str:
         "verdict": verdict,
         "size, seeds": f"<nobr>{row['size']}</nobr>, <nobr>{seeds}</nobr>" if row["size"] else "",
     }
-    data = " ".join(f'data-{key}="{html.escape(word)}"' for key, word in about(row).items())
+    data = " ".join(f'data-{key}="{html.escape(word)}"' for key, word in filters(row).items())
     inside = "".join(f'<td data-head="{head}">{cell}</td>' if head else f"<td>{cell}</td>" for head, cell in cells.items())
     return f'<tr id="{row["id"]}" {data}>{inside}</tr>'
 

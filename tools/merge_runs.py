@@ -14,7 +14,7 @@ from typing import Any
 
 from sibp.experiments import size, specs
 from sibp.experiments.jobs import Job, jobs, of_record
-from sibp.experiments.schema import SpecError
+from sibp.experiments.yaml_file import SpecError
 from sibp.results import records
 from tests.golden import runs as golden
 from tools import older_runs

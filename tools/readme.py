@@ -145,13 +145,13 @@ def refreshed(page: str, text: str, reference: Reference | None) -> str:
     for name, write in PAGES[page].items():
         pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
         content = write(reference)
-        text, found = re.subn(pattern, lambda match, new=content: f"{match[1]}{new}\n{match[2]}", text, flags=re.DOTALL)
-        if found != 1:
-            raise SystemExit(f"{page}: got {found} parts between <!-- {name}:begin --> and <!-- {name}:end -->, need 1")
+        text, replaced = re.subn(pattern, lambda match, new=content: f"{match[1]}{new}\n{match[2]}", text, flags=re.DOTALL)
+        if replaced != 1:
+            raise SystemExit(f"{page}: got {replaced} parts between <!-- {name}:begin --> and <!-- {name}:end -->, need 1")
     return text
 
 
-def kept(folder: Path, experiments: Path) -> Reference | None:
+def reference_results(folder: Path, experiments: Path) -> Reference | None:
     """Return the kept results, or None where there are none."""
     return Reference(folder, experiments) if (folder / "provenance.csv").is_file() else None
 
@@ -164,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
     check = parser.parse_args().check
-    reference = kept(ROOT / "results/reference", ROOT / "workflow/experiments")
+    reference = reference_results(ROOT / "results/reference", ROOT / "workflow/experiments")
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         new = refreshed(page, text, reference)

@@ -129,8 +129,8 @@ def judge(results: Path, paper: Path, changed: set[str]) -> None:
 
 def sizes(folder: Path) -> dict[str, int]:
     """Return the bytes of each file, largest first."""
-    found = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    files = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+    return dict(sorted(files.items(), key=lambda item: -item[1]))
 
 
 def keep(root: Path, to: Path) -> str:
@@ -147,16 +147,16 @@ def keep(root: Path, to: Path) -> str:
         fresh = Path(name) / "fresh"
         fresh.mkdir()
         collect(root, fresh)
-        found = sizes(fresh)
-        if (total := sum(found.values())) > LIMIT:
-            largest = ", ".join(f"{file} {size / 1e6:.1f} MB" for file, size in list(found.items())[:3])
+        files = sizes(fresh)
+        if (total := sum(files.values())) > LIMIT:
+            largest = ", ".join(f"{file} {size / 1e6:.1f} MB" for file, size in list(files.items())[:3])
             raise SystemExit(f"reference: {total / 1e6:.1f} MB, need at most {LIMIT / 1e6:.0f} MB; the largest are {largest}")
         if to.exists():
             to.rename(Path(name) / "before")
         fresh.rename(to)
     dirty = int((jobs["dirty"].astype(str) == "True").sum())
     note = f"; {dirty} of {len(jobs)} jobs ran from a checkout with changes" if dirty else ""
-    return f"{to}: {len(found)} files, {total / 1e6:.1f} MB, scale {', '.join(jobs['scale'].unique())}{note}"
+    return f"{to}: {len(files)} files, {total / 1e6:.1f} MB, scale {', '.join(jobs['scale'].unique())}{note}"
 
 
 def main() -> None:

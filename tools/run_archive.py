@@ -24,13 +24,13 @@ def pack(runs: Path, folder: Path) -> None:
     for experiment in sorted(path for path in runs.glob("*") if any(path.glob("*.parquet"))):
         finished = {file.stem: records.read(file) for file in sorted(experiment.glob("*.parquet"))}
         roles = {name: role for run in finished.values() for name, role in run.roles.items()}
-        about = {
+        labels = {
             label: {"record": run.record, "columns": {name: str(kind) for name, kind in run.rows.dtypes.items()}}
             for label, run in finished.items()
         }
         whole = pd.concat([run.rows for run in finished.values()], ignore_index=True)
         measured = [name for name in whole.select_dtypes("float64") if roles[name] in MEASURED]
-        packed = gzip.compress(json.dumps(about, separators=(",", ":")).encode(), mtime=0)  # equal runs are equal files
+        packed = gzip.compress(json.dumps(labels, separators=(",", ":")).encode(), mtime=0)  # equal runs are equal files
         table = records.table(whole.astype(dict.fromkeys(measured, "float32")), roles, {LABELS: base64.b64encode(packed)})
         folder.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, folder / f"{experiment.name}.parquet", compression="zstd", compression_level=19)
@@ -42,8 +42,8 @@ def unpack(folder: Path, runs: Path) -> list[str]:
     for file in files:
         whole, schema = pd.read_parquet(file), parquet.read_schema(file)
         roles = {field.name: Role(field.metadata[b"role"].decode()) for field in schema}
-        for label, kept in json.loads(gzip.decompress(base64.b64decode(schema.metadata[LABELS]))).items():
-            rows = whole[whole["method"] == label][list(kept["columns"])].reset_index(drop=True).astype(kept["columns"])
+        for label, content in json.loads(gzip.decompress(base64.b64decode(schema.metadata[LABELS]))).items():
+            rows = whole[whole["method"] == label][list(content["columns"])].reset_index(drop=True).astype(content["columns"])
             own = {name: roles[name] for name in rows}
-            records.write(runs / file.stem / f"{label}.parquet", records.Run(rows, kept["record"], own))
+            records.write(runs / file.stem / f"{label}.parquet", records.Run(rows, content["record"], own))
     return [file.stem for file in files]

@@ -22,12 +22,12 @@ def say(line: str) -> None:
 
 def others() -> list[int]:
     """Return the ids of running processes that are a Snakemake in this folder, whoever started them."""
-    here, found = os.getcwd(), []
+    here, processes = os.getcwd(), []
     for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
         words = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
         if "snakemake" in words and process.info["cwd"] == here and process.info["pid"] not in (os.getpid(), os.getppid()):
-            found.append(process.info["pid"])
-    return found
+            processes.append(process.info["pid"])
+    return processes
 
 
 def refuse(holder: str) -> NoReturn:

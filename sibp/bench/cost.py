@@ -17,8 +17,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from sibp.bench import count_cache, fake_cuda
-from sibp.bench.fake_cuda import Recorder, Seen
 from sibp.bench.rates import DEVICES, Device
+from sibp.bench.recorder import Recorder, Seen
 from sibp.experiments.jobs import Job, Member
 from sibp.experiments.schema import Trained
 from sibp.methods import Method, Options, registry
@@ -142,9 +142,8 @@ def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: D
     trained = min(job.steps * each, limit)
     points = len(job.evaluation_points)
     reached = points if trained < limit else max(2, math.ceil(points * trained / (job.steps * each)))
-    measured = {name: sizes.get(name, 0) for name in training.measure}
-    evaluated = partial(_evaluation, network, len(members), loss=loss, dtype=dtype, kind=device.kind)
-    seen, pruned = evaluated(measured), evaluated(sizes) if training.prune else Seen()
+    evaluated = partial(_evaluation, network, len(members), sizes, loss=loss, dtype=dtype, kind=device.kind)
+    seen, pruned = evaluated(training.measure), evaluated([*sizes]) if training.prune else Seen()
     drawn = DRAW * len(members) * network.parameter_count * (2 if training.is_timed else 1)
     resident = sum(sizes.values()) * math.prod(network.input_shape) + device.context
     return replace(
@@ -260,21 +259,29 @@ class _Counted(Samples):
 
 
 def _evaluation(
-    network: Network, members: int, sizes: Mapping[Any, int], *, loss: str, dtype: torch.dtype, kind: str, batch: int = 100
+    network: Network,
+    members: int,
+    sizes: Mapping[str, int],
+    measure: Sequence[str],
+    *,
+    loss: str,
+    dtype: torch.dtype,
+    kind: str,
+    batch: int = 100,
 ) -> Seen:
-    """Return what one evaluation does: each split of that many samples, and for names that are no splits one gradient."""
-    splits = tuple(size for size in sizes.values() if size)
-    others = len(sizes) - len(splits)
-    key = ("evaluation", network, members, splits, others, loss, dtype, kind)
+    """Return what one evaluation does: splits, whose sizes are given, and metrics of a network."""
+    splits = tuple(sizes[name] for name in measure if sizes.get(name))
+    metrics = tuple(name for name in measure if name in evaluation.METRICS)
+    key = ("evaluation", network, members, splits, metrics, loss, dtype, kind)
     count = partial(_counted_evaluation, loss=loss, dtype=dtype, device=torch.device(kind), batch=batch)
-    return count_cache.cached(key, lambda: (count(network, members, splits, others), 0))[0]
+    return count_cache.cached(key, lambda: (count(network, members, splits, metrics), 0))[0]
 
 
 def _counted_evaluation(
     network: Network,
     members: int,
     splits: Iterable[int],
-    others: int,
+    metrics: Iterable[str],
     *,
     loss: str,
     dtype: torch.dtype,
@@ -297,9 +304,9 @@ def _counted_evaluation(
         def work() -> None:
             for part in parts:
                 evaluation.measure(network, losses.get(loss), parameters, part, dtype)
-            if others:
-                evaluation.first_gradient_norm(network, losses.get(loss), parameters, x, labels)
-                evaluation.sparsity(parameters)
+            snapshot = evaluation.Snapshot(network, losses.get(loss), parameters, lambda: (x, labels))
+            for name in metrics:
+                evaluation.METRICS[name](snapshot)
 
         seen = fake_cuda.watch_with(mode, recorder, work)
     if seen.raised:

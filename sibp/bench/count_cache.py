@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from sibp.bench import fake_cuda
-from sibp.bench.fake_cuda import Fault, Operation, Seen
+from sibp.bench import recorder
+from sibp.bench.operations import Operation
+from sibp.bench.recorder import Fault, Seen
 from sibp.core import atomic, paths
 from sibp.kernels.launches import Work
 
@@ -53,7 +54,7 @@ def keep_in(folder: Path) -> None:
 def _sources() -> str:
     """Return the SHA-256 of all Python files of the package: any of them may change what a step does."""
     sha = hashlib.sha256()
-    for path in sorted(Path(fake_cuda.PACKAGE).rglob("*.py")):
+    for path in sorted(Path(recorder.PACKAGE).rglob("*.py")):
         sha.update(path.read_bytes())
     return sha.hexdigest()
 
@@ -72,7 +73,7 @@ def _read(name: str) -> tuple[Seen, int] | None:
                 for word, kind, dtype, work, count in content["operations"]
             }
         )
-        faults = Counter({Fault(*words): count for *words, count in content["found"]})
+        faults = Counter({Fault(*words): count for *words, count in content["fault_counts"]})
         return Seen(operations, faults, peak=content["peak"]), content["bytes"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -87,7 +88,7 @@ def _written(name: str, counted: tuple[Seen, int]) -> tuple[Seen, int]:
     text = json.dumps(
         {
             "operations": operations,
-            "found": [[*fault, count] for fault, count in seen.found.items()],
+            "fault_counts": [[*fault, count] for fault, count in seen.fault_counts.items()],
             "peak": seen.peak,
             "bytes": size,
         }

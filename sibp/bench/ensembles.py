@@ -26,7 +26,7 @@ def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
     Returns:
         Calls by label; each steps every member once.
     """
-    alone = [STEPS[SGD].build(case, device) for _ in range(members)]
+    steps = [STEPS[SGD].build(case, device) for _ in range(members)]
     loop = _loop(case, members, device)
 
     def without_kernels() -> None:
@@ -34,11 +34,11 @@ def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
             loop()
 
     return {
-        ENSEMBLE: _together("sibp", case, members, device),
+        ENSEMBLE: _ensemble("sibp", case, members, device),
         LOOP: loop,
         PLAIN_LOOP: without_kernels,
-        "SGD, an ensemble": _together("sgd", case, members, device),
-        f"{SGD}, one at a time": lambda: [step() for step in alone],
+        "SGD, an ensemble": _ensemble("sgd", case, members, device),
+        f"{SGD}, one at a time": lambda: [step() for step in steps],
     }
 
 
@@ -50,13 +50,13 @@ def _method(name: str, case: Case, seeds: range, device: torch.device) -> Callab
     return lambda x, y: method.step(parameters, state, x, y)
 
 
-def _together(name: str, case: Case, members: int, device: torch.device) -> Call:
+def _ensemble(name: str, case: Case, members: int, device: torch.device) -> Call:
     step = _method(name, case, range(members), device)
     x, y = (torch.stack(parts) for parts in zip(*case.batches(device, members), strict=True))
     return lambda: step(x, y)
 
 
 def _loop(case: Case, members: int, device: torch.device) -> Call:
-    alone = [_method("sibp", case, range(seed, seed + 1), device) for seed in range(members)]
+    steps = [_method("sibp", case, range(seed, seed + 1), device) for seed in range(members)]
     batches = [(x[None], y[None]) for x, y in case.batches(device, members)]
-    return lambda: [step(x, y) for step, (x, y) in zip(alone, batches, strict=True)]
+    return lambda: [step(x, y) for step, (x, y) in zip(steps, batches, strict=True)]

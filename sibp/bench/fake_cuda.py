@@ -11,477 +11,21 @@ exists for a dtype.
     seen.kernels         # 1
 """
 
-import collections
 import contextlib
-import math
-import os
-import sys
-import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from itertools import cycle
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
-from typing_extensions import override
 
-from sibp.kernels import native
-from sibp.kernels.launches import DECLARED, Work
+from sibp.bench.recorder import CUDA, Recorder, Seen, in_words
 from sibp.methods import Method, State
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
 
-__all__ = ["CUDA", "Fault", "Operation", "Seen", "affines", "empty", "fake_device", "on_device", "watch"]
-
-aten = torch.ops.aten
-CUDA = torch.device("cuda", 0)
-ANSWERS = (True, True, False, False)  # a loop that asks whether it must go on goes on twice
-TILE = 64  # rows and columns of the blocks that a product is computed in
-SPLIT = 256  # length of an inner axis from which libraries share it out
-SORT_KERNELS = 40  # what torch makes deterministic by sorting: linear indices, range checks, radix sort, sums of runs
-
-READS = {"_local_scalar_dense", "equal", "is_nonzero", "nonzero", "masked_select", "unique_consecutive", "_unique2", "item"}
-# operations for which torch has no deterministic kernel on CUDA (docs of torch.use_deterministic_algorithms) that a step could reach
-ALERTS = {
-    *(
-        "max_pool2d_with_indices_backward",
-        "max_unpool2d",
-        "max_unpool3d",
-        "_adaptive_avg_pool2d_backward",
-        "adaptive_max_pool2d_backward",
-    ),
-    *("avg_pool3d_backward", "fractional_max_pool2d_backward", "reflection_pad1d_backward", "reflection_pad2d_backward", "put_"),
-    *("nll_loss2d_forward", "_ctc_loss_backward", "histc", "bincount", "median", "kthvalue", "grid_sampler_2d_backward", "cumsum"),
-    *("upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "_embedding_bag_dense_backward"),
-}
-SORTED = {"scatter_add", "index_add", "index_put", "_index_put_impl", "index_copy"}
-FREE = {"_unsafe_view", "view", "expand", "select", "slice", "_reshape_alias", "lift_fresh", "detach", "alias", "resize"}
-FREE |= {"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided"}
-MAPS = {
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "where",
-    "neg",
-    "lt",
-    "gt",
-    "le",
-    "ge",
-    "eq",
-    "square",
-    "sum",
-    "mm",
-    "bmm",
-}  # by shapes alone; frequent
-SUMS = {"sum", "amin", "amax", "max", "min", "mean", "any", "all", "argmax", "linalg_vector_norm"}
-# kernels of an operation that is more than one; sums of a library's passes, read off torch's sources
-MANY = {"logsumexp": 9, "linalg_vector_norm": 2, "std": 2, "isfinite": 4, "linalg_cholesky_ex": 30, "_cholesky_solve_helper": 12}
-MANY |= {"sort": 8, "argsort": 8, "convolution": 3, "convolution_backward": 6, "addmm": 2, "baddbmm": 2}
-PACKAGE = str(Path(native.__file__).parents[1]) + os.sep
-FRAMEWORK = (str(Path(torch.__file__).parent) + os.sep, __file__, contextlib.__file__)
-
-
-class Fault(NamedTuple):
-    """What a captured step must not do.
-
-    Attributes:
-        kind: ``read``, ``transfer``, ``mix``, ``alert`` or ``undeclared``.
-        operation: which does it.
-        place: file and line.
-    """
-
-    kind: str
-    operation: str
-    place: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.operation} at {self.place}"
-
-
-class Operation(NamedTuple):
-    """What an operation does.
-
-    Attributes:
-        name: of the operator.
-        kind: of kernel: ``map``, ``sum``, ``product`` or ``ours``.
-        dtype: of its numbers.
-        work: kernels, bytes and floating point operations.
-    """
-
-    name: str
-    kind: str
-    dtype: torch.dtype
-    work: Work
-
-
-class Call(NamedTuple):
-    """A call of an operator, and the tensors in it.
-
-    Attributes:
-        func: the operator.
-        name: without torch's namespace and mark of mutation.
-        args: its positional arguments.
-        kwargs: its keyword arguments.
-        inputs: the tensors among them.
-        outputs: the tensors in its result.
-        result: what it returned.
-    """
-
-    func: OpOverload
-    name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    result: Any
-
-
-@dataclass
-class Seen:
-    """What a piece of work did.
-
-    Attributes:
-        operations: each distinct one, and how often.
-        found: each fault, and how often.
-        places: kernels by file and line.
-        peak: most bytes of new tensors at a time.
-        raised: the exception that ended it, if one did.
-    """
-
-    operations: collections.Counter[Operation] = field(default_factory=collections.Counter)
-    found: collections.Counter[Fault] = field(default_factory=collections.Counter)
-    places: collections.Counter[str] = field(default_factory=collections.Counter)
-    peak: int = 0
-    raised: str = ""
-
-    @property
-    def kernels(self) -> int:
-        """Kernels launched."""
-        return sum(operation.work.kernels * count for operation, count in self.operations.items())
-
-    @property
-    def bytes(self) -> int:
-        """Bytes read and written."""
-        return sum(operation.work.bytes * count for operation, count in self.operations.items())
-
-    @property
-    def flops(self) -> int:
-        """Floating point operations."""
-        return sum(operation.work.flops * count for operation, count in self.operations.items())
-
-    def dearest(self, count: int) -> str:
-        """Name the lines that launch most kernels.
-
-        Args:
-            count: how many lines.
-
-        Returns:
-            Such as ``nets/layers.py:93 (12), ...``.
-        """
-        return ", ".join(f"{place} ({kernels})" for place, kernels in self.places.most_common(count))
-
-    def reads(self) -> int:
-        """Return how often the host looks at a value: its host syncs.
-
-        Returns:
-            A number of looks.
-        """
-        return sum(count for fault, count in self.found.items() if fault.kind == "read")
-
-    def faults(self) -> list[str]:
-        """Return one line for each thing that must not be in a captured step, with the file and the line where it is.
-
-        Returns:
-            The lines; none for a step that can be captured.
-        """
-        lines = [f"{fault} ({count} times)" if count > 1 else str(fault) for fault, count in sorted(self.found.items())]
-        return lines + ([f"raises {self.raised}"] if self.raised else [])
-
-
-class Recorder(TorchDispatchMode):
-    """Notes every operation of a `with` block; a look at a number is noted and answered, so that the work goes on.
-
-    Args:
-        device: where the work is; operations elsewhere are noted as faults or not at all.
-        answers: what looks at truth values give in turns.
-    """
-
-    def __init__(self, device: torch.device = CUDA, answers: Sequence[bool] = ANSWERS) -> None:
-        super().__init__()
-        self.seen, self.kind, self.answers = Seen(), device.type, cycle(answers)
-        self.times, self.held, self.storages = 1, 0, weakref.WeakKeyDictionary()
-        self.known: dict[object, Operation | None] = {}
-
-    @override
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = func._schema.name
-        if name.startswith("prim::"):  # questions about shapes and devices
-            return func(*args, **kwargs)
-        inputs = tuple(_tensors((*args, *kwargs.values())))
-        plain = name.removeprefix("aten::").rstrip("_") if name.startswith("aten::") else name
-        here = any(x.device.type == self.kind for x in inputs)
-        if here and self.is_read(plain, inputs):
-            self.fault("read", plain)
-            return self.made_up(plain, inputs)
-        self.check_mix(plain, inputs)
-        result = func(*args, **kwargs)
-        call = Call(func, plain, args, kwargs, inputs, tuple(_tensors((result,))), result)
-        self.check_transfer(call)
-        if here or any(x.device.type == self.kind for x in call.outputs):
-            self.hold(call)
-            if plain in ALERTS or name == "aten::put_":
-                self.fault("alert", plain)
-            self.count(call)
-        return result
-
-    def is_read(self, name: str, inputs: tuple[Tensor, ...]) -> bool:
-        """Tell whether an operation is a host sync.
-
-        Args:
-            name: of the operator.
-            inputs: its tensors.
-
-        Returns:
-            True if its result depends on numbers that only the device knows.
-        """
-        boolean = name in ("index", "index_put") and any(x.dtype in (torch.bool, torch.uint8) for x in inputs[1:])
-        return name in READS or boolean
-
-    def made_up(self, name: str, inputs: tuple[Tensor, ...]) -> Any:
-        """Return what a look at a number could have given.
-
-        Args:
-            name: of the operator.
-            inputs: its tensors.
-
-        Returns:
-            A result of the operator's type.
-        """
-        x = inputs[0]
-        if name == "equal":
-            return True
-        if name in ("nonzero", "masked_select"):
-            return x.new_empty(1, x.ndim, dtype=torch.int64) if name == "nonzero" else x.new_empty(1)
-        if name in ("index", "index_put"):
-            return x.new_empty(max(1, x.shape[0]), *x.shape[1:]) if name == "index" else x
-        return next(self.answers) if x.dtype == torch.bool else 1.0 if x.is_floating_point() else 0
-
-    def check_mix(self, name: str, inputs: tuple[Tensor, ...]) -> None:
-        """Note an operation on tensors of two devices.
-
-        Args:
-            name: of the operator.
-            inputs: its tensors.
-        """
-        kinds = {x.device.type for x in inputs if x.ndim > 0}
-        if len(kinds) > 1 and name != "copy":
-            self.fault("mix", f"{name} of {' and '.join(sorted(kinds))}")
-
-    def check_transfer(self, call: Call) -> None:
-        """Note a copy between two devices.
-
-        Args:
-            call: of an operator.
-        """
-        kinds = {x.device.type for x in (*call.inputs, *call.outputs)}
-        if call.name in ("_to_copy", "copy") and len(kinds) > 1:
-            self.fault("transfer", f"{call.name} between {' and '.join(sorted(kinds))}")
-
-    def fault(self, kind: str, operation: str) -> None:
-        """Note a fault at the place that is running.
-
-        Args:
-            kind: see `Fault`.
-            operation: which does it.
-        """
-        self.seen.found[Fault(kind, operation, place())] += self.times
-
-    def hold(self, call: Call) -> None:
-        """Follow the memory of new tensors until it is freed; what was there before the work counts nothing.
-
-        Args:
-            call: of an operator.
-        """
-        for tensor in call.inputs:
-            self.storages.setdefault(tensor.untyped_storage(), 0)
-        for tensor in call.outputs:
-            storage = tensor.untyped_storage()
-            if storage not in self.storages:
-                size = storage.nbytes()
-                self.storages[storage] = size
-                self.held += size
-                weakref.finalize(storage, self.free, size)
-        self.seen.peak = max(self.seen.peak, self.held)
-
-    def free(self, size: int) -> None:
-        """Note that memory was freed.
-
-        Args:
-            size: in bytes.
-        """
-        self.held -= size
-
-    def count(self, call: Call) -> None:
-        """Note a call's work; equal calls are worked out once.
-
-        Args:
-            call: of an operator.
-        """
-        key = (call.func, *((x.shape, x.stride(), x.dtype) for x in (*call.inputs, *call.outputs)))
-        if call.name not in MAPS:  # what else is given decides what is done
-            key += (repr([value for value in call.args if not isinstance(value, Tensor)]),)
-        if key not in self.known:
-            self.known[key] = self.operation(call)
-        if (operation := self.known[key]) is not None:
-            self.seen.peak = max(self.seen.peak, self.held + operation.work.held)
-            self.seen.operations[operation] += self.times
-            self.seen.places[place()] += self.times * operation.work.kernels
-
-    def operation(self, call: Call) -> Operation | None:
-        """Return what is to be noted of an operation.
-
-        Args:
-            call: of an operator.
-
-        Returns:
-            The operation, or None where nothing is launched.
-        """
-        name, tensors = call.name, (*call.inputs, *call.outputs)
-        if "::" in name:
-            return self.declared(call)
-        if not call.outputs or call.func.is_view or name in FREE:
-            return None
-        moved = sum(touched(x) for x in {id(x): x for x in tensors}.values())
-        dtype = tensors[0].dtype
-        if name in SORTED:
-            return Operation(name, "map", dtype, Work(SORT_KERNELS, 6 * moved))
-        flops, tiles = product(call)
-        kind = "product" if flops else "sum" if name in SUMS else "map"
-        return Operation(name, kind, dtype, Work(launches(call), moved, flops or call.outputs[0].numel(), tiles))
-
-    def declared(self, call: Call) -> Operation:
-        """Return an operator of ours with the work that it declares; one that declares none is a fault.
-
-        Args:
-            call: of it.
-
-        Returns:
-            The operation.
-        """
-        work = DECLARED.get(call.name)
-        if work is None:
-            self.fault("undeclared", f"{call.name} says nowhere what it launches")
-        dtype = (call.inputs or call.outputs)[0].dtype
-        return Operation(call.name, "ours", dtype, work(*call.args, **call.kwargs) if work else Work())
-
-    @contextlib.contextmanager
-    def repeated(self, times: int) -> Generator[None]:
-        """Let everything inside count several times.
-
-        Args:
-            times: how often.
-
-        Yields:
-            Nothing.
-        """
-        self.times, before = self.times * times, self.times
-        try:
-            yield
-        finally:
-            self.times = before
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """Yield the tensors among an operator's arguments or results, which nest in lists only."""
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
-
-
-def place() -> str:
-    """Return file and line of the innermost frame that is neither torch's nor this module's.
-
-    Returns:
-        Such as ``nets/layers.py:93``.
-    """
-    frame = sys._getframe(1)
-    while frame.f_back is not None and _framework(frame.f_code.co_filename):
-        frame = frame.f_back
-    path = frame.f_code.co_filename
-    return f"{path.removeprefix(PACKAGE) if path.startswith(PACKAGE) else Path(path).name}:{frame.f_lineno}"
-
-
-@cache
-def _framework(path: str) -> bool:
-    return path.startswith(FRAMEWORK)
-
-
-def touched(tensor: Tensor) -> int:
-    """Return the bytes of memory behind a tensor; what is expanded counts once.
-
-    Args:
-        tensor: of any strides.
-
-    Returns:
-        Bytes.
-    """
-    count = 1
-    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
-        count *= 1 if stride == 0 and size > 0 else size
-    return count * tensor.element_size()
-
-
-def launches(call: Call) -> int:
-    """Return about how many kernels an operation of torch launches on CUDA.
-
-    Args:
-        call: of it.
-
-    Returns:
-        Kernels, >= 1.
-    """
-    if call.name == "im2col":  # aten/src/ATen/native/cuda/Im2Col.cu launches one for each image
-        return call.inputs[0].shape[0] + (not call.inputs[0].is_contiguous())
-    return MANY.get(call.name, 1)
-
-
-def product(call: Call) -> tuple[int, int]:
-    """Return the work of a matrix product, convolution or factorisation.
-
-    Args:
-        call: of any operator.
-
-    Returns:
-        Floating point operations and `Work.tiles`; (0, 0) for other operators.
-    """
-    name, out = call.name, call.outputs[0]
-    if name == "linalg_cholesky_ex":
-        return out.numel() * out.shape[-1] // 3, 0
-    if name == "_cholesky_solve_helper":
-        return 2 * out.numel() * out.shape[-2], 0
-    packet = getattr(aten, name, None)
-    if packet not in flop_registry:
-        return 0, 0
-    flops = int(flop_registry[packet](*call.args, **call.kwargs, out_val=call.result))
-    convolution = name.startswith("convolution")
-    *batch, m, n = (1, out.numel() // out.shape[1], out.shape[1]) if convolution else out.shape
-    blocks = math.prod(batch) * -(-m // TILE) * -(-n // TILE)
-    inner = flops // max(1, 2 * out.numel())
-    return flops, blocks * max(1, min(8, inner // SPLIT))
+__all__ = ["affines", "empty", "fake_device", "on_device", "started", "watch", "watch_with"]
 
 
 @contextlib.contextmanager
@@ -552,19 +96,18 @@ def on_device(mode: FakeTensorMode, method: Method, device: torch.device = CUDA)
     return method
 
 
-def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA, answers: Sequence[bool] = ANSWERS) -> Seen:
+def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA) -> Seen:
     """Do some work on fake tensors and note what it does; what it raises is noted, too.
 
     Args:
         mode: from `fake_device`.
         work: on tensors of that mode.
         device: where the work is.
-        answers: what looks at truth values give in turns.
 
     Returns:
         What was seen.
     """
-    return watch_with(mode, Recorder(device, answers), work)
+    return watch_with(mode, Recorder(device), work)
 
 
 def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]) -> Seen:
@@ -582,7 +125,7 @@ def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]
         with mode, recorder:
             work()
     except Exception as fault:
-        recorder.seen.raised = _in_words(fault)
+        recorder.seen.raised = in_words(fault)
     return recorder.seen
 
 
@@ -599,13 +142,3 @@ def started(mode: FakeTensorMode, method: Method, parameters: list[Affine]) -> S
     """
     with mode:
         return method.start(parameters)
-
-
-def _in_words(fault: Exception) -> str:
-    lines = [line for line in str(fault).splitlines() if line.strip()] or ["?"]
-    trace, where = fault.__traceback__, "?"
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename.startswith(PACKAGE) and not trace.tb_frame.f_code.co_filename == __file__:
-            where = f"{trace.tb_frame.f_code.co_filename.removeprefix(PACKAGE)}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{type(fault).__name__}: {lines[0][:160]} at {where}"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sibp.bench.fake_cuda import Operation
-from sibp.bench.fake_cuda import Seen as Count
+from sibp.bench.operations import Operation
+from sibp.bench.recorder import Seen as Count
 
 __all__ = ["DEVICES", "Device", "measured"]
 

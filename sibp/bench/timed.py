@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sibp.bench.floor import Solves
 from sibp.core import seeding
 from sibp.kernels import native
-from sibp.nets import zoo
+from sibp.nets import to_sequential
 from sibp.nets.network import Network
 
 __all__ = ["BATCHES", "Call", "Case", "Step", "count_operations"]
@@ -48,7 +48,7 @@ class Case:
         Returns:
             A fresh module.
         """
-        return zoo.to_module(self.network, seed, self.std, device=device)
+        return to_sequential.to_module(self.network, seed, self.std, device=device)
 
     def batches(self, device: torch.device, count: int = BATCHES) -> list[tuple[Tensor, Tensor]]:
         """Return random inputs in [0, 1), as pixels are, with random classes.

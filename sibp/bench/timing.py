@@ -113,13 +113,12 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def ceiling(device: torch.device, sizes: Sequence[int] = (512, 1024, 2048), repeats: int = 2) -> float:
+def ceiling(device: torch.device, sizes: Sequence[int] = (512, 1024, 2048)) -> float:
     """Return the highest rate of a square float32 matrix product here.
 
     Args:
         device: where it is measured.
         sizes: of the matrices.
-        repeats: timed calls in a turn.
 
     Returns:
         Floating point operations per second.
@@ -127,7 +126,7 @@ def ceiling(device: torch.device, sizes: Sequence[int] = (512, 1024, 2048), repe
     best = math.inf
     for size in sizes:
         A, B = torch.rand(2, size, size, device=device)
-        timing = interleaved({"product": lambda A=A, B=B: A @ B}, device, 0.0, repeats)["product"]
+        timing = interleaved({"product": lambda A=A, B=B: A @ B}, device, 0.0, 2)["product"]
         best = min(best, min(timing.wall) / (2 * size**3))
     return 1 / best
 

@@ -8,19 +8,18 @@ import torch
 __all__ = ["configure"]
 
 
-def configure(threads: int | None = None, *, deterministic: bool = True, tf32: bool = False) -> dict[str, object]:
+def configure(threads: int | None = None, *, deterministic: bool = True) -> dict[str, object]:
     """Set the process-wide numerical policy and return it for a run's record.
 
-    float32 products are IEEE float32 (no TF32) unless asked for; denormals are flushed to zero on the CPU, where they cost
+    float32 products are IEEE float32 (no TF32); denormals are flushed to zero on the CPU, where they cost
     1.3 times on a deep net that starts at std 0.01; cuBLAS gets a fixed workspace so that equal runs give equal bits.
 
     Args:
         threads: intra-operator CPU threads, >= 1; None leaves torch's choice.
         deterministic: ask torch for deterministic kernels (an error names the operation that has none).
-        tf32: allow TF32 products on CUDA. Changes the numbers; for measured comparisons only.
 
     Returns:
-        What was set: ``threads``, ``deterministic``, ``fp32`` (``ieee`` or ``tf32``) and ``flush_denormal``, whether the CPU can.
+        What was set: ``threads``, ``deterministic``, ``fp32``, which is ``ieee``, and ``flush_denormal``, whether the CPU can.
 
     Raises:
         ValueError: if threads is below 1.
@@ -35,13 +34,13 @@ def configure(threads: int | None = None, *, deterministic: bool = True, tf32: b
     with suppress(AttributeError):  # newer torch fills fresh memory under determinism, a pass that we never need
         torch.utils.deterministic.fill_uninitialized_memory = False  # ty: ignore[missing-attribute] - torch declares it nowhere
     # not by the newer names, operation by operation: then torch's own code that reads these raises
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     flushed = torch.set_flush_denormal(True)
     return {
         "threads": torch.get_num_threads(),
         "deterministic": deterministic,
-        "fp32": "tf32" if tf32 else "ieee",
+        "fp32": "ieee",
         "flush_denormal": flushed,
     }

@@ -25,14 +25,13 @@ def derive(*purpose: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def generator(*purpose: str | int, device: str = "cpu") -> torch.Generator:
-    """Return a fresh generator seeded by `derive(*purpose)`.
+def generator(*purpose: str | int) -> torch.Generator:
+    """Return a fresh generator on the CPU, whose numbers are the same for every device, seeded by `derive(*purpose)`.
 
     Args:
         purpose: what the numbers are for.
-        device: where they are drawn; CPU and CUDA draw different numbers from equal seeds.
 
     Returns:
         A generator of its own: nothing else draws from it.
     """
-    return torch.Generator(device=device).manual_seed(derive(*purpose))
+    return torch.Generator().manual_seed(derive(*purpose))

@@ -3,12 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sibp.data.cache import MissingError, UnreadableError, fetch, load
-from sibp.data.registry import DataError, Dataset, names
-from sibp.data.splits import Split, split
+from sibp.data.registry import DataError, names
 
 if TYPE_CHECKING:
+    from sibp.data.cache import MissingError, UnreadableError, fetch, load
+    from sibp.data.dataset import Dataset
     from sibp.data.export import as_torch_dataset, export_torchvision
+    from sibp.data.splits import Split, split
     from sibp.data.synthetic import chain, generated
 
 __all__ = [
@@ -16,11 +17,18 @@ __all__ = [
     "generated", "load", "names", "split",
 ]  # fmt: skip
 
-_NEED_TORCH = {"as_torch_dataset": "export", "export_torchvision": "export", "chain": "synthetic", "generated": "synthetic"}
+# torch takes seconds to import, numpy and a client of HTTP tenths of one; the names of the data sets should not wait for them
+_MODULES = {
+    "cache": ("MissingError", "UnreadableError", "fetch", "load"),
+    "dataset": ("Dataset",),
+    "export": ("as_torch_dataset", "export_torchvision"),
+    "splits": ("Split", "split"),
+    "synthetic": ("chain", "generated"),
+}
 
 
 def __getattr__(name: str) -> object:
-    # torch takes seconds to import; asking for the names of the data sets should not wait for it
-    if name in _NEED_TORCH:
-        return getattr(import_module(f"sibp.data.{_NEED_TORCH[name]}"), name)
+    for module, holds in _MODULES.items():
+        if name in holds:
+            return getattr(import_module(f"sibp.data.{module}"), name)
     raise AttributeError(f"module 'sibp.data' has no attribute {name!r}")

@@ -20,8 +20,9 @@ from filelock import FileLock, Timeout
 
 from sibp.core import atomic
 from sibp.core.paths import cache_folder, unreadable
+from sibp.data.dataset import Dataset, assembled, check, digest
 from sibp.data.packages import Report
-from sibp.data.registry import DataError, Dataset, Entry, assembled, digest, find
+from sibp.data.registry import DataError, Entry, find
 from sibp.data.sources import Source, default_sources
 
 __all__ = ["MissingError", "UnreadableError", "fetch", "load"]
@@ -89,7 +90,7 @@ def _open(entry: Entry, folder: Path, *, verify: bool) -> Dataset:
         raise DataError("manifest.json does not list the hashes of the registry")
     arrays = {name: _map(folder / f"{name}.npy", spec.shape) for name, spec in entry.arrays.items()}
     if verify:
-        entry.check(arrays)
+        check(entry, arrays)
     return assembled(entry, arrays, hashes=entry.hashes, source=str(manifest.get("source")))
 
 

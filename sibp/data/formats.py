@@ -14,6 +14,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from sibp.data.dataset import check
 from sibp.data.registry import DataError, Entry
 
 __all__ = ["IDX", "LAYOUTS", "Layout", "decode"]
@@ -57,7 +58,7 @@ def decode(entry: Entry, layout: Layout, raw: Raw) -> Arrays:
         arrays = layout.decode(raw)
     except (ValueError, struct.error, SyntaxError, RecursionError) as error:  # pillow: SyntaxError for a broken PNG
         raise DataError(f"damaged files ({error})") from None
-    entry.check(arrays)
+    check(entry, arrays)
     return arrays
 
 

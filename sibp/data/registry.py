@@ -1,6 +1,5 @@
-"""The data sets this package knows, what a decoded data set looks like, and the check that it is the right one."""
+"""The data sets this package knows: where their files come from and what their arrays must be. Imports no numpy."""
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-import numpy as np
 import yaml
 
 from sibp.core import messages
@@ -18,12 +16,9 @@ __all__ = [
     "CHAIN",
     "ArraySpec",
     "DataError",
-    "Dataset",
     "Entry",
     "Facts",
     "Package",
-    "assembled",
-    "digest",
     "find",
     "known_facts",
     "names",
@@ -35,44 +30,6 @@ CHAIN = "chain"  # the ten numbers of J 5.1, drawn from a seed
 
 class DataError(OneLineError):
     """A data set is missing, damaged or cannot be fetched; the message is one line."""
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A decoded data set: images and labels as uint8, never changed after loading.
-
-    Attributes:
-        name: a key of the registry.
-        train_images: `[N, 28, 28]` or `[N, 3, 32, 32]`, grey values or colours 0..255.
-        train_labels: `[N]`, class indices.
-        test_images: likewise.
-        test_labels: likewise.
-        hashes: SHA-256 of each of the four arrays (C order).
-        source: where the arrays came from, in words.
-        classes: their names.
-        generated: true for the stand-ins of `generated`, false for real data.
-    """
-
-    name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    hashes: dict[str, str]
-    source: str
-    classes: tuple[str, ...]
-    generated: bool = False
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.classes)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image: (1, 28, 28) or (3, 32, 32)."""
-        *channels, height, width = self.train_images.shape[1:]
-        return (*(channels or [1]), height, width)
 
 
 @dataclass(frozen=True)
@@ -134,56 +91,6 @@ class Entry:
     def limit(self) -> int:
         """Most bytes that any download, archive or raw file may have: twice the decoded arrays and 16 MiB."""
         return 2 * sum(math.prod(spec.shape) for spec in self.arrays.values()) + 2**24
-
-    def check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Refuse arrays that are not, bit for bit, those of this data set.
-
-        Args:
-            arrays: by name.
-
-        Raises:
-            DataError: naming the first that differs.
-        """
-        for name, spec in self.arrays.items():
-            array = arrays[name]
-            if array.dtype != np.uint8 or array.shape != spec.shape:
-                raise DataError(f"{name}: {array.dtype}{list(array.shape)}, need uint8{list(spec.shape)}")
-            if (sha256 := digest(array)) != spec.sha256:
-                raise DataError(f"{name}: SHA-256 {sha256[:12]}..., need {spec.sha256[:12]}...")
-
-
-def digest(array: np.ndarray) -> str:
-    """Return the SHA-256 of an array's bytes in C order.
-
-    Args:
-        array: of any layout.
-
-    Returns:
-        64 hex digits.
-    """
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def assembled(
-    entry: Entry, arrays: Mapping[str, np.ndarray], *, hashes: dict[str, str], source: str, generated: bool = False
-) -> Dataset:
-    """Put a data set together.
-
-    Args:
-        entry: of the data set.
-        arrays: the four by name.
-        hashes: of them.
-        source: where they came from.
-        generated: whether they stand in for real data.
-
-    Returns:
-        The data set.
-    """
-    parts = [arrays[f"{part}_{kind}"] for part in ("train", "test") for kind in ("images", "labels")]
-    train_images, train_labels, test_images, test_labels = parts
-    return Dataset(
-        entry.name, train_images, train_labels, test_images, test_labels, hashes, source, entry.classes, generated=generated
-    )
 
 
 @cache

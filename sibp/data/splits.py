@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sibp.data.registry import Dataset
+from sibp.data.dataset import Dataset
 
 __all__ = ["Split", "split"]
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from sibp.core.seeding import derive
-from sibp.data.registry import Dataset, assembled, digest, find
+from sibp.data.dataset import Dataset, assembled, digest
+from sibp.data.registry import find
 
 __all__ = ["chain", "generated"]
 

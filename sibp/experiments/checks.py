@@ -6,22 +6,24 @@ from typing import Any
 from sibp.core import messages
 from sibp.core.options import OptionError, Options
 from sibp.data.registry import Facts, known_facts
-from sibp.experiments.schema import SpecError, Trained, Training
+from sibp.experiments.schema import Trained
+from sibp.experiments.settings import Training
+from sibp.experiments.yaml_file import SpecError
 from sibp.methods import registry
 from sibp.nets import losses, papers
 
 __all__ = ["check_experiment", "options"]
 
 
-def check_experiment(experiment: Trained, where: str) -> None:
+def check_experiment(experiment: Trained, context: str) -> None:
     """Check everything that can be known before any data is there.
 
     Args:
         experiment: resolved or not.
-        where: the file, or what else a fault is in.
+        context: the file, or what else a fault is in.
 
     Raises:
-        SpecError: ``where: path: fault`` in one line, for the first fault.
+        SpecError: ``context: path: fault`` in one line, for the first fault.
     """
     try:
         _check_data(experiment)
@@ -32,7 +34,7 @@ def check_experiment(experiment: Trained, where: str) -> None:
             _check_grid(label, method.grid, method.options)
             _check_method(experiment, label, [options(experiment, label, point) for point in method.points()])
     except SpecError as fault:
-        raise SpecError(f"{where}: {fault}") from None
+        raise SpecError(f"{context}: {fault}") from None
 
 
 def options(experiment: Trained, label: str, point: dict[str, Any]) -> Options:

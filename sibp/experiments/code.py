@@ -24,7 +24,7 @@ INERT = {
     "sibp.experiments.checks",
     "sibp.results.progress",
     "sibp.data",
-} | {f"sibp.data.{name}" for name in ("archives", "cache", "export", "formats", "packages", "registry", "sources")}
+} | {f"sibp.data.{name}" for name in ("archives", "cache", "dataset", "export", "formats", "packages", "registry", "sources")}
 
 
 PACKAGE = Path(__file__).parents[1]

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from sibp.experiments.strict import Strict
 
 Metric = Literal[
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "first_gradient_norm"
@@ -11,11 +13,7 @@ Metric = Literal[
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Line(_Strict):
+class Line(Strict):
     """A label's line.
 
     Attributes:
@@ -27,7 +25,7 @@ class Line(_Strict):
     like: str | None = None
 
 
-class Column(_Strict):
+class Column(Strict):
     """What a figure's table takes of a metric.
 
     By default the last value, with the best of a validation or test accuracy, the value at each epoch for which the paper states one, and
@@ -61,7 +59,7 @@ def _column(value: Any) -> Any:
     )
 
 
-class Figure(_Strict):
+class Figure(Strict):
     """A figure of curves: a panel for each metric, a line for each label, and the table of the numbers behind it.
 
     Labels of the same method are drawn in tints of its colour, in their order. `rows` names rows of panels and the labels in each; without
@@ -72,13 +70,13 @@ class Figure(_Strict):
     caption: str
     panels: Annotated[tuple[Metric, ...], Field(min_length=1)]
     lines: Annotated[dict[str, Line], BeforeValidator(_lines)]
-    rows: dict[str, tuple[str, ...]] = {}
+    rows: Mapping[str, tuple[str, ...]] = {}
     axis: Literal["epoch", "seconds"] = "epoch"
     log_axis: bool = False
-    levels: dict[Metric, tuple[float, ...]] = {}
-    symbols: dict[str, str] = {"eta": "η", "lam": "λ"}
+    levels: Mapping[Metric, tuple[float, ...]] = {}
+    symbols: Mapping[str, str] = {"eta": "η", "lam": "λ"}
     table: Annotated[tuple[Annotated[Column, BeforeValidator(_column)], ...], Field(min_length=1)]
-    differences: dict[str, str] = {}
+    differences: Mapping[str, str] = {}
 
     @model_validator(mode="after")
     def _known(self) -> "Figure":
@@ -93,7 +91,7 @@ class Figure(_Strict):
         return self
 
 
-class Table(_Strict):
+class Table(Strict):
     """A table of final values in the layout that workflow/papers.yaml gives, the paper's numbers beside ours."""
 
     caption: str

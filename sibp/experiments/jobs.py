@@ -14,7 +14,9 @@ from typing import Any
 
 from sibp.core.options import Options, describe
 from sibp.experiments import code, schema
-from sibp.experiments.schema import Experiment, Network, SpecError, Trained, Training
+from sibp.experiments.schema import Experiment, Trained
+from sibp.experiments.settings import Network, Training
+from sibp.experiments.yaml_file import SpecError
 
 __all__ = ["Job", "Member", "jobs", "of_record"]
 
@@ -189,13 +191,13 @@ class Job:
         return code.fingerprint(self.algorithm)
 
 
-def of_record(record: Mapping[str, Any], label: str, where: str) -> Job:
+def of_record(record: Mapping[str, Any], label: str, context: str) -> Job:
     """Return the job that a run's record tells of.
 
     Args:
         record: of the run, see `sibp.results.records`.
         label: that was trained.
-        where: the record's file, or what else a fault is in.
+        context: the record's file, or what else a fault is in.
 
     Returns:
         The job as it ran.
@@ -203,7 +205,7 @@ def of_record(record: Mapping[str, Any], label: str, where: str) -> Job:
     Raises:
         SpecError: in one line, if it tells of none.
     """
-    return Job(schema.experiment(record["settings"], where, "settings").trained, label)
+    return Job(schema.experiment(record["settings"], context, "settings").trained, label)
 
 
 def jobs(experiment: Experiment) -> Iterator[Job]:

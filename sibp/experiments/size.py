@@ -1,7 +1,7 @@
 """Whether a run has the papers' size: the one decision that verdicts, captions and pages go by."""
 
 from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Data
+from sibp.experiments.settings import Data
 
 __all__ = ["has_papers_size", "reductions"]
 

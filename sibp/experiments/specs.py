@@ -10,7 +10,9 @@ from typing import Any
 
 from sibp.core import messages
 from sibp.experiments import schema, yaml_file
-from sibp.experiments.schema import Experiment, Scale, SpecError, Trained, parse
+from sibp.experiments.schema import Experiment, Scale, Trained
+from sibp.experiments.strict import parse
+from sibp.experiments.yaml_file import SpecError
 
 __all__ = [
     "FULL",
@@ -101,18 +103,18 @@ def resolve(experiment: Experiment, scale: Scale, *, shallow: bool = False) -> E
     """
     capped = _cap(experiment.model_dump(mode="json", exclude_unset=True), scale)
     merged = _merge(capped, scale.experiments.get(experiment.id, {})) | {"scale": scale.name}
-    where = f"{experiment.id} at scale {scale.name}"
-    resolved = schema.experiment(merged, where)
+    context = f"{experiment.id} at scale {scale.name}"
+    resolved = schema.experiment(merged, context)
     if not shallow:
-        _check(resolved, where)
+        _check(resolved, context)
     return resolved.model_copy(update={name: getattr(experiment, name) for name in DRAWN})  # no scale changes what is drawn
 
 
-def _check(experiment: Experiment, where: str) -> None:
+def _check(experiment: Experiment, context: str) -> None:
     if isinstance(experiment, Trained):
         from sibp.experiments import checks  # asks the methods, which need torch
 
-        checks.check_experiment(experiment, where)
+        checks.check_experiment(experiment, context)
 
 
 def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -171,6 +173,6 @@ def _cap(mapping: dict[str, Any], scale: Scale) -> dict[str, Any]:
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        are_mappings = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if are_mappings else value
     return merged

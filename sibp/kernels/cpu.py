@@ -16,6 +16,7 @@ from sibp.kernels.operators import kernel
 __all__ = [
     "add_cross",
     "cross",
+    "is_worth_it",
     "linear",
     "linear_weights",
     "minimise",
@@ -23,6 +24,7 @@ __all__ = [
     "minimise_weights",
     "multiplies",
     "targets",
+    "update",
 ]
 
 MOST_ROWS, FEWEST_WEIGHTS = 512, 2048  # of a product D^T X that is worth a kernel
@@ -54,6 +56,26 @@ def minimise(
     leak: float,
 ) -> None:
     """Nonlinear conjugate gradients in batch space: the displacement's coordinates into P, Z moves along, then b if there is one."""
+
+
+@kernel("b P W", X="S R I", Z="E R O", delta="E R O", eta="E 1 1", lam="E 1 1", b="E 1 O", P="E R O", W="E O I")
+def update(
+    X: Tensor,
+    Z: Tensor | None,
+    delta: Tensor,
+    eta: Tensor,
+    lam: Tensor,
+    b: Tensor | None,
+    P: Tensor | None,
+    W: Tensor | None,
+    iterations: int,
+    armijo: bool,
+    sigma: float,
+    shrink: float,
+    trials: int,
+    leak: float,
+) -> None:
+    """`minimise` with the target sigma(Z) - eta delta, overwriting neither; no Z stands for zeros. Then `cross`, if there is no P."""
 
 
 @kernel("D", X="S R I", R="E R O", lam="E 1 1", tolerance="E 1 1", D="E R O")
@@ -138,7 +160,12 @@ def minimise_l1(
 
 def multiplies(D: Tensor, X: Tensor) -> bool:
     """Return whether `add_cross` may take the place of torch's product: on the CPU, for rows that stay in cache, `[E, R, ...]`."""
-    return MOST_ROWS >= D.shape[1] and D.shape[2] * X.shape[2] >= FEWEST_WEIGHTS and native.supports("identity", D, X)
+    return is_worth_it(D, X) and native.supports("identity", D, X)
+
+
+def is_worth_it(D: Tensor, X: Tensor) -> bool:
+    """Return whether a product D^T X is worth a kernel: for rows that stay in cache, `[E, R, ...]`, and enough weights."""
+    return MOST_ROWS >= D.shape[1] and D.shape[2] * X.shape[2] >= FEWEST_WEIGHTS
 
 
 def add_cross(W: Tensor, D: Tensor, X: Tensor) -> None:

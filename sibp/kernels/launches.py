@@ -76,6 +76,24 @@ def _minimise(
     return Work(1, 4 * Z.nbytes + X.nbytes, flops)
 
 
+@declare("sibp_cpu::update")
+def _update(
+    X: Tensor,
+    Z: Tensor | None,
+    delta: Tensor,
+    eta: Tensor,
+    lam: Tensor,
+    b: Tensor | None,
+    P: Tensor | None,
+    W: Tensor | None,
+    iterations: int,
+    armijo: bool,
+    *_: object,
+) -> Work:
+    solved, added = _minimise(X, delta, delta, lam, b, delta, iterations, armijo), Work(0) if W is None else _cross(W, delta, X)
+    return Work(1, solved.bytes + added.bytes, solved.flops + added.flops)
+
+
 @declare("sibp_cpu::linear")
 def _linear(X: Tensor, R: Tensor, lam: Tensor, tolerance: Tensor, D: Tensor, joint: bool, iterations: int) -> Work:
     rows = X.shape[1]

@@ -1,6 +1,6 @@
 """The fused CPU kernels: compiled once per machine, loaded by ctypes, never needed. `operators` calls them.
 
-`csrc/` hold the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space, there with an l1 term as well. The
+`csrc/` holds the solvers of `conjugate_gradient` in batch space and, for convolutions, in weight space, there with an l1 term as well. The
 first use compiles them with the system's C++ compiler (a few seconds) into the user's cache; where that fails, or with SIBP_NATIVE=0,
 the eager code runs in its place, with the same result up to rounding, and `status()` says why. The compiled code uses torch's own
 threads.

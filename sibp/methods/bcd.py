@@ -5,7 +5,6 @@ Letters: B sample, n layer 1..N, I fan-in, O fan-out. Every pre-activation U_n a
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,13 +12,14 @@ from typing_extensions import override
 
 from sibp.core.options import Options, Positive
 from sibp.methods.base import Method, State
-from sibp.nets import activations, layers, losses, propagation
+from sibp.nets import layers, losses, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
+from sibp.solvers import blocks
+from sibp.solvers.blocks import PROXES, Blocks, chunks
 
-__all__ = ["BCD", "BCDOptions", "relu_prox"]
+__all__ = ["BCD", "BCDOptions"]
 
-CHUNK = 8192  # rows per product: all temporaries are of this size, and U and V are the only large arrays
 PROBES = 64  # rows of x kept to notice that the samples changed
 
 
@@ -37,107 +37,6 @@ class BCDOptions(Options):
     gamma: Positive = 1.0
 
 
-def relu_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
-    """Return argmin_u 1/2 (relu(u) - a)^2 + g/2 (u - b)^2, elementwise.
-
-    For u >= 0 the best is (a + g b)/(1 + g), worth g/(2 (1 + g)) (a - b)^2 if it is there; for u <= 0 it is min(b, 0). With b < 0
-    < a the first wins where g b >= a (g - sqrt(g (g + 1))); a tie goes to b, as in the authors' program.
-
-    Args:
-        a: V_n, any shape.
-        b: what U_n is drawn to, of a's shape.
-        g: ratio of the two weights, > 0, broadcasts to a.
-
-    Returns:
-        U_n, of a's shape.
-    """
-    inside = a + g * b
-    keep = (inside >= 0) & (b < 0) & (g * b <= a * (g - (g * (g + 1)).sqrt()))
-    return torch.where(inside < 0, b.clamp(max=0), torch.where(keep, b, inside / (1 + g)))
-
-
-def identity_prox(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
-    """Return argmin_u 1/2 (u - a)^2 + g/2 (u - b)^2, elementwise.
-
-    Args:
-        a: V_n, any shape.
-        b: what U_n is drawn to, of a's shape.
-        g: ratio of the two weights, > 0, broadcasts to a.
-
-    Returns:
-        U_n, of a's shape.
-    """
-    return (a + g * b) / (1 + g)
-
-
-PROXES = {"relu": relu_prox, "identity": identity_prox}
-
-
-class Member(NamedTuple):
-    """One member's views.
-
-    Attributes:
-        activations: of the layers.
-        W: weights `[O, I]` of each layer.
-        b: bias `[1, O]` of each layer, or None.
-        U: pre-activations `[B, O]` of each layer.
-        V: activations `[B, O]` of each layer.
-        x: inputs `[B, I]`.
-        Y: one-hot targets `[B, K]`.
-        alpha: weight of the proximal terms, `[1, 1]`.
-        rho: weight of the affine terms, `[1, 1]`.
-        gamma: weight of the activation terms, `[1, 1]`.
-    """
-
-    activations: list[str]
-    W: list[Tensor]
-    b: list[Tensor | None]
-    U: list[Tensor]
-    V: list[Tensor]
-    x: Tensor
-    Y: Tensor
-    alpha: Tensor
-    rho: Tensor
-    gamma: Tensor
-
-    def below(self, n: int) -> Tensor:
-        """Return V_{n-1}, the input of a layer.
-
-        Args:
-            n: the layer, counted from 0 here.
-
-        Returns:
-            `[B, I]`.
-        """
-        return self.V[n - 1] if n else self.x
-
-    def affine(self, n: int, rows: slice) -> Tensor:
-        """Return V_{n-1} W_n^T + b_n of some rows.
-
-        Args:
-            n: the layer, counted from 0.
-            rows: which samples.
-
-        Returns:
-            `[rows, O]`, a new array. Cost: one product.
-        """
-        Z = self.below(n)[rows] @ self.W[n].mT
-        b = self.b[n]
-        return Z if b is None else Z.add_(b)
-
-    def activated(self, n: int, rows: slice) -> Tensor:
-        """Return sigma_n(U_n) of some rows.
-
-        Args:
-            n: the layer, counted from 0.
-            rows: which samples.
-
-        Returns:
-            `[rows, O]`.
-        """
-        return activations.get(self.activations[n]).value(self.U[n][rows])
-
-
 class BCD(Method[BCDOptions]):
     """Block coordinate descent: one sweep per step, on all samples at once, for an MLP with ReLU (or none).
 
@@ -148,7 +47,7 @@ class BCD(Method[BCDOptions]):
         for n = N..1:  W_n = (alpha W_n + rho (U_n - b_n)^T V_{n-1}) (alpha I + rho V_{n-1}^T V_{n-1})^-1,
                        b_n = (alpha b_n + rho sum_rows(U_n - V_{n-1} W_n^T)) / (alpha + rho B) with the **old** W_n,
                        V_{n-1} = (rho (U_n - b_n) W_n + gamma sigma(U_{n-1})) (rho W_n^T W_n + gamma I)^-1,
-                       U_{n-1} = `relu_prox` of V_{n-1} at (rho (V_{n-2} W_{n-1}^T + b_{n-1}) + alpha U_{n-1}) / (rho + alpha).
+                       U_{n-1} = `blocks.relu_prox` of V_{n-1} at (rho (V_{n-2} W_{n-1}^T + b_{n-1}) + alpha U_{n-1}) / (rho + alpha).
     U_N and V_n (n < N) have no alpha term, as in the authors' program. Inverses are Cholesky solves.
 
     Every step must see the same samples in the same order. The loss is ||V_N - Y||^2/2 on one-hot targets whatever the experiment's
@@ -240,8 +139,8 @@ class BCD(Method[BCDOptions]):
                     U[rows] = member.affine(n, rows)
                     V[rows] = member.activated(n, rows)
 
-    def members(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor | None) -> Iterator[Member]:
-        """Yield each member's views.
+    def members(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor | None) -> Iterator[Blocks]:
+        """Yield each member's blocks.
 
         Args:
             parameters: one `Affine` per layer.
@@ -250,14 +149,14 @@ class BCD(Method[BCDOptions]):
             y: class indices or values; None where no target is needed.
 
         Yields:
-            One `Member` after the other.
+            One `Blocks` after the other.
         """
         rows, _ = propagation.over_bridge(self.network.layers[0], x)
         x = layers.matrix(rows)
         output = state["U"][-1]
         Y = output if y is None else losses.one_hot(output, y.expand(self.size, *y.shape[1:]))
         for e in range(self.size):
-            yield Member(
+            yield Blocks(
                 [layer.activation for layer in self.network.layers],
                 [W[e] for W, _ in parameters],
                 [None if b is None else b[e] for _, b in parameters],
@@ -296,7 +195,7 @@ class BCD(Method[BCDOptions]):
             y: class indices `[E or 1, B]`, or values `[E or 1, B, K]`.
         """
         for member in self.members(parameters, state, x, y):
-            sweep_member(member)
+            blocks.sweep(member)
 
     @torch.no_grad()
     def objective(self, parameters: Sequence[Affine], state: State, x: Tensor, y: Tensor, *, full: bool = False) -> Tensor:
@@ -312,100 +211,7 @@ class BCD(Method[BCDOptions]):
         Returns:
             Objectives `[E]`. Cost: one product per layer.
         """
-        return torch.stack([objective_of(member, full=full) for member in self.members(parameters, state, x, y)])
-
-
-def sweep_member(member: Member) -> None:
-    """Update every block once, from the last layer to the first, in place.
-
-    Args:
-        member: its views.
-    """
-    _, W, b, U, V, x, Y, alpha, rho, gamma = member
-    V[-1].copy_((Y + gamma * U[-1] + alpha * V[-1]) / (1 + gamma + alpha))
-    for rows in chunks(len(x)):
-        U[-1][rows] = (gamma * V[-1][rows] + rho * member.affine(len(W) - 1, rows)) / (gamma + rho)
-    for n in reversed(range(len(W))):
-        update_parameters(member, n)
-        if n == 0:
-            break
-        A, prox = rho * W[n].mT @ W[n], PROXES[member.activations[n - 1]]
-        factor = cholesky(A.double(), gamma).to(A.dtype)
-        for rows in chunks(len(x)):
-            bias = b[n]
-            D = U[n][rows] if bias is None else U[n][rows] - bias
-            right = rho * (D @ W[n]) + gamma * member.activated(n - 1, rows)
-            V[n - 1][rows] = torch.cholesky_solve(right.mT, factor).mT
-            at = (rho * member.affine(n - 1, rows) + alpha * U[n - 1][rows]) / (rho + alpha)
-            U[n - 1][rows] = prox(V[n - 1][rows], at, (rho + alpha) / gamma)
-
-
-def update_parameters(member: Member, n: int) -> None:
-    """Update W_n and b_n by their ridge problems; sums over samples are kept in float64, where rho V^T V swamps alpha.
-
-    Args:
-        member: its views.
-        n: the layer, counted from 0. Cost: two products of B I O and one of B I^2, and solves of I^3.
-    """
-    W, b, U, X = member.W[n], member.b[n], member.U[n], member.below(n)
-    O, I = W.shape
-    A, C, s = (W.new_zeros(*shape, dtype=torch.float64) for shape in ((I, I), (O, I), (1, I + O)))
-    for rows in chunks(len(X)):
-        Xc, Uc = X[rows], U[rows]
-        A += Xc.mT @ Xc
-        C += (Uc if b is None else Uc - b).mT @ Xc
-        s[:, :I] += Xc.sum(0)
-        s[:, I:] += Uc.sum(0)
-    alpha, rho = member.alpha.double(), member.rho.double()
-    rest = s[:, I:] - s[:, :I] @ W.double().mT  # with the old W
-    W.copy_(torch.cholesky_solve((alpha * W + rho * C).mT, cholesky(rho * A, alpha)).mT)
-    if b is not None:
-        b.copy_((alpha * b + rho * rest) / (alpha + rho * len(X)))
-
-
-def objective_of(member: Member, *, full: bool) -> Tensor:
-    """Return one member's objective, see `BCD.objective`.
-
-    Args:
-        member: its views.
-        full: add the terms of the activations.
-
-    Returns:
-        A scalar.
-    """
-    total = (member.V[-1] - member.Y).square().sum() / 2
-    for n, (U, V) in enumerate(zip(member.U, member.V, strict=True)):
-        for rows in chunks(len(U)):
-            total += member.rho.squeeze() / 2 * (member.affine(n, rows) - U[rows]).square().sum()
-            if full:
-                total += member.gamma.squeeze() / 2 * (V[rows] - member.activated(n, rows)).square().sum()
-    return total
-
-
-def cholesky(A: Tensor, ridge: Tensor) -> Tensor:
-    """Return the Cholesky factor of A + ridge I.
-
-    Args:
-        A: positive semi-definite `[n, n]`, overwritten.
-        ridge: one number, > 0.
-
-    Returns:
-        L, lower triangular `[n, n]`.
-    """
-    A.diagonal().add_(ridge.squeeze())
-    return torch.linalg.cholesky_ex(A)[0]
-
-
-def chunks(rows: int) -> Iterator[slice]:
-    """Return slices of at most `CHUNK` rows.
-
-    Args:
-        rows: how many there are.
-
-    Returns:
-        The slices, in order.
-    """
-    return (slice(start, start + CHUNK) for start in range(0, rows, CHUNK))
+        return torch.stack([blocks.objective(member, full=full) for member in self.members(parameters, state, x, y)])
 
 
 def free_bytes(device: torch.device) -> int | None:

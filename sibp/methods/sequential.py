@@ -11,7 +11,7 @@ from sibp.methods.base import Method
 from sibp.methods.registry import build
 from sibp.methods.registry import options as options_of
 from sibp.nets import losses
-from sibp.nets.convert import check_parameters, network_of, parameters_of
+from sibp.nets.from_sequential import check_parameters, network_of, parameters_of
 from sibp.nets.losses import Loss
 
 __all__ = ["check_batch", "engine_of", "read_options", "step"]

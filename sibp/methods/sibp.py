@@ -16,6 +16,7 @@ from sibp.nets.network import Layer
 from sibp.nets.propagation import Trace
 from sibp.solvers import conjugate_gradient, dispatch, linesearch, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
+from sibp.solvers.dispatch import Seen
 from sibp.solvers.subproblem import BiasSpace, LayerSpace, Space, Subproblem, WeightSpace, choose_space
 
 __all__ = ["SIBP", "SIBPOptions", "SIBPSolver"]
@@ -110,6 +111,7 @@ class SIBPSolver:
         self.shared = shared
         self.variant = VARIANTS[shared["variant"]]
         self.sparse = "l1" not in shared["zero"]
+        self.update_arguments: dict[str, tuple[float, ...]] = {}  # by the activation, see `update`
 
     def plan(self, layer: Layer, X: Tensor | Patches, Z: Tensor) -> Plan:
         """Return how to solve a layer.
@@ -122,10 +124,21 @@ class SIBPSolver:
         Returns:
             The plan, which `solve` takes.
         """
-        rules = self.variant.last if layer.activation == "identity" else self.variant.hidden
+        rules = self.rules(layer.activation)
         space = choose_space(self.shared["space"], X, layer.fan_out, self.shared["cg_steps"])
         kernels = dispatch.applies(space, layer.activation, rules, Z, per_neuron=self.variant.per_neuron)
         return Plan(layer, space, rules, kernels)
+
+    def rules(self, activation: str) -> Rules:
+        """Return the rules of the conjugate gradient.
+
+        Args:
+            activation: of the layer.
+
+        Returns:
+            Those of the last layer for the identity, else those of hidden layers.
+        """
+        return self.variant.last if activation == "identity" else self.variant.hidden
 
     def targets(
         self, activation: str, Z: Tensor, F: Tensor, delta: Tensor, *, kernels: bool, with_error: bool = True
@@ -173,6 +186,33 @@ class SIBPSolver:
         plan.space.move(W, b, P)
         if b is not None:
             b += self.descend(self.problem(plan, BiasSpace(), Z, T), plan, offset=Z - b, inputs=1)[0]
+
+    def update(self, activation: str, seen: Seen, W: Tensor, b: Tensor | None) -> None:
+        """Do what `targets` and `solve` do, in one kernel, where `has_update` holds.
+
+        Args:
+            activation: of the layer.
+            seen: what the layer's pass has left, with delta of the mini-batch's sum; Z and delta contiguous.
+            W: weights `[E, O, I]`, contiguous.
+            b: bias `[E, 1, O]`, contiguous, or None.
+        """
+        how = self.update_arguments.get(activation)
+        if how is None:
+            how = dispatch.update_arguments(activation, self.shared["cg_steps"], self.rules(activation))
+            self.update_arguments[activation] = how
+        dispatch.update(seen, (self.column["eta"], self.column["lam"]), W, b, how)
+
+    def has_update(self, plan: Plan, Z: Tensor) -> bool:
+        """Return whether one kernel makes a layer's whole update.
+
+        Args:
+            plan: how.
+            Z: pre-activation `[E, R, O]`, for dtype and device.
+
+        Returns:
+            Whether `update` may take the place of `targets` and `solve`.
+        """
+        return plan.kernels and not self.sparse and dispatch.applies_update(plan.space, plan.layer.activation, Z)
 
     def solve_sparse(self, plan: Plan, Z: Tensor, T: Tensor, W: Tensor, b: Tensor | None) -> None:
         """Do what `solve` says with the l1 term in both subproblems: the same solution without it, then proximal gradient.

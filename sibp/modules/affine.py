@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from sibp.nets.layers import Patches, Unfold
 
-__all__ = ["AffineMap", "Convolution", "Dense", "Gradients", "Needs", "pointwise"]
+__all__ = ["DENSE", "TRANSPOSED", "AffineMap", "Convolution", "Dense", "Gradients", "Needs", "pointwise"]
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # of X, W and b
 Needs = tuple[bool, bool, bool]  # of X, W and b
@@ -207,6 +207,9 @@ class Dense(AffineMap):
         D, rows = error.reshape(-1, error.shape[-1]), X.reshape(-1, X.shape[-1])
         gW = (rows.mT @ D if self.transposed else D.mT @ rows) if needs[1] else None
         return self.adjoint(error, X, W) if needs[0] else None, gW, D.sum(0) if needs[2] else None
+
+
+DENSE, TRANSPOSED = Dense(), Dense(transposed=True)
 
 
 @dataclass(frozen=True)

@@ -7,46 +7,31 @@ run as it is.
 import types
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sibp.modules.affine import AffineMap, Convolution, Dense
+from sibp.modules.affine import DENSE, TRANSPOSED, AffineMap, Convolution
 
 __all__ = ["ACTIVATIONS", "AFFINE", "COMPOSITES", "ELEMENTWISE_MEANS", "Call", "transparent"]
 
 
-class Call(NamedTuple):
-    """One call of an affine function.
-
-    Attributes:
-        X: its input.
-        W: its weight.
-        b: its bias, or None.
-        map: which affine map it is.
-    """
-
-    X: Tensor
-    W: Tensor
-    b: Tensor | None
-    map: AffineMap
+Call = tuple[Tensor, Tensor, Tensor | None, AffineMap]  # one call of an affine function: its input, weight, bias and map
 
 
-DENSE, TRANSPOSED = Dense(), Dense(transposed=True)
 _convolution_of = cache(Convolution)
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Call | None:
-    return Call(input, weight, bias, DENSE) if weight.ndim == 2 else None
+    return (input, weight, bias, DENSE) if weight.ndim == 2 else None
 
 
 def _addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Call | None:
     plain = beta == 1 and alpha == 1 and out is None and input.shape == mat2.shape[1:]
-    return Call(mat1, mat2, input, TRANSPOSED) if plain else None
+    return (mat1, mat2, input, TRANSPOSED) if plain else None
 
 
 Sizes = int | tuple[int, ...]
@@ -77,7 +62,7 @@ def _convolution(axes: int) -> Callable[..., Call | None]:
         elif isinstance(padding, str):  # torch refuses it
             return None
         map_ = _convolution_of(kernel, _each(stride, axes), _each(padding, axes), dilation, groups)
-        return Call(input, weight, bias, map_)
+        return input, weight, bias, map_
 
     return read
 

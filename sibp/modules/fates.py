@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sibp.modules.graph import Graph
 from sibp.modules.uses import Use
 
-__all__ = ["Fate", "check_unmoved", "decide"]
+__all__ = ["Fate", "check_uses", "decide"]
 
 NOT_IMPLICIT = "in a group with implicit: False"
 
@@ -47,11 +47,12 @@ def decide(graph: Graph, names: Mapping[int, str], weights: Set[int]) -> tuple[d
     for key, uses in graph.uses.items():
         if key in left:
             left[key] = f"also {left[key]}"
-        elif any(use.map.layout != uses[0].map.layout or use.b is not uses[0].b for use in uses):
+        elif len(uses) > 1 and any(use.map.layout != uses[0].map.layout or use.b is not uses[0].b for use in uses):
             left[key] = "used in different ways"
-        fates[key] = Fate(0 if key in left else len(uses), key not in left and _is_solved_for(uses[0], users, weights, left))
-        for bias in _other_biases(uses, fates[key], names):
-            left.setdefault(bias, left.get(key) or ("shared by layers" if bias in weights else NOT_IMPLICIT))
+        fate = fates[key] = Fate(0) if key in left else Fate(len(uses), _is_solved_for(uses[0], users, weights, left))
+        if not fate.with_bias:
+            for bias in _biases(uses) & names.keys():
+                left.setdefault(bias, left.get(key) or ("shared by layers" if bias in weights else NOT_IMPLICIT))
     return fates, left
 
 
@@ -61,22 +62,26 @@ def _is_solved_for(use: Use, users: Mapping[int, set[int]], weights: Set[int], l
     return b is not None and b.requires_grad and id(b) in weights and id(b) not in left and len(users[id(b)]) == 1
 
 
-def _other_biases(uses: Sequence[Use], fate: Fate, names: Mapping[int, str]) -> set[int]:
-    """Return the parameters among some uses' biases that get ordinary gradients."""
-    biases = {id(use.b) for use in uses if use.b is not None and use.b.requires_grad}
-    return set() if fate.with_bias else biases & names.keys()
+def _biases(uses: Sequence[Use]) -> set[int]:
+    """Return the ids of some uses' biases that get gradients."""
+    return {id(use.b) for use in uses if use.b is not None and use.b.requires_grad}
 
 
-def check_unmoved(graph: Graph, names: Mapping[int, str]) -> None:
-    """Refuse a graph that was made with weights that have moved since.
+def check_uses(graph: Graph, watch: object) -> None:
+    """Refuse a graph that was made with weights that have moved since, or that somebody else watched.
 
     Args:
         graph: of the loss.
-        names: of all parameters, by id.
+        watch: who is about to run it backward.
 
     Raises:
         RuntimeError: naming the first of them.
     """
     for key, uses in graph.uses.items():
-        if any(use.W._version != use.version for use in uses):
-            raise RuntimeError(f"{names[key]}: has moved since it was used, need one backward over the sum of the losses")
+        for use in uses:
+            names = use.watch.names
+            if use.watch is not watch:
+                need = "need forward and backward in one closure or `with`, and a closure for each optimizer"
+                raise RuntimeError(f"{names[key]}: was used under another optimizer or in another step, {need}")
+            if use.W._version != use.version:
+                raise RuntimeError(f"{names[key]}: has moved since it was used, need one backward over the sum of the losses")

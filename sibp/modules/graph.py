@@ -10,13 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from sibp.modules.functions import AffineFunction
 from sibp.modules.uses import Use
 
 __all__ = ["Graph", "read_graph"]
 
 Node = Any  # torch's nodes have no common class in Python
+AFFINE, LEAF = AffineFunction._backward_cls, torch._C._functions.AccumulateGrad  # classes of nodes
 X_EDGE, W_EDGE, B_EDGE = range(3)  # of a watched affine call's node
 
 
@@ -54,7 +57,7 @@ def read_graph(roots: Iterable[Node], means: Mapping[Node, int], rows: Mapping[N
     seen = set(queue)
     while queue:
         node = queue.popleft()
-        use = node.use if type(node).__name__ == "AffineFunctionBackward" else None
+        use = node.use if type(node) is AFFINE else None
         if use is not None:
             graph.uses.setdefault(id(use.W), []).append(use)
         if graph.terms is None:
@@ -66,7 +69,7 @@ def read_graph(roots: Iterable[Node], means: Mapping[Node, int], rows: Mapping[N
         for edge, (after, _) in enumerate(node.next_functions):
             if after is None:
                 continue
-            if type(after).__name__ != "AccumulateGrad":
+            if type(after) is not LEAF:
                 if after not in seen:
                     seen.add(after)
                     queue.append(after)

@@ -1,13 +1,14 @@
 """Parameter groups: a method's options under torch's roof, checked, and the layer solvers made from them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import cache
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sibp.core.options import Options, describe
 from sibp.methods.base import columns
@@ -15,7 +16,7 @@ from sibp.methods.proxbp import ProxBPOptions, ProxBPSolver
 from sibp.methods.proxprop import OracleOptions, ProxPropSolver
 from sibp.methods.sibp import SIBPOptions, SIBPSolver
 
-__all__ = ["METHODS", "Group", "Solver", "check_dtype", "check_rate", "option_keys"]
+__all__ = ["METHODS", "Group", "Solver", "check_dtype", "check_rate", "option_keys", "snapshot_of"]
 
 Solver = SIBPSolver | ProxBPSolver | ProxPropSolver
 
@@ -24,6 +25,8 @@ METHODS: dict[str, tuple[type[Options], type[Solver]]] = {
     "proxbp": (ProxBPOptions, ProxBPSolver),
     "proxprop": (OracleOptions, ProxPropSolver),
 }
+INFINITY = float("inf")
+SOLVED = (torch.float32, torch.float64)
 MOST_SOLVERS = 64  # kept for one group; a schedule makes a new one every step
 
 
@@ -58,30 +61,9 @@ class Group:
         self.kind, self.solver_class = METHODS[method]
         self.options = self._options(values)
         self.max_change = _bound(values["max_change"])
-        self._snapshot = self.snapshot(values)
+        self.snapshot = snapshot_of(method)(values)
         self._solvers: dict[tuple[object, ...], Solver] = {}
-
-    def snapshot(self, values: Mapping[str, Any]) -> tuple[object, ...]:
-        """Return what must not change for this object to stay right; the step size is read anew each time.
-
-        Args:
-            values: the group as torch keeps it.
-
-        Returns:
-            All options but eta.
-        """
-        return (*(values[name] for name in describe(self.kind) if name != "eta"), values["max_change"])
-
-    def is_current(self, values: Mapping[str, Any]) -> bool:
-        """Return whether a group still has the options that this was made from.
-
-        Args:
-            values: the group as torch keeps it.
-
-        Returns:
-            False if an option other than eta has changed.
-        """
-        return self.snapshot(values) == self._snapshot
+        self.known: dict[tuple[object, ...], bool] = {}  # see `Update.has_kernel_of_update`
 
     def _options(self, values: Mapping[str, Any]) -> Options:
         given = {name: values[name] for name in describe(self.kind) if name != "eta"}
@@ -91,26 +73,41 @@ class Group:
             given["eta"] = check_rate(values["lr"]) or 1.0  # a schedule may end at 0, where nothing moves
         return self.kind(**given)
 
-    def solver(self, like: Tensor, rate: float) -> Solver:
-        """Return the solver for weights of one shape and step size.
+    def solver(self, members: int, like: Tensor, rate: float) -> Solver:
+        """Return the solver for weights of one kind and step size.
 
         Args:
-            like: a weight `[E, O, I]`, for the number of members, dtype and device.
+            members: E.
+            like: a weight, for its dtype and device.
             rate: eta, times the terms of the loss.
 
         Returns:
             The same object for the same arguments, while it is kept.
         """
-        key = (like.shape[0], like.dtype, like.device)
-        if (*key, rate) not in self._solvers:
+        key = (members, like.dtype, like.device)
+        solver = self._solvers.get((*key, rate))
+        if solver is None:
             if len(self._solvers) >= MOST_SOLVERS:
                 self._solvers = {key: solver for key, solver in self._solvers.items() if len(key) == 3}
             if key not in self._solvers:
-                self._solvers[key] = self.solver_class(*columns([self.options] * like.shape[0], like.dtype, like.device))
+                self._solvers[key] = self.solver_class(*columns([self.options] * members, like.dtype, like.device))
             solver = self._solvers[*key, rate] = copy(self._solvers[key])  # making one anew would look at the device
             if "eta" in solver.column:
                 solver.column = {**solver.column, "eta": torch.full_like(solver.column["eta"], rate)}
-        return self._solvers[*key, rate]
+        return solver
+
+
+@cache
+def snapshot_of(method: str) -> Callable[[Mapping[str, Any]], tuple[object, ...]]:
+    """Return what reads of a group, as torch keeps it, all that a `Group` is made from; the step size is read anew each time.
+
+    Args:
+        method: ``sibp``, ``proxbp`` or ``proxprop``.
+
+    Returns:
+        A function of the group, whose value is the options but eta.
+    """
+    return itemgetter(*(name for name in option_keys(method) if name != "lr"), "implicit")
 
 
 def check_rate(rate: object) -> float:
@@ -125,7 +122,9 @@ def check_rate(rate: object) -> float:
     Raises:
         ValueError: if it is not one >= 0.
     """
-    if isinstance(rate, bool) or not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < float("inf"):
+    if type(rate) is float and 0 <= rate < INFINITY:  # at every step
+        return rate
+    if isinstance(rate, bool) or not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < INFINITY:
         raise ValueError(f"eta: got {rate!r}, need a number >= 0")
     return float(rate)
 
@@ -140,7 +139,11 @@ def check_dtype(name: str, parameter: Tensor) -> None:
     Raises:
         ValueError: for a weight that is not a plain tensor in float32 or float64, by its name.
     """
-    if parameter.dtype not in (torch.float32, torch.float64):
+    if parameter.layout is not torch.strided:
+        raise ValueError(f"{name}: is stored as {parameter.layout}, need torch.strided")
+    if type(parameter) is nn.Parameter and parameter.dtype in SOLVED:  # most are, and it is asked at every use
+        return
+    if parameter.dtype not in SOLVED:
         raise ValueError(f"{name}: is {parameter.dtype}, need torch.float32 or torch.float64; torch.autocast is fine")
     if any(base.__name__ == "DTensor" for base in type(parameter).__mro__):
         raise ValueError(f"{name}: is a DTensor, whose rows lie on other devices, need a plain tensor")

@@ -5,14 +5,14 @@ What may be solved for, with which options, and what a report says of it.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from itertools import zip_longest
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sibp.core import messages
-from sibp.modules.groups import Group, check_dtype, check_rate, option_keys
+from sibp.modules.groups import Group, check_dtype, check_rate, option_keys, snapshot_of
 from sibp.modules.update import Terms, Update
 from sibp.modules.watch import Watch
 
@@ -22,7 +22,7 @@ TORCHS_KEYS = {"params", "param_names", "initial_lr"}  # the last is a scheduler
 
 
 class _Index(NamedTuple):
-    """What a step looks parameters up in, and what it was made of: options and groups, and the parameters' ids."""
+    """What a step looks parameters up in, and what it was made of: options and groups, and the ids of those and the parameters."""
 
     groups: list[Any]
     keys: list[int]
@@ -99,13 +99,14 @@ class Parameters(torch.optim.Optimizer):
         Raises:
             ValueError: if somebody has set a value that is not allowed, or set ``eta``, which stands under ``lr``.
         """
+        read = snapshot_of(self.method)
         for i, values in enumerate(self.param_groups):
             known = self._options[i] if i < len(self._options) else None
             if "eta" in values:
                 raise ValueError("eta: is kept under 'lr', where schedulers find it, need group['lr'] = ...")
             if "lr" in values:
                 check_rate(values["lr"])
-            if known is None or not values["implicit"] or not known.is_current(values):
+            if known is None or read(values) != known.snapshot:
                 self._options[i : i + 1] = [self._check(values, i)]
         return self._options
 
@@ -153,9 +154,10 @@ class Parameters(torch.optim.Optimizer):
 
     def _indexed(self, options: list[Group | None]) -> "_Index":
         """Return what a step looks parameters up in, made anew where groups or their options are others."""
-        groups, keys = [*options, *self.param_groups], [id(p) for values in self.param_groups for p in values["params"]]
+        groups = [*options, *self.param_groups]
+        keys = [*map(id, groups), *map(id, chain.from_iterable([values["params"] for values in self.param_groups]))]
         index = self._index
-        if index is None or index.keys != keys or any(a is not b for a, b in zip_longest(index.groups, groups)):
+        if index is None or index.keys != keys:
             pairs = zip(options, self.param_groups, strict=True)
             weights = {id(p): (group, values) for group, values in pairs if group is not None for p in values["params"]}
             index = self._index = _Index(groups, keys, self.names(), weights)
@@ -167,7 +169,7 @@ class Parameters(torch.optim.Optimizer):
         Raises:
             AttributeError: naming the key of the group that keeps it.
         """
-        if name == "eta" or name in option_keys(self.__dict__.get("method", "sibp")):
+        if name[0] != "_" and (name == "eta" or name in option_keys(self.__dict__.get("method", "sibp"))):
             raise AttributeError(f"{name}: is kept in the groups, need group[{'lr' if name == 'eta' else name!r}] of param_groups")
         super().__setattr__(name, value)
 

@@ -89,5 +89,5 @@ def nothing_solved(watch: Watch) -> str:
     """
     return (
         f"solved no layer; none of {len(watch.weights)} parameters was used by linear, conv1d, conv2d or addmm itself and by nothing else "
-        "(prune, weight_norm, FSDP and DataParallel hand over another tensor, a tied weight is read twice)"
+        "(prune, weight_norm, FSDP and DataParallel hand over another tensor, a tied weight is read twice, TorchScript runs out of sight)"
     )

@@ -6,7 +6,8 @@ W - W_new would lose the digits of a small step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -15,15 +16,17 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from sibp.kernels import native
+from sibp.kernels.switch import is_off
 from sibp.methods.proxbp import ProxBPSolver
 from sibp.methods.proxprop import ProxPropSolver
 from sibp.methods.sibp import SIBPSolver
-from sibp.modules.affine import AffineMap, pointwise
+from sibp.modules.affine import DENSE, AffineMap, pointwise
 from sibp.modules.groups import Group, Solver
 from sibp.nets import activations, layers
 from sibp.nets.layers import Patches
 from sibp.nets.network import Layer
 from sibp.solvers import dispatch
+from sibp.solvers.dispatch import Seen
 from sibp.solvers.subproblem import MINI_BATCH, WeightSpace, choose_space
 
 __all__ = ["Moved", "Problem", "Target", "Terms", "Update", "join", "quiet", "through", "typed"]
@@ -38,9 +41,10 @@ class Target(NamedTuple):
     Attributes:
         activation: its name.
         Z: pre-activation as rows `[E, R, O]`.
-        T: target as rows `[E, R, O]`.
+        T: target as rows `[E, R, O]`; the error at the activation's output where the kernel of a whole update makes the target.
         is_own: whether Z is no view of the caller's array, so that it may be overwritten.
         error: the error that has been sent on.
+        is_made: whether T is the target.
     """
 
     activation: str
@@ -48,6 +52,7 @@ class Target(NamedTuple):
     T: Tensor
     is_own: bool
     error: Tensor
+    is_made: bool = True
 
 
 class Problem(NamedTuple):
@@ -135,26 +140,21 @@ class Update:
         self.terms = 1.0 if is_sum else terms if given is None else float(given)
         self.to_mean = 1 / terms if is_sum and terms else 1.0
 
-    def solver(self, W: Tensor, like: Tensor) -> Solver:
+    def solver(self, W: Tensor, members: int) -> Solver:
         """Return the solver of a weight.
 
         Args:
             W: torch's weight.
-            like: its form `[E, O, I]`.
+            members: E, of its form `[E, O, I]`.
 
         Returns:
             One of the method's layer solvers, with the group's options as they are now.
         """
         group, values = self.groups[id(W)]
-        return group.solver(like, float(values["lr"]) * self.loss_terms if "lr" in values else 0.0)
+        assert self.terms is not None  # `set_terms` has said so
+        return group.solver(members, W, float(values["lr"]) * self.terms if "lr" in values else 0.0)
 
-    @property
-    def loss_terms(self) -> float:
-        """Over how many terms the loss is a mean, once `set_terms` has said so."""
-        assert self.terms is not None
-        return self.terms
-
-    def target(self, map_: AffineMap, W: Tensor, activation: str, Z: Tensor, delta: Tensor) -> Target:
+    def target(self, map_: AffineMap, W: Tensor, activation: str, Z: Tensor, delta: Tensor, *, joint: bool) -> Target:
         """Return a layer's target from the error at its activation's output (J 4.2).
 
         Args:
@@ -163,12 +163,16 @@ class Update:
             activation: the activation's name.
             Z: its input, as torch has it.
             delta: the error at its output.
+            joint: whether the weight has other uses.
 
         Returns:
             The target, with the error at Z to be sent on.
         """
         z, d = map_.to_rows(typed(Z, W.dtype)).contiguous(), map_.to_rows(typed(delta, W.dtype))
-        solver = self.solver(W, map_.weight(W))
+        if not joint and self.has_kernel_of_update(activation, map_, z, W):
+            D = typed(map_.from_rows(through(activation, z, d), Z.shape), delta.dtype)
+            return Target(activation, z, d.contiguous(), is_own=False, error=D, is_made=False)
+        solver = self.solver(W, map_.members)
         has_kernel = dispatch.has_targets(activation, z)
         if has_kernel and shares_memory(d, delta):
             d = d.clone()  # the kernel writes T there
@@ -177,6 +181,30 @@ class Update:
         T, D = solver.targets(activation, z, F, d, kernels=has_kernel)
         assert D is not None
         return Target(activation, z, T, not shares_memory(z, Z), typed(map_.from_rows(D, Z.shape), delta.dtype))
+
+    def has_kernel_of_update(self, activation: str, map_: AffineMap, Z: Tensor, W: Tensor) -> bool:
+        """Return whether one kernel makes a layer's whole update from the error at its output; looked up once for each kind of call.
+
+        Args:
+            activation: of the subproblem.
+            map_: the layer's affine map.
+            Z: rows `[E, R, O]`, or their error.
+            W: torch's weight.
+
+        Returns:
+            Whether `SIBPSolver.update` may be called.
+        """
+        if map_ is not DENSE or not W.is_contiguous():
+            return False
+        known = self.groups[id(W)][0].known
+        key = (activation, Z.shape, W.shape, Z.dtype, Z.device, is_off())
+        if key not in known:
+            solver = self.solver(W, 1)
+            assert isinstance(solver, SIBPSolver)
+            rows = Z.new_empty(1, Z.shape[1], W.shape[1], device="meta")  # for their shape
+            plan = solver.plan(_layer(W.shape[1], W.shape[0], activation, bias=True), rows, Z)
+            known[key] = solver.has_update(plan, Z)
+        return known[key]
 
     def move(self, problem: Problem, *, needs_new: bool = True) -> Moved:
         """Solve a layer, and move its parameters or say by how much they would move.
@@ -191,12 +219,12 @@ class Update:
         map_, W, b = problem.map, problem.W, problem.b
         group, _ = self.groups[id(W)]
         w, beta = map_.weight(W), None if b is None else b.view(map_.members, 1, -1)
-        solver = self.solver(W, w)
+        solver = self.solver(W, map_.members)
         if self.in_place and group.max_change is None and not isinstance(solver, ProxPropSolver):
             self.solve(solver, problem, w, beta)
-            if not shares_memory(w, W):
+            if w._base is not W and not shares_memory(w, W):
                 W.copy_(map_.from_weight(w, W.shape))
-            self.mark(problem)
+            increment_version(W if b is None else (W, b))  # which autograd does not see where a kernel writes
             return Moved(W)
         dw, db = self.displacement(solver, problem, w, beta)
         if group.max_change is not None:
@@ -206,19 +234,23 @@ class Update:
             W += dW
             if b is not None and db is not None:
                 b += db.view(-1)
-            self.mark(problem)
             return Moved(W)
         new = W + dW if needs_new else W
         return Moved(new, dW.neg(), None if db is None else db.neg().view(-1))
 
-    @staticmethod
-    def mark(problem: Problem) -> None:
-        """Tell autograd that the parameters have changed, which it does not see where a kernel has done it.
+    def stay(self, problem: Problem) -> Moved:
+        """Return a layer that has no rows, and so does not move.
 
         Args:
-            problem: of the layer.
+            problem: its subproblem.
+
+        Returns:
+            Its weight, and zeros for autograd where moves are told as gradients.
         """
-        increment_version(problem.W if problem.b is None else (problem.W, problem.b))
+        W, b = problem.W, problem.b
+        if self.in_place:
+            return Moved(W)
+        return Moved(W, torch.zeros_like(W), None if b is None else torch.zeros_like(b))
 
     def displacement(self, solver: Solver, problem: Problem, W: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Solve a layer, leaving its parameters as they are.
@@ -256,10 +288,17 @@ class Update:
             solver.solve(self.fast_rows(solver, problem, W, joint=b is not None), problem.D, W, b)
             return
         target = problem.target
+        if target is None:
+            if self.has_kernel_of_update("identity", problem.map, problem.D, problem.W):
+                solver.update("identity", Seen(layers.matrix(problem.rows), None, problem.D), W, b)
+                return
+        elif not target.is_made:
+            solver.update(target.activation, Seen(layers.matrix(problem.rows), target.Z, target.T), W, b)
+            return
         if target is None:  # under the identity only T - Z matters
             name, Z, T, is_own = "identity", torch.zeros_like(problem.D), solver.column["eta"] * -problem.D, True
         else:
-            name, Z, T, is_own, _ = target
+            name, Z, T, is_own = target[:4]
         rows = self.fast_rows(solver, problem, W, joint=False, activation=name)
         layer = _layer(W.shape[2], W.shape[1], name, bias=b is not None)
         plan = solver.plan(layer, rows, Z)
@@ -281,7 +320,7 @@ class Update:
         shape = tuple(problem.W.shape)
         layer = Layer(I, O, bias=problem.b is not None, weight_shape=shape if len(shape) != 3 else (*shape[:2], 1, shape[2]))
         rows = self.fast_rows(solver, problem, problem.map.weight(problem.W), joint=layer.bias)
-        scale = self.loss_terms if solver.shared["reduction"] == "sum" else self.to_mean
+        scale = self.terms if solver.shared["reduction"] == "sum" else self.to_mean
         return solver.direction(layer, rows, problem.D if scale == 1 else problem.D * scale, last=problem.is_output)
 
     @staticmethod
@@ -328,6 +367,10 @@ def through(activation: str, Z: Tensor, delta: Tensor) -> Tensor:
     Returns:
         The error at Z.
     """
+    if activation == "relu":
+        return torch.ops.aten.threshold_backward(delta, Z, 0)
+    if activation == "leaky_relu":
+        return torch.ops.aten.leaky_relu_backward(delta, Z, activations.LEAK, self_is_result=False)
     sigma = activations.get(activation)
     return delta * sigma.slope(Z, sigma.value(Z))
 
@@ -355,24 +398,18 @@ def shorten(most: float, W: Tensor, dW: Tensor, db: Tensor | None) -> None:
         db *= factor
 
 
-class quiet:  # noqa: N801 - used as a function is
-    """A context in which no mode sees torch's functions and nothing is cast: the solvers' dtype is the parameters'.
+def quiet(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Return a context in which no mode sees torch's functions and nothing is cast: the solvers' dtype is the parameters'.
 
-    Written out, since it is entered twice a layer and step.
+    It is entered for every layer and activation of a step, and mostly without autocast.
+
+    Args:
+        tensor: on the device that is meant.
     """
+    return _uncast(tensor) if torch._C._is_any_autocast_enabled() else torch._C.DisableTorchFunction()
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
 
-    def __enter__(self) -> None:
-        self.off = torch._C.DisableTorchFunction()
-        self.off.__enter__()  # before all else: a mode would be asked even for a tensor's device
-        device = self.tensor.device.type
-        self.cast = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else None
-        if self.cast is not None:
-            self.cast.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        if self.cast is not None:
-            self.cast.__exit__(*error)
-        self.off.__exit__(*error)
+@contextmanager
+def _uncast(tensor: Tensor) -> Generator[None]:
+    with torch._C.DisableTorchFunction(), torch.autocast(tensor.device.type, enabled=False):  # a mode would see even `device`
+        yield

@@ -20,8 +20,8 @@ class Use:
         map: which affine map.
         W: torch's weight.
         b: torch's bias, or None.
-        rows: how many rows went through.
         version: the weight's, when it was used.
+        numbers: how many the output has.
         activations: how many activations have been applied to the output.
         target: what the activation's backward has left for the layer's.
     """
@@ -30,7 +30,12 @@ class Use:
     map: AffineMap
     W: Tensor
     b: Tensor | None
-    rows: int
     version: int
+    numbers: int = 0
     activations: int = 0
     target: Target | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows went through."""
+        return self.numbers // self.map.outputs(self.W)

@@ -17,55 +17,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import _engine_run_backward, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
 from sibp.modules import calls
 from sibp.modules.affine import Gradients, Needs
-from sibp.modules.fates import Fate, check_unmoved, decide
+from sibp.modules.fates import Fate, check_uses, decide
+from sibp.modules.functions import ActivationFunction, AffineFunction
 from sibp.modules.graph import read_graph
 from sibp.modules.groups import check_dtype
 from sibp.modules.interceptions import INTERCEPTIONS
-from sibp.modules.update import Problem, Target, Terms, Update, join, quiet, through, typed
+from sibp.modules.update import Problem, Target, Terms, Update, join, quiet, through
 from sibp.modules.uses import Use
 
 __all__ = ["Watch"]
-
-
-class AffineFunction(torch.autograd.Function):
-    """An affine function whose backward is the layer's update."""
-
-    @staticmethod
-    @override
-    def forward(ctx: Any, X: Tensor, W: Tensor, b: Tensor | None, use: Use) -> Tensor:
-        ctx.use = use
-        ctx.save_for_backward(X)
-        return use.map.forward(X, W, b)
-
-    @staticmethod
-    @override
-    def backward(ctx: Any, *errors: Tensor) -> tuple[Tensor | None, ...]:
-        return *ctx.use.watch.affine_backward(ctx.use, ctx.saved_tensors[0], *errors, ctx.needs_input_grad[:3]), None
-
-
-class ActivationFunction(torch.autograd.Function):
-    """An activation right after a watched affine call."""
-
-    @staticmethod
-    @override
-    def forward(ctx: Any, Z: Tensor, name: str, use: Use, function: Callable[[Tensor], Tensor], inplace: bool) -> Tensor:
-        ctx.name, ctx.use = name, use
-        ctx.save_for_backward(Z.clone() if inplace else Z)
-        value = function(Z)
-        if inplace:
-            ctx.mark_dirty(Z)
-        return value
-
-    @staticmethod
-    @override
-    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.use.watch.activation_backward(ctx.use, ctx.name, ctx.saved_tensors[0], *deltas), None, None, None, None
 
 
 class Watch(TorchFunctionMode):
@@ -123,15 +89,16 @@ class Watch(TorchFunctionMode):
         if call is None:
             return function(*args, **kwargs)
         X, W, b, map_ = call
-        if id(W) not in self.weights or not W.requires_grad or X.numel() == 0 or (b is not None and b.ndim != 1):
+        watched = id(W) in self.weights and W.requires_grad and (b is None or b.ndim == 1)
+        if not watched or torch._C._are_functorch_transforms_active():  # a transform would want to differentiate what runs here
             Z = function(*args, **kwargs)
             if Z.grad_fn is not None:
                 self.rows[Z.grad_fn] = Z.numel() // max(map_.outputs(W), 1)
             return Z
         check_dtype(self.names[id(W)], W)
-        use = Use(self, map_, W, b, 0, W._version)
+        use = Use(self, map_, W, b, W._version)
         Z = AffineFunction.apply(X, W, b, use)
-        use.rows = Z.numel() // map_.outputs(W)
+        use.numbers = Z.numel()
         Z._sibp_use = use, Z._version
         return Z
 
@@ -155,8 +122,8 @@ class Watch(TorchFunctionMode):
             return function(*args, **kwargs)
         use.activations += 1
         name, inplace = known
-        rest = {key: value for key, value in kwargs.items() if key != "input"}
-        return ActivationFunction.apply(Z, name, use, lambda z: function(z, *args[1:], **rest), inplace)
+        rest = {key: value for key, value in kwargs.items() if key != "input"} if kwargs else {}
+        return ActivationFunction.apply(Z, name, use, inplace, function, args[1:], rest)
 
     # backward
 
@@ -174,30 +141,53 @@ class Watch(TorchFunctionMode):
             RuntimeError: if a weight moved since it was used, or if not all of its uses have received an error.
         """
         tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-        edges = [get_gradient_edge(tensor) for tensor in tensors]
-        graph = read_graph([edge.node for edge in edges], self.means, self.rows)
+        graph = read_graph([tensor.grad_fn or get_gradient_edge(tensor).node for tensor in tensors], self.means, self.rows)
         is_outermost = self.fates is None  # else it is a checkpoint with use_reentrant=True that goes backward
         if is_outermost:
-            check_unmoved(graph, self.names)
+            check_uses(graph, self)
         fates, left = decide(graph, self.names, self.weights)
         self.allow(left)
         self.has_gone_back = True
         if is_outermost:
             self.losses += [tensor.detach() for tensor in tensors]
-            if self.update.in_place and tensors[0].device.type == "cpu" and not self.is_finite():
+            if self.update.in_place and tensors[0].is_cpu and not self.is_finite():
                 return  # a loss without a value moves nothing
         if is_outermost or self.update.terms is None:
             self.update.set_terms(self.terms, graph.terms)
         self.left |= left
         outer, (self.fates, self.output) = (self.fates, self.output), (fates, graph.output)
         try:
-            with self:
-                torch.autograd.backward(edges, gradients, retain_graph=retain_graph)
+            self.run_back(tensors, gradients, retain_graph=retain_graph)
         finally:
             self.fates, self.output = outer
         if self.waiting:
             name = self.names[next(iter(self.waiting))]
             raise RuntimeError(f"{name}: not all of its uses have received an error")
+
+    def run_back(self, tensors: Sequence[Tensor], gradients: Any, *, retain_graph: bool | None) -> None:
+        """Run backward with the mode on.
+
+        Args:
+            tensors: what goes backward.
+            gradients: their errors; None for scalars.
+            retain_graph: as torch has it.
+        """
+        if len(tensors) == 1 and gradients is None and tensors[0].numel() == 1 and tensors[0].is_floating_point():
+            ones = torch.ones_like(tensors[0])
+            with self:  # torch.autograd.backward would look for a mode, and then at everything that it might be given
+                _engine_run_backward(
+                    tuple(tensors),
+                    (ones,),
+                    keep_graph=bool(retain_graph),
+                    create_graph=False,
+                    inputs=(),
+                    allow_unreachable=True,
+                    accumulate_grad=True,
+                )
+            return
+        edges = [get_gradient_edge(tensor) for tensor in tensors]
+        with self:
+            torch.autograd.backward(edges, gradients, retain_graph=retain_graph)
 
     def forget(self) -> None:
         """Let go of the graph, which would otherwise hold itself through the watch until Python looks for circles."""
@@ -231,9 +221,10 @@ class Watch(TorchFunctionMode):
             D = sigma'(Z) * delta, the error at Z.
         """
         with quiet(delta):
-            if self.is_plain or self.fates is None:
+            fate = None if self.is_plain or self.fates is None else self.fates.get(id(use.W))
+            if fate is None or fate.uses == 0 or Z.numel() == 0:
                 return through(name, Z, delta)
-            use.target = self.update.target(use.map, use.W, name, Z, delta)
+            use.target = self.update.target(use.map, use.W, name, Z, delta, joint=fate.uses > 1)
         return use.target.error
 
     def affine_backward(self, use: Use, X: Tensor, error: Tensor, needs: Needs) -> Gradients:
@@ -252,13 +243,13 @@ class Watch(TorchFunctionMode):
         with quiet(error):
             if target is not None and (use.activations > 1 or error is not target.error):
                 target = None  # something else reads Z, too
-            x, error = typed(X, use.W.dtype), typed(error, use.W.dtype)
-            fate = self.fate(use)
+            dtype, fate = use.W.dtype, self.fate(use)
+            x, error = X if X.dtype is dtype else X.to(dtype), error if error.dtype is dtype else error.to(dtype)
             if fate.uses == 0:
                 gX, gW, gb = use.map.gradients(error, x, use.W, needs)
             else:
                 gX, gW, gb = self.implicit(use, fate, x, error, target=target, needs=needs)
-            return None if gX is None else typed(gX, X.dtype), gW, gb
+            return gX if gX is None or dtype is X.dtype else gX.to(X.dtype), gW, gb
 
     def fate(self, use: Use) -> Fate:
         """Return what becomes of a use.
@@ -307,7 +298,10 @@ class Watch(TorchFunctionMode):
             if len(problems) < fate.uses:
                 return gX, None, gb
             problem = join(self.waiting.pop(id(W)))
-        moved = update.move(problem, needs_new=needs[0] and through_new)
+        if problem.D.shape[1] == 0:  # such as an expert's that no token went to: nothing to solve, nothing moves
+            moved = update.stay(problem)
+        else:
+            moved = update.move(problem, needs_new=needs[0] and through_new)
         if needs[0] and through_new:
             gX = map_.adjoint(error, X, moved.W)
         self.note(problem, fate)

@@ -9,7 +9,7 @@ A layer is trained implicitly where `linear`, `conv1d`, `conv2d` or `addmm` is c
 solved while the loss goes backward. All else gets autograd's gradients, and `rest` steps on those. See docs/own-network.md.
 """
 
-from sibp.nets.zoo import lenet, mlp
+from sibp.nets.to_sequential import lenet, mlp
 from sibp.optim.bcd import BCD
 from sibp.optim.implicit import SIBP, ProxBP
 from sibp.optim.oracle import Oracle

@@ -10,7 +10,7 @@ from sibp.methods.base import State
 from sibp.methods.bcd import BCD as Engine  # noqa: N811 - the same method, as the exhibits run it
 from sibp.methods.sequential import engine_of, read_options
 from sibp.nets import losses
-from sibp.nets.convert import check_parameters, parameters_of
+from sibp.nets.from_sequential import check_parameters, parameters_of
 from sibp.nets.layers import Affine
 
 __all__ = ["BCD"]

@@ -3,10 +3,12 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from functools import wraps
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from typing_extensions import override
 
 from sibp.modules.parameters import Parameters, check_terms
@@ -16,6 +18,8 @@ from sibp.modules.watch import Watch
 
 __all__ = ["SIBP", "ProxBP"]
 
+AS_IT_IS = nullcontext()
+CAN_BE_DISTRIBUTED = distributed.is_available()
 Rest = Callable[[Any], torch.optim.Optimizer]
 
 
@@ -50,6 +54,28 @@ class Implicit(Parameters):
     def _for_rest(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """Return a group as `rest` has it: with the keys that its owner gave it, if it is not implicit."""
         return {"params": list(group["params"]), **group.get("rest", {})}
+
+    @staticmethod
+    @override
+    def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap `step` as torch does, for hooks and the profiler; without any of them the wrapper does nothing, and costs nothing.
+
+        Args:
+            func: the `step` of a class.
+
+        Returns:
+            What takes its place.
+        """
+        whole = torch.optim.Optimizer.profile_hook_step(func)
+
+        @wraps(func)
+        def step(self: Implicit, *args: Any, **kwargs: Any) -> Any:
+            own = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+            if own or _global_optimizer_pre_hooks or _global_optimizer_post_hooks or torch.autograd._profiler_enabled():
+                return whole(self, *args, **kwargs)
+            return func(self, *args, **kwargs)
+
+        return step
 
     @override
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -94,11 +120,11 @@ class Implicit(Parameters):
                 parameter.grad = None
 
     def _check_call(self, closure: Callable[[], Any] | None) -> Callable[[], Any]:
-        if hasattr(self, "grad_scale"):
+        if "grad_scale" in vars(self):
             raise ValueError("GradScaler: passes no closure and scales the error, need autocast to torch.bfloat16 without one")
         if closure is None or not callable(closure):
             raise ValueError("step: needs a closure that returns the loss; for forward, backward, step there is sibp.Oracle")
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        if CAN_BE_DISTRIBUTED and distributed.is_initialized() and distributed.get_world_size() > 1:
             name = type(self).__name__
             raise ValueError(f"{name}: each process would move its own weights, need sibp.Oracle under DistributedDataParallel")
         return closure
@@ -181,7 +207,7 @@ def _gradients_on() -> Any:
     """Return a context in which gradients are computed, whatever the caller's mode is."""
     if torch.is_inference_mode_enabled():
         return torch.inference_mode(mode=False)
-    return nullcontext() if torch.is_grad_enabled() else torch.enable_grad()
+    return AS_IT_IS if torch.is_grad_enabled() else torch.enable_grad()
 
 
 def _build(rest: Rest, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -199,6 +225,8 @@ def _checked(loss: object) -> Tensor:
         raise ValueError(f"closure: returned {type(loss).__name__}, need the loss, a torch.Tensor")
     if loss.numel() != 1:
         raise ValueError(f"closure: returned a tensor of shape {tuple(loss.shape)}, need a scalar loss")
+    if loss.is_complex():
+        raise ValueError(f"closure: returned a loss of {loss.dtype}, need a real one")
     if not loss.requires_grad:
         raise ValueError("closure: the loss does not depend on a parameter that requires a gradient; frozen, or under no_grad?")
     return loss

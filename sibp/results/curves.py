@@ -90,8 +90,8 @@ def find(path: Path) -> list[Path]:
     """
     if path.suffix == ".parquet" and path.is_file():
         return [path]
-    if (alone := path.with_name(f"{path.name}.parquet")).is_file():
-        return [alone]
+    if (file := path.with_name(f"{path.name}.parquet")).is_file():
+        return [file]
     if not path.is_dir():
         raise RecordError(f"{path}: no such file or folder; need a folder DIR/<id> that 'sibp run --out DIR' has written")
     if tables := _tables(path):

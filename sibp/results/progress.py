@@ -144,12 +144,12 @@ class Bar(Progress):
     @override
     def advance(self, steps: int, loss: float) -> None:
         self.loss = loss
-        self.rich.update(self.task, advance=steps, shown=_shown(self.loss, self.metrics))
+        self.rich.update(self.task, advance=steps, shown=_words_of(self.loss, self.metrics))
 
     @override
     def evaluated(self, metrics: dict[str, float]) -> None:
         self.metrics = metrics
-        self.rich.update(self.task, shown=_shown(self.loss, self.metrics))
+        self.rich.update(self.task, shown=_words_of(self.loss, self.metrics))
 
     @override
     def note(self, text: str) -> None:
@@ -201,7 +201,7 @@ class Lines(Progress):
         self.last = perf_counter()
         spent = self.last - self.begin
         left = f", {spent * (self.steps / self.done - 1):.0f} s left" if 0 < self.done < self.steps else f", {spent:.0f} s"
-        shown = _shown(self.loss, self.metrics)
+        shown = _words_of(self.loss, self.metrics)
         print(f"{self.title}: step {self.done}/{self.steps}{left}{'  ' + shown if shown else ''}", file=self.stream, flush=True)
 
 
@@ -217,6 +217,6 @@ def for_stream(stream: TextIO = sys.stderr) -> Progress:
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
-def _shown(loss: float, metrics: dict[str, float]) -> str:
+def _words_of(loss: float, metrics: dict[str, float]) -> str:
     accuracies = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.items() if name.endswith("accuracy")]
     return "  ".join([f"loss {loss:.4g}", *accuracies])

@@ -180,8 +180,8 @@ def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
         raise RecordError(f"{path}: {str(fault).splitlines()[0]}") from None
 
 
-def _check(rows: pd.DataFrame, where: str) -> None:
+def _check(rows: pd.DataFrame, context: str) -> None:
     if missing := [column for column in EVERY_RUN if column not in rows]:
-        raise RecordError(f"{where}: lacks the columns {', '.join(missing)}")
+        raise RecordError(f"{context}: lacks the columns {', '.join(missing)}")
     if unknown := sorted(set(rows["status"]) - set(STATUSES)):
-        raise RecordError(f"{where}: status: got {unknown[0]!r}, need one of {', '.join(STATUSES)}")
+        raise RecordError(f"{context}: status: got {unknown[0]!r}, need one of {', '.join(STATUSES)}")

@@ -5,6 +5,8 @@ or Armijo search with joint numbers and a piecewise linear activation. `applies`
 A layer's whole solve is one call, the products with K included.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,19 @@ from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BatchSpace, LayerSpace, Space, Subproblem, WeightSpace
 
-__all__ = ["applies", "applies_l1", "has_targets", "minimise", "minimise_l1", "solve_linear", "targets"]
+__all__ = [
+    "Seen",
+    "applies",
+    "applies_l1",
+    "applies_update",
+    "has_targets",
+    "minimise",
+    "minimise_l1",
+    "solve_linear",
+    "targets",
+    "update",
+    "update_arguments",
+]
 
 
 def applies(space: Space, activation: str, rules: Rules, Z: Tensor, *, per_neuron: bool = False) -> bool:
@@ -67,6 +81,21 @@ def applies_l1(X: Tensor | Patches, activation: str, Z: Tensor) -> bool:
     return isinstance(X, Patches) and X.step.stride == (1, 1) and native.supports(activation, Z)
 
 
+def applies_update(space: Space, activation: str, Z: Tensor) -> bool:
+    """Return whether `update` can do a layer's whole update, where `applies` holds for its subproblem.
+
+    Args:
+        space: where the iterates live.
+        activation: of the layer.
+        Z: pre-activation `[E, R, O]`, for its dtype and device.
+
+    Returns:
+        True on the CPU in batch space over rows that are a matrix.
+    """
+    in_batch = isinstance(space, BatchSpace) and not isinstance(space.X, Patches)
+    return in_batch and native.supports(activation, Z) and not calls.supports(activation, Z)
+
+
 def _knows(space: Space) -> bool:
     """Return whether there are kernels for this space: batch space, and weight space over a convolution's patches."""
     if isinstance(space, BatchSpace):
@@ -108,6 +137,56 @@ def targets(activation: str, Z: Tensor, delta: Tensor, eta: Tensor, *, with_erro
     D = torch.empty_like(Z) if with_error else None
     cpu.targets(Z, T, eta, D, native.LEAKS[activation])
     return T, D
+
+
+class Seen(NamedTuple):
+    """What a layer's forward and backward pass leave for `update`.
+
+    Attributes:
+        X: rows `[E, R, I]`.
+        Z: pre-activation `[E, R, O]`; None for zeros, since under the identity only T - Z matters.
+        delta: the error at the activation's output, `[E, R, O]`.
+    """
+
+    X: Tensor
+    Z: Tensor | None
+    delta: Tensor
+
+
+def update(seen: Seen, numbers: tuple[Tensor, Tensor], W: Tensor, b: Tensor | None, how: tuple[float, ...]) -> None:
+    """Do what `targets`, `minimise` and `BatchSpace.move` do for a layer, to the bit, in one call that overwrites none of its inputs.
+
+    Args:
+        seen: rows and errors; contiguous but for X.
+        numbers: step eta and proximal weight lam, both `[E, 1, 1]`, > 0.
+        W: weights `[E, O, I]`, contiguous, changed in place.
+        b: bias `[E, 1, O]`, changed in place, or None.
+        how: from `update_arguments`.
+    """
+    moved = None if b is None else b.contiguous()
+    X, Z, delta = seen
+    X = X.contiguous()
+    if cpu.is_worth_it(delta, X):
+        cpu.update(X, Z, delta, *numbers, moved, None, W, *how)
+    else:
+        P = torch.empty_like(delta)
+        cpu.update(X, Z, delta, *numbers, moved, P, None, *how)
+        layers.add_cross(W, P, X)
+    _write_back(b, moved)
+
+
+def update_arguments(activation: str, iterations: int, rules: Rules) -> tuple[float, ...]:
+    """Return what `update` needs to know beside its tensors.
+
+    Args:
+        activation: identity, relu or leaky_relu.
+        iterations: conjugate gradient steps, >= 1.
+        rules: with a `Curvature` or `Armijo` search.
+
+    Returns:
+        The kernel's last arguments.
+    """
+    return iterations, *_search(rules), native.LEAKS[activation]
 
 
 def _images(X: Tensor | Patches) -> tuple[Tensor, list[int]]:

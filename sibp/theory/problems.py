@@ -61,17 +61,16 @@ class Problem:
     y: Tensor
     loss: str = "squared"
 
-    def parameters(self, seeds: Iterable[int], std: float = 0.5) -> list[Affine]:
+    def parameters(self, seeds: Iterable[int]) -> list[Affine]:
         """Draw initial parameters.
 
         Args:
             seeds: one per member.
-            std: standard deviation of weights and biases.
 
         Returns:
             One `Affine` per layer, float64.
         """
-        return initialisation.initialise(self.network, list(seeds), std=std, dtype=torch.float64)
+        return initialisation.initialise(self.network, list(seeds), std=0.5, dtype=torch.float64)
 
     def method(self, name: str, members: int, **options: Any) -> Method:
         """Return a method for equal members.
@@ -136,9 +135,7 @@ class Problem:
         return (self.x, self.y) if rows is None else (self.x[0][rows], self.y[0][rows])
 
 
-def small(
-    widths: Sequence[int] = (3, 4, 2), samples: int = 6, activation: str = "tanh", *, bias: bool = False, seed: int = 0
-) -> Problem:
+def small(widths: Sequence[int] = (3, 4, 2), samples: int = 6, activation: str = "tanh", *, bias: bool = False) -> Problem:
     """Return a problem whose inputs and targets are normal numbers, so that its loss cannot become zero.
 
     Args:
@@ -146,12 +143,11 @@ def small(
         samples: B.
         activation: of the hidden layers.
         bias: whether layers have one.
-        seed: of the data.
 
     Returns:
         A multi-layer perceptron with squared loss, in float64.
     """
-    generator = seeding.generator("theory", seed)
+    generator = seeding.generator("theory", 0)
     x, y = (torch.randn(1, samples, width, generator=generator, dtype=torch.float64) for width in (widths[0], widths[-1]))
     return Problem(papers.mlp(widths, activation, bias=bias), x, y)
 

@@ -1,7 +1,8 @@
 """Measuring an ensemble on whole splits, all members in one pass."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from sibp.nets.network import Network
 from sibp.training.problem import Problem
 from sibp.training.sampling import Samples
 
-__all__ = ["first_gradient_norm", "measure", "prune", "pruned", "sparsity"]
+__all__ = ["METRICS", "Snapshot", "first_gradient_norm", "measure", "prune", "pruned", "sparsity"]
 
 CHUNK = 2**23  # most numbers in the widest layer's rows of all members at a time: what stays in the nearest caches
 CHUNK_CUDA = 2**26  # the same for convolutions on CUDA, where a chunk is tens of kernels
@@ -105,6 +106,39 @@ def sparsity(parameters: Sequence[Affine]) -> Tensor:
     """
     zeros = torch.stack([(layer.W == 0).flatten(1).sum(1) for layer in parameters]).sum(0)
     return zeros.double() / sum(layer.W[0].numel() for layer in parameters)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of an ensemble between two steps.
+
+    Attributes:
+        network: the network.
+        loss: at the output.
+        parameters: one `Affine` per layer.
+        batch: returns the next mini-batch, x and y.
+        first_weight_change: ||W_1 - its old value|| of the last step, `[E]`; None where it is not known.
+    """
+
+    network: Network
+    loss: Loss
+    parameters: Sequence[Affine]
+    batch: Callable[[], tuple[Tensor, Tensor]]
+    first_weight_change: Tensor | None = None
+
+
+def _first_weight_change(at: Snapshot) -> Tensor:
+    W = at.parameters[0].W
+    return W.new_full((len(W),), math.nan) if at.first_weight_change is None else at.first_weight_change
+
+
+METRICS: dict[
+    str, Callable[[Snapshot], Tensor]
+] = {  # one number `[E]` for a network, of those in `schema.Measure` that are no splits
+    "first_gradient_norm": lambda at: first_gradient_norm(at.network, at.loss, at.parameters, *at.batch()),
+    "first_weight_change": _first_weight_change,
+    "sparsity": lambda at: sparsity(at.parameters),
+}
 
 
 def prune(parameters: Sequence[Affine], share: float) -> list[Affine]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sibp.experiments.schema import Init, Training
+from sibp.experiments.settings import Init, Training
 from sibp.nets import initialisation
 from sibp.nets.layers import Affine
 from sibp.nets.losses import Loss

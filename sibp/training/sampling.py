@@ -13,7 +13,7 @@ from torch import Tensor
 
 import sibp.data as data
 from sibp.core import seeding
-from sibp.experiments.schema import Data
+from sibp.experiments.settings import Data
 
 __all__ = ["Batches", "Samples", "load"]
 

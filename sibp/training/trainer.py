@@ -68,10 +68,10 @@ class Run:
         Returns:
             Which members go on, `[E]`.
         """
-        gone = (self.diverged_at >= 0).view(-1, 1, 1)
+        diverged = (self.diverged_at >= 0).view(-1, 1, 1)
         for tensor in self.tensors():
-            tensor.masked_fill_(gone, 0)
-        return ~gone.flatten()
+            tensor.masked_fill_(diverged, 0)
+        return ~diverged.flatten()
 
     def tensors(self, layers: int | None = None) -> list[Tensor]:
         """Return weights and biases in one list.
@@ -275,18 +275,14 @@ class Trainer:
             Values `[E]` by the metric's name, such as ``test_accuracy``.
         """
         problem, metrics = self.problem, {}
+        batch = partial(self.batches.at, run.step)
+        snapshot = evaluation.Snapshot(problem.network, problem.loss, run.parameters, batch, run.first_weight_change)
         for name in self.training.measure:
-            if name in problem.splits:
+            if name in evaluation.METRICS:
+                metrics[name] = evaluation.METRICS[name](snapshot)
+            else:
                 split = evaluation.measure(problem.network, problem.loss, run.parameters, problem.splits[name], problem.dtype)
                 metrics |= {f"{name}_{key}": values for key, values in split.items()}
-            elif name == "sparsity":
-                metrics[name] = evaluation.sparsity(run.parameters)
-            elif name == "first_weight_change":
-                unknown = torch.full((len(self.seeds),), math.nan)
-                metrics[name] = unknown if run.first_weight_change is None else run.first_weight_change
-            else:
-                x, y = self.batches.at(run.step)
-                metrics[name] = evaluation.first_gradient_norm(problem.network, problem.loss, run.parameters, x, y)
         return metrics
 
 

@@ -6,16 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import sibp
-from sibp.bench.fake_cuda import CUDA, empty, fake_device, watch
-
-
-def convolutional():
-    return nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5))
-
+from sibp.bench.check import own
+from sibp.bench.fake_cuda import empty, fake_device, watch
 
 NETS = {
     "784-500-10": (lambda: sibp.mlp([784, 500, 10]), (784,)),
-    "BatchNorm": (convolutional, (2, 4, 4)),
+    "BatchNorm": (own.network, (2, 4, 4)),
 }
 KERNELS = {  # what docs/speed.md says; a step more than that needs a reason
     ("sibp", "784-500-10"): 67,
@@ -37,7 +33,7 @@ def on_device(mode, model):
     return model
 
 
-def backward(edges, gradients=None, retain_graph=None):
+def backward(tensors, gradients, **_):
     """Do what torch's engine does, which would need the device: call each node of a graph once all its errors are there."""
     order, seen = [], set()
 
@@ -49,9 +45,9 @@ def backward(edges, gradients=None, retain_graph=None):
                     visit(after)
             order.append(node)
 
-    (edge,) = edges
-    visit(edge.node)
-    errors = {edge.node: {edge.output_nr: torch.ones((), device=CUDA)}}
+    (loss,), (error,) = tensors, gradients
+    visit(loss.grad_fn)
+    errors = {loss.grad_fn: {0: error}}
     with torch.no_grad():
         for node in reversed(order):
             if (given := errors.pop(node, None)) is None:
@@ -67,14 +63,10 @@ def backward(edges, gradients=None, retain_graph=None):
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch):
-    monkeypatch.setattr(torch.autograd, "backward", backward)
+    monkeypatch.setattr("sibp.modules.watch._engine_run_backward", backward)
 
 
-def adam(params):
-    return torch.optim.AdamW(params, capturable=True, foreach=False)
-
-
-def stepper(kind, model, rest=adam):
+def stepper(kind, model, rest=own.rest):
     """Return how a network is trained, a function of its closure, and its groups."""
     if kind != "oracle":
         optimizer = {"sibp": sibp.SIBP, "proxbp": sibp.ProxBP}[kind](model.parameters(), rest=rest)
@@ -92,7 +84,7 @@ def stepper(kind, model, rest=adam):
     return step, sgd.param_groups
 
 
-def third_step(kind, net, monkeypatch, captured=True, rest=adam, rate=None):
+def third_step(kind, net, monkeypatch, captured=True, rest=own.rest, rate=None):
     """Return what the third step does, after the first two have made what is kept."""
     build, shape = NETS[net]
     with fake_device() as mode:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import sibp
 from sibp import methods
 from sibp.nets import losses
-from sibp.nets.convert import network_of, parameters_of
+from sibp.nets.from_sequential import network_of, parameters_of
 
 
 def mlp(activation="relu"):

@@ -199,6 +199,45 @@ def test_batches_of_another_size_and_of_one_are_taken():
     assert optimizer.report(model)["0.weight"] == "implicit with relu"
 
 
+class Experts(nn.Module):
+    """Two experts, a convolution and a dense one, of which samples go to one or to the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.head = nn.Conv2d(1, 4, (1, 3)), nn.Linear(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x, to_left):
+        left, right = self.left(x[to_left, None, None]).relu().flatten(1), self.right(x[~to_left]).relu()
+        return self.head(torch.cat([left, right]))
+
+
+@pytest.mark.parametrize("to_left", [True, False])
+def test_a_layer_that_no_row_went_through_stays_and_needs_no_rest(to_left):
+    torch.manual_seed(0)
+    model, x, y = Experts(), torch.randn(6, 3), torch.randint(3, (6,))
+    before = copy.deepcopy(model.state_dict())
+    loss = lambda: F.cross_entropy(model(x, torch.full((6,), to_left)), y)  # noqa: E731
+    oracle = sibp.Oracle(model.parameters(), "sibp")
+    with oracle:
+        loss().backward()
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if p.grad.any()}
+    assert moved == {"left" if to_left else "right", "head"}
+    sibp.SIBP(model.parameters()).step(loss)
+    assert moved == {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+
+
+def test_what_a_functorch_transform_differentiates_is_autograds():
+    """A derivative along the inputs inside the closure changes nothing of the step; a batch that `vmap` takes apart is first order."""
+    models, (x, y) = [sibp.mlp([4, 5, 3], std=0.5, seed=0) for _ in range(2)], (torch.rand(6, 4), torch.arange(6) % 3)
+    plain, both = (sibp.SIBP(model.parameters()) for model in models)
+    plain.step(lambda: F.cross_entropy(models[0](x), y))
+    slope = lambda: torch.func.vjp(models[1], x)[1](torch.ones(6, 3))[0]  # noqa: E731
+    both.step(lambda: F.cross_entropy(models[1](x), y) + 0 * slope().detach().sum())
+    assert all(torch.equal(p, q) for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True))
+    with pytest.raises(ValueError, match="would have ordinary gradients"):
+        both.step(lambda: F.cross_entropy(torch.vmap(models[1])(x), y))
+
+
 def test_non_contiguous_inputs_and_weights_are_taken():
     plain, other = net(), net()
     other[0].weight = nn.Parameter(other[0].weight.detach().t().contiguous().t())

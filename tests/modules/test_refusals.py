@@ -38,6 +38,11 @@ def named(kind=sibp.SIBP, **options):
     return lambda model: kind(model.named_parameters(), **options)
 
 
+def sparse(model):
+    model[0].weight = nn.Parameter(model[0].weight.detach().to_sparse())
+    return model
+
+
 CONSTRUCTION = [
     (lambda m: sibp.SIBP(m), r"params: got a Sequential, need its parameters: model\.parameters\(\)"),
     (lambda m: sibp.SIBP("model"), r"params: got 'model', need tensors, such as model\.parameters\(\)"),
@@ -62,6 +67,7 @@ CONSTRUCTION = [
         r"0\.weight: is torch\.bfloat16, need torch\.float32 or torch\.float64; torch\.autocast is fine",
     ),
     (lambda m: named()(m.half()), r"0\.weight: is torch\.float16, need"),
+    (lambda m: named()(sparse(m)), r"0\.weight: is stored as torch\.sparse_coo, need torch\.strided"),
     (lambda m: sibp.SIBP([("w", nn.Parameter(torch.zeros(2, 2).as_subclass(DTensor)))]), "w: is a DTensor, .*need a plain tensor"),
     (lambda m: sibp.Oracle(m.parameters(), "sgd"), r"method: got 'sgd', need sibp, proxbp or proxprop"),
     (lambda m: sibp.Oracle(m.parameters(), "proxprop", eta=1.0), r"Oracle: eta: is no option of proxprop, need one of tau_prox"),
@@ -101,6 +107,7 @@ STEPS = [
     (net, lambda m: F.cross_entropy(m(X), Y, reduction="none"), r"closure: returned a tensor of shape \(12,\), need a scalar loss"),
     (net, lambda m: loss(m).detach(), "closure: the loss does not depend on a parameter that requires a gradient"),
     (lambda: net().requires_grad_(False), loss, "closure: the loss does not depend on a parameter that requires a gradient"),
+    (net, lambda m: loss(m) * (1 + 0j), r"closure: returned a loss of torch\.complex64, need a real one"),
     (net, halved, r"0\.weight: is torch\.bfloat16, need torch\.float32 or torch\.float64"),
 ]
 
@@ -198,6 +205,20 @@ def test_a_graph_that_has_moved_is_refused_before_it_moves_anything():
     with pytest.raises(RuntimeError, match=r"2\.weight: has moved since it was used, need one backward over the sum of the losses"):
         optimizer.step(two_graphs)
     assert all(torch.equal(a, b) for a, b in zip(states[0], everything(model), strict=True))
+
+
+def test_layers_that_another_optimizer_watches_are_refused_before_anything_moves():
+    model = net()
+    body, head = sibp.SIBP(model[0].parameters(), rest=torch.optim.SGD), sibp.SIBP(model[2].parameters(), rest=torch.optim.SGD)
+    before = everything(model)
+    with pytest.raises(
+        RuntimeError, match=r"was used under another optimizer or in another step, need forward and backward in one"
+    ):
+        body.step(lambda: head.step(lambda: loss(model)))
+    assert all(torch.equal(a, b) for a, b in zip(before, everything(model), strict=True))
+    body.step(lambda: loss(model))  # one after the other is fine
+    head.step(lambda: loss(model))
+    assert not any(torch.equal(a, b) for a, b in zip(before, everything(model), strict=True))
 
 
 def test_the_oracle_wants_backward_inside_the_block():

@@ -6,7 +6,8 @@ import torch
 
 import sibp
 from sibp.methods import bcd
-from sibp.nets.convert import parameters_of
+from sibp.nets.from_sequential import parameters_of
+from sibp.solvers import blocks
 from tests.reference import bcd_twin as twin
 
 
@@ -28,7 +29,7 @@ def error(mine, theirs):
 @pytest.mark.parametrize("widths", [(9, 7, 4), (9, 8, 7, 6, 4), (9, 4)])
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (5.0, 0.7, 1.3)])
 def test_ten_sweeps_equal_the_notebooks(widths, weights, monkeypatch):
-    monkeypatch.setattr(bcd, "CHUNK", 16)  # so that 40 samples are three chunks
+    monkeypatch.setattr(blocks, "CHUNK", 16)  # so that 40 samples are three chunks
     alpha, rho, gamma = weights
     model, x, y = problem(widths)
     (W, b), Y = columns(model), np.eye(widths[-1])[y.numpy()].T
@@ -52,7 +53,7 @@ def test_relu_prox_equals_the_notebooks_everywhere_and_at_ties():
     for g in (0.3, 1.0, 2.0, 6.0):
         tie = np.abs(grid) * (g - np.sqrt(g * (g + 1))) / g  # b at which both branches are worth the same
         A, B = np.concatenate([a, np.abs(grid), grid, -grid]), np.concatenate([b, tie, -grid / g, grid * 0])
-        mine = bcd.relu_prox(torch.from_numpy(A), torch.from_numpy(B), torch.tensor(g, dtype=torch.float64))
+        mine = blocks.relu_prox(torch.from_numpy(A), torch.from_numpy(B), torch.tensor(g, dtype=torch.float64))
         assert np.array_equal(mine.numpy(), twin.relu_prox(A, B, g))
 
 
@@ -61,7 +62,7 @@ def test_relu_prox_is_the_minimiser():
     a, b, g = rng.normal(size=200), rng.normal(size=200), 1.7
     u = np.linspace(-6, 6, 4001)[:, None]
     value = lambda v: 0.5 * (np.maximum(v, 0) - a) ** 2 + g / 2 * (v - b) ** 2  # noqa: E731
-    mine = bcd.relu_prox(torch.from_numpy(a), torch.from_numpy(b), torch.tensor(g)).numpy()
+    mine = blocks.relu_prox(torch.from_numpy(a), torch.from_numpy(b), torch.tensor(g)).numpy()
     assert (value(mine) <= value(u).min(0) + 1e-12).all()
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 import sibp
 from sibp.methods import registry
 from sibp.nets import losses, propagation
-from sibp.nets.convert import network_of, parameters_of
+from sibp.nets.from_sequential import network_of, parameters_of
 
 WIDTHS, BATCH, STEPS = [12, 9, 7, 4], 10, 25
 

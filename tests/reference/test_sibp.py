@@ -6,7 +6,7 @@ import torch
 
 import sibp
 from sibp import methods
-from sibp.nets.convert import parameters_of
+from sibp.nets.from_sequential import parameters_of
 from tests.reference import sibp_twin
 
 

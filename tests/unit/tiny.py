@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from sibp.experiments import schema
 from sibp.experiments.schema import Trained
+from sibp.experiments.strict import parse
 from sibp.results.records import Run, roles
 
 TINY: dict[str, Any] = {
@@ -41,7 +41,7 @@ def mapping(**changes: Any) -> dict[str, Any]:
 
 def experiment(**changes: Any) -> Trained:
     """Return TINY, changed, as an experiment."""
-    return schema.parse(Trained, mapping(**changes), "tiny")
+    return parse(Trained, mapping(**changes), "tiny")
 
 
 def write(folder: Path, content: dict[str, Any] | str, name: str = "experiments/tiny.yaml") -> Path:

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from sibp import data
+from sibp.data import dataset as data_set
 from sibp.data import registry
 from sibp.experiments.jobs import Job
 from sibp.results import records
@@ -458,9 +459,9 @@ def packed(tmp_path):
     draw = np.random.default_rng(0)
     images, labels = draw.integers(0, 256, (8, 3, 16, 16), np.uint8), np.arange(8, dtype=np.uint8)
     arrays = {"train_images": images, "train_labels": labels, "test_images": images[:2].copy(), "test_labels": labels[:2].copy()}
-    specs = {name: registry.ArraySpec(array.shape, registry.digest(array)) for name, array in arrays.items()}
+    specs = {name: registry.ArraySpec(array.shape, data_set.digest(array)) for name, array in arrays.items()}
     entry = registry.Entry("toy", "Toy", (), (), registry.Package("npm", "none", ".", "none"), specs)
-    dataset = registry.Dataset("toy", **arrays, hashes=entry.hashes, source="drawn", classes=())
+    dataset = data_set.Dataset("toy", **arrays, hashes=entry.hashes, source="drawn", classes=())
     return entry, dataset, data_chunks.pack(dataset, tmp_path / "toy", 4096), tmp_path
 
 

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from sibp.experiments.jobs import Job
-from sibp.experiments.schema import SpecError, Trained, parse
+from sibp.experiments.schema import Trained
+from sibp.experiments.strict import parse
+from sibp.experiments.yaml_file import SpecError
 from sibp.results import records
 from sibp.training import runs
 from tests.unit.tiny import mapping

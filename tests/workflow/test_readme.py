@@ -22,9 +22,9 @@ TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
 
 @pytest.mark.parametrize("page", readme.PAGES)
 def test_the_parts_that_a_script_writes_are_in_step_with_the_kept_results(page):
-    kept = readme.kept(ROOT / "results/reference", ROOT / "workflow/experiments")
+    reference = readme.reference_results(ROOT / "results/reference", ROOT / "workflow/experiments")
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert readme.refreshed(page, text, kept) == text, "run `make readme`"
+    assert readme.refreshed(page, text, reference) == text, "run `make readme`"
 
 
 def test_every_make_target_named_in_the_readme_exists():
@@ -180,26 +180,26 @@ def test_the_readme_shows_pictures_and_verdicts_of_the_kept_results(finished):
     root, experiments, to = finished
     reference.keep(root, to)
     page = "# T\n<!-- results:begin -->\nold\n<!-- results:end -->\nkept\n"
-    text = readme.refreshed("README.md", page, readme.kept(to, experiments))
+    text = readme.refreshed("README.md", page, readme.reference_results(to, experiments))
     assert "old" not in text and "kept" in text
     assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
     assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text and "Laptop scale: fewer epochs." in text
     assert "2 claims. 2 at a smaller size" in text and ": 1 reproduced, 1 partly." in text
-    assert readme.refreshed("README.md", text, readme.kept(to, experiments)) == text
+    assert readme.refreshed("README.md", text, readme.reference_results(to, experiments)) == text
 
 
 def test_the_page_of_results_shows_tables_and_costs_of_the_kept_results(finished):
     root, experiments, to = finished
     reference.keep(root, to)
     page = "<!-- table:begin -->\n<!-- table:end -->\n<!-- cost:begin -->\n<!-- cost:end -->\n"
-    text = readme.refreshed("docs/results.md", page, readme.kept(to, experiments))
+    text = readme.refreshed("docs/results.md", page, readme.reference_results(to, experiments))
     assert "| the table of j-table2 |" in text
     row = "| [Title i-fig2](../results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2.5 min |"
     assert row in text
 
 
 def test_without_kept_results_the_pages_say_how_to_make_them(tmp_path):
-    assert readme.kept(tmp_path, tmp_path) is None
+    assert readme.reference_results(tmp_path, tmp_path) is None
     for name, parts in (("README.md", 1), ("docs/results.md", 2)):
         page = "".join(f"<!-- {part}:begin -->\n<!-- {part}:end -->\n" for part in readme.PAGES[name])
         assert readme.refreshed(name, page, None).count("`make reference readme`") == parts

@@ -29,11 +29,11 @@ FACTS = {
     "log": ".snakemake/log/x.log",
     "ready": 7,
 }
-DRAW = {"rule": "j-fig2", "wildcards": {}, "alone": False}
+DRAW = {"rule": "j-fig2", "wildcards": {}, "is_alone": False}
 TRAIN = {
     "rule": "train_timed",
     "wildcards": {"exhibit": "a-fig4", "label": "sgd"},
-    "alone": True,
+    "is_alone": True,
     "trains": ("a-fig4.yaml", ["sgd"]),
 }
 COUNTS = {1: 100.0}  # seconds; alone. The others are 5 s each, beside each other
@@ -169,7 +169,7 @@ def test_what_is_held_is_said_where_no_run_is_announced(capfd):
 SNAKEFILE = """
 onstart:
     for display in workflow.logger_manager.get_log_handlers():
-        jobs = {workflow.dag.jobid(job): {"rule": job.rule.name, "wildcards": {}, "alone": False} for job in workflow.dag.needrun_jobs()}
+        jobs = {workflow.dag.jobid(job): {"rule": job.rule.name, "wildcards": {}, "is_alone": False} for job in workflow.dag.needrun_jobs()}
         display.begin(%r | {"jobs": jobs})
 
 rule all:

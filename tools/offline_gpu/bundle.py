@@ -25,7 +25,7 @@ import torch
 from sibp.bench.rates import DEVICES
 from sibp.core import atomic
 from sibp.data import DataError, fetch
-from sibp.experiments.schema import SpecError
+from sibp.experiments.yaml_file import SpecError
 from sibp.results import environment
 from tools.offline_gpu import data_chunks, order, training_jobs
 from tools.offline_gpu.training_jobs import CampaignError

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sibp.data.registry import DataError, Dataset, Entry
+from sibp.data.dataset import Dataset, check
+from sibp.data.registry import DataError, Entry
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -70,7 +71,7 @@ class Chunks:
         with ThreadPoolExecutor() as threads:
             raw = dict(zip(pieces, threads.map(lambda item: _read(folder / item[0], item[1]), pieces.items()), strict=True))
         arrays = {name: _joined(raw, name, spec.shape) for name, spec in entry.arrays.items()}
-        entry.check(arrays)
+        check(entry, arrays)
         return arrays
 
 
@@ -102,11 +103,11 @@ def _joined(raw: dict[str, bytes], name: str, shape: tuple[int, ...]) -> np.ndar
 def _listed(folder: Path, hashes: dict[str, str], size: int) -> dict[str, str] | None:
     """Return the list of a folder's pieces if it holds all of this data set."""
     try:
-        about = json.loads((folder / "pieces.json").read_text(encoding="utf-8"))
-        whole = all(_sha256((folder / name).read_bytes()) == digest for name, digest in about["pieces"].items())
+        listing = json.loads((folder / "pieces.json").read_text(encoding="utf-8"))
+        whole = all(_sha256((folder / name).read_bytes()) == digest for name, digest in listing["pieces"].items())
     except (OSError, ValueError, KeyError):
         return None
-    return about["pieces"] if whole and (about["hashes"], about.get("size")) == (hashes, size) else None
+    return listing["pieces"] if whole and (listing["hashes"], listing.get("size")) == (hashes, size) else None
 
 
 def _sha256(content: bytes) -> str:

@@ -20,7 +20,8 @@ from sibp.core import atomic
 from sibp.data import registry
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job, of_record
-from sibp.experiments.schema import SpecError, Trained
+from sibp.experiments.schema import Trained
+from sibp.experiments.yaml_file import SpecError
 from sibp.results import records
 from tools.offline_gpu import training_jobs
 from tools.offline_gpu.training_jobs import CampaignError
@@ -91,8 +92,8 @@ def _check_run(name: str, experiment: Trained, label: str, run: records.Run) -> 
     """Make sure that settings and data are the checkout's, and that every member has come to its end."""
     record = run.record
     job = Job(experiment, label)
-    asked, got = job.settings(), of_record(record, label, name).settings()
-    if other := [key for key in asked if asked[key] != got[key]]:
+    expected_settings, got = job.settings(), of_record(record, label, name).settings()
+    if other := [key for key in expected_settings if expected_settings[key] != got[key]]:
         raise CampaignError(f"{name}: was trained with other settings ({', '.join(other)}) than this checkout's")
     data = experiment.data
     if data.is_real and record["data"]["hashes"] != registry.find(data.name).hashes:

@@ -42,7 +42,7 @@ def join(parts: list[records.Run]) -> records.Run | None:
     lists = {key: [entry for record in every for entry in record[key]] for key in SUMMED}
     for key in ("diverged", "pruned"):
         lists[key] = sorted((entry for entry in lists[key] if entry["member"] in inside), key=lambda entry: entry["member"])
-    lists["ensembles"] = [kept for group in lists["ensembles"] if (kept := [number for number in group if number in inside])]
+    lists["ensembles"] = [numbers for group in lists["ensembles"] if (numbers := [number for number in group if number in inside])]
     record = (
         first
         | lists
@@ -77,12 +77,12 @@ def joined(tables: Iterable[Path], folder: Path) -> Iterator[Path]:
     groups: dict[tuple[str, ...], dict[int, Path]] = {}
     for table in tables:
         try:
-            about = records.read_record(table)
+            record = records.read_record(table)
         except records.RecordError:  # whoever reads the run says so
-            about = {}
-        if "ensemble" in about:
-            key = (about["exhibit"], about["method"], about["digest"], str((about.get("git") or {}).get("commit")))
-            groups.setdefault(key, {}).setdefault(about["ensemble"], table)
+            record = {}
+        if "ensemble" in record:
+            key = (record["exhibit"], record["method"], record["digest"], str((record.get("git") or {}).get("commit")))
+            groups.setdefault(key, {}).setdefault(record["ensemble"], table)
         else:
             yield table
     for (exhibit, label, digest, commit), numbered in groups.items():

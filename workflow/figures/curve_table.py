@@ -35,9 +35,9 @@ def numbers(lines: Mapping[Any, Line], columns: Sequence[Column], stated: Sequen
     """
     rows = []
     for label, line in lines.items():
-        lost = diverged(line.rows)
+        has_diverged = diverged(line.rows)
         head: dict[str, Any] = {"method": label, "name": line.name, "setting": line.setting}
-        head |= {"members": len(lost), "diverged": int(lost.sum())}
+        head |= {"members": len(has_diverged), "diverged": int(has_diverged.sum())}
         for column in columns:
             paper = next((v.value for v in stated if (v.label, v.quantity) == (label, column.quantity)), np.nan)
             facts = column.statistics(column.per_seed(line.rows))

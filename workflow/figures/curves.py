@@ -70,9 +70,9 @@ class Curves:
         named, drawn = look or style.look(label, algorithm)
         return Line(label, named, in_words(rows.iloc[0], symbols), drawn, rows)
 
-    def draw(self, *metrics: str, log_axis: bool = False, height: float = 2.9, width: float = style.WIDTH) -> Figure:
+    def draw(self, *metrics: str, log_axis: bool = False, width: float = style.WIDTH) -> Figure:
         """Return a row of panels, one a metric: losses and norms on logarithmic axes; the legend stands below them."""
-        figure, panels = plt.subplots(1, len(metrics), figsize=(width, height), squeeze=False)
+        figure, panels = plt.subplots(1, len(metrics), figsize=(width, 2.9), squeeze=False)
         for ax, metric in zip(panels[0], metrics, strict=True):
             self.panel(ax, metric, log_axis=log_axis)
         if len(metrics) > 1:
@@ -117,10 +117,10 @@ class Curves:
 
     def _crosses(self, ax: Axes, line: Line, metric: str) -> None:
         """Mark where each lost seed was last seen, inside the panel."""
-        lost = diverged(line.rows)
+        has_diverged = diverged(line.rows)
         for member, seed in line.rows.groupby("member"):
             alive = seed[seed["status"] != "diverged"]
-            if lost[member] and len(alive):
+            if has_diverged[member] and len(alive):
                 x, y = alive[self.axis].iloc[-1], min(alive[metric].iloc[-1], ax.get_ylim()[1])
                 ax.plot(max(x, ax.get_xlim()[0]), y, "x", color=line.look["color"], markersize=5, clip_on=False, zorder=5)
 
@@ -165,8 +165,8 @@ class Curves:
         if len(alive):
             text += f" The highest {TITLES[metric]} at the end is {alive.max():.3g} ({alive.idxmax()})"
             text += f", the lowest {alive.min():.3g} ({alive.idxmin()})." if len(alive) > 1 else "."
-        lost = [name for name, value in ends.items() if np.isnan(value)]
-        return f"{text} All seeds of {' and '.join(lost)} diverged." if lost else text
+        lines = [name for name, value in ends.items() if np.isnan(value)]
+        return f"{text} All seeds of {' and '.join(lines)} diverged." if lines else text
 
     def save(self, caption: str, figure: Figure, columns: Sequence[Column], pairs: Mapping[str, str] | None = None) -> Table:
         """Write the exhibit; the caption goes on to say what bands, crosses and grey lines are.
@@ -181,7 +181,7 @@ class Curves:
         own = curve_table.numbers(lines, columns, papers.values(exhibit.paper))
         data = pd.concat([own, curve_table.differences(lines, pairs or {}, columns)], ignore_index=True)
         table = curve_table.table(data, columns, exhibit.paper.get("claims", []))
-        metrics = [shown.quantity.metric for shown in reversed(columns)]
+        metrics = [column.quantity.metric for column in reversed(columns)]
         metric = next((name for name in metrics if name in self.drawn), self.drawn[-1])
         long = data.assign(exhibit=exhibit.id, scale=exhibit.scale)
         exhibit.save(exhibit.caption(f"{caption} {self._key()}"), table, long, figure, self.alt(metric))

@@ -62,8 +62,8 @@ class Exhibit:
     @property
     def source(self) -> "Exhibit":
         """The one experiment that this exhibit is drawn from; an exhibit with several asks each of its `sources`."""
-        (one,) = self.sources
-        return one
+        (exhibit,) = self.sources
+        return exhibit
 
     @cached_property
     def _folder(self) -> Path:

@@ -82,6 +82,6 @@ def spread(fit: Mapping[str, Any], method: str) -> tuple[float, int]:
     """Return the median over a method's points of the last validation score, and how many points ended with no number."""
     quantity = "accuracy" if fit["task"] == "classify" else "loss"
     tries = [run["curves"] for run in fit["runs"] if run["method"] == method and run["split"] == "validation"]
-    lost = sum(curves["loss"][-1] is None for curves in tries)
+    diverged = sum(curves["loss"][-1] is None for curves in tries)
     worst = -1.0 if quantity == "accuracy" else float("inf")
-    return float(pd.Series([worst if c["loss"][-1] is None else c[quantity][-1] for c in tries]).median()), lost
+    return float(pd.Series([worst if c["loss"][-1] is None else c[quantity][-1] for c in tries]).median()), diverged

@@ -32,14 +32,14 @@ class Table:
 
     def structure(self) -> dict[str, object]:
         """Return lists and strings only: the head, groups of lines of cells, each a list of [text, is bold], and the caption."""
-        groups = [[[[[part.text, part.bold] for part in one] for one in line] for line in group] for group in self.groups]
+        groups = [[[[[part.text, part.bold] for part in parts] for parts in line] for line in group] for group in self.groups]
         return {"head": list(self.head), "groups": groups, "caption": self.caption}
 
     def markdown(self) -> str:
         """Return the table as GitHub shows it, the caption above."""
         lines = [self.head, ["---"] * len(self.head)]
         for group in self.groups:
-            lines += [["".join(f"**{p.text}**" if p.bold else p.text for p in one) for one in line] for line in group]
+            lines += [["".join(f"**{p.text}**" if p.bold else p.text for p in parts) for parts in line] for line in group]
         escaped = ([text.replace("|", r"\|") for text in line] for line in lines)
         return f"{self.caption}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
@@ -54,9 +54,9 @@ class Table:
         )
 
 
-def decimal(value: float | None, digits: int = 4) -> str:
+def decimal(value: float | None) -> str:
     """Return a fraction as the papers print it, the dash where there is none."""
-    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return MISSING if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def spread(value: float | None, digits: int = 4) -> str:
@@ -69,7 +69,7 @@ def number(value: float) -> str:
 
 
 def _latex_line(line: Sequence[Cell]) -> str:
-    cells = ["".join(f"\\textbf{{{_escape(p.text)}}}" if p.bold else _escape(p.text) for p in one) for one in line]
+    cells = ["".join(f"\\textbf{{{_escape(p.text)}}}" if p.bold else _escape(p.text) for p in parts) for parts in line]
     return " & ".join(cells) + r" \\"
 
 

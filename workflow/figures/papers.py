@@ -52,12 +52,12 @@ def number(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
     """
     if "entry" in reference:
         return _descend(paper, reference["entry"])
-    found = _cells(paper, reference) if "row" in reference else _stated(paper, reference)
-    if not found or (len(found) > 1 and "over" not in reference):
+    values = _cells(paper, reference) if "row" in reference else _stated(paper, reference)
+    if not values or (len(values) > 1 and "over" not in reference):
         raise LookupError(
-            f"papers.yaml: {dict(reference)}: got {len(found)} numbers, need 1{' or over: min or max' if found else ''}"
+            f"papers.yaml: {dict(reference)}: got {len(values)} numbers, need 1{' or over: min or max' if values else ''}"
         )
-    return {"min": min, "max": max}[reference.get("over", "min")](found)
+    return {"min": min, "max": max}[reference.get("over", "min")](values)
 
 
 def _descend(paper: Mapping[str, Any], keys: str | list[str]) -> float:

@@ -32,7 +32,7 @@ def draw(exhibit: Exhibit) -> Table:
 def _figure(exhibit: Exhibit, settings: drawing.Figure) -> Table:
     curves = Curves(exhibit, _looks(exhibit, settings.lines), settings.axis, settings.levels, settings.symbols)
     figure = _rows(curves, settings) if settings.rows else curves.draw(*settings.panels, log_axis=settings.log_axis)
-    columns = [shown for entry in settings.table for shown in _columns(curves, entry)]
+    columns = [column for entry in settings.table for column in _columns(curves, entry)]
     return curves.save(settings.caption, figure, columns, settings.differences)
 
 
@@ -47,11 +47,11 @@ def _table(exhibit: Exhibit, settings: drawing.Table) -> Table:
 def _looks(exhibit: Exhibit, lines: Mapping[str, drawing.Line]) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Return each label's name and look: its method's, or a tint of it where several labels have the same method."""
     algorithms = {label: exhibit.source.experiment.trained.algorithm(label) for label in lines}
-    together = defaultdict(list)
+    by_algorithm = defaultdict(list)
     for label, line in lines.items():
-        together[algorithms[label]] += [] if line.like else [label]
+        by_algorithm[algorithms[label]] += [] if line.like else [label]
     looks = {}
-    for algorithm, labels in together.items():
+    for algorithm, labels in by_algorithm.items():
         tints = style.tints(algorithm, len(labels)) if len(labels) > 1 else [style.line(algorithm)]
         looks |= dict(zip(labels, tints, strict=True))
     return {label: (line.name or style.name(algorithms[label]), looks[line.like or label]) for label, line in lines.items()}

@@ -18,8 +18,8 @@ def long_form(exhibit: Exhibit) -> pd.DataFrame:
     for row in paper["rows"]:
         for column, values in zip(paper["columns"], row["values"], strict=True):
             settings = {**row.get("fixed", {}), row["varies"]: column}
-            found = select(exhibit.final, row["algorithm"], **settings)
-            ours = found.iloc[0] if len(found) else None
+            rows_of_cell = select(exhibit.final, row["algorithm"], **settings)
+            ours = rows_of_cell.iloc[0] if len(rows_of_cell) else None
             second = select(exhibit.final, row["algorithm"], second=True, **settings)
             for metric, value in zip(paper["metrics"], values, strict=True):
                 head = {"row": row["name"], "column": column, "algorithm": row["algorithm"], **settings}
@@ -31,8 +31,8 @@ def long_form(exhibit: Exhibit) -> pd.DataFrame:
 def _ours(row: pd.Series | None, metric: str) -> dict[str, Any]:
     if row is None:
         return {"members": 0, "n": 0, "diverged": 0}
-    kept = {name: row[f"{metric}_{name}"] for name in ("mean", "std", "low", "high")}
-    return kept | {name: int(row[name]) for name in ("members", "n", "diverged")}
+    statistics = {name: row[f"{metric}_{name}"] for name in ("mean", "std", "low", "high")}
+    return statistics | {name: int(row[name]) for name in ("members", "n", "diverged")}
 
 
 def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
@@ -43,23 +43,23 @@ def table(exhibit: Exhibit, data: pd.DataFrame, caption: str) -> Table:
     metrics, columns = exhibit.paper["metrics"], exhibit.paper["columns"]
     groups: list[list[list[Cell]]] = []
     for name, rows in data.groupby("row", sort=False):
-        cells = [{m: one for m, one in rows[rows["column"] == c].set_index("metric").iterrows()} for c in columns]
+        cells = [{m: row for m, row in rows[rows["column"] == c].set_index("metric").iterrows()} for c in columns]
         best = [_best(data, c, exhibit.paper["bold"]) for c in columns]
-        ours = [_mean(one, metrics, top) for one, top in zip(cells, best, strict=True)]
+        ours = [_mean(by_metric, metrics, top) for by_metric, top in zip(cells, best, strict=True)]
         groups.append(
             [
                 [
                     cell(name),
                     cell("paper"),
-                    *(cell(_pair([_form(one[m]["paper"], m) for m in metrics])) for one in cells),
+                    *(cell(_pair([_form(by_metric[m]["paper"], m) for m in metrics])) for by_metric in cells),
                 ],
                 [cell(""), cell("ours"), *ours],
             ]
         )
         if data["members"].max() > 1:
-            groups[-1].append([cell(""), cell("s.d."), *(cell(_spread(one, metrics)) for one in cells)])
+            groups[-1].append([cell(""), cell("s.d."), *(cell(_spread(by_metric, metrics)) for by_metric in cells)])
         if "armijo" in rows and rows["armijo"].notna().any():
-            texts = (_pair([_form(one[m]["armijo"], m) for m in metrics]) for one in cells)
+            texts = (_pair([_form(by_metric[m]["armijo"], m) for m in metrics]) for by_metric in cells)
             groups[-1].append([cell(""), cell("ours, Armijo's rule"), *map(cell, texts)])
     return Table(["", "", *map(number, columns)], caption, groups)
 
@@ -79,20 +79,20 @@ def _best(data: pd.DataFrame, column: float, metrics: list[str]) -> dict[str, fl
     return {m: means.min() if m.endswith("_loss") else means.max() for m, means in ours.items()}
 
 
-def _mean(one: dict[str, pd.Series], metrics: list[str], best: dict[str, float]) -> Cell:
-    if not one[metrics[0]]["members"]:
+def _mean(by_metric: dict[str, pd.Series], metrics: list[str], best: dict[str, float]) -> Cell:
+    if not by_metric[metrics[0]]["members"]:
         return cell("not run")
-    if not one[metrics[0]]["n"]:
+    if not by_metric[metrics[0]]["n"]:
         return cell(MISSING)
-    texts = [Text(_form(one[m]["mean"], m), bold=bool(one[m]["mean"] == best.get(m))) for m in metrics]
+    texts = [Text(_form(by_metric[m]["mean"], m), bold=bool(by_metric[m]["mean"] == best.get(m))) for m in metrics]
     return tuple(part for text in texts for part in (Text(" / "), text))[1:]
 
 
-def _spread(one: dict[str, pd.Series], metrics: list[str]) -> str:
-    first = one[metrics[0]]
-    lost = f"{first['diverged']:.0f} of {first['members']:.0f} {MISSING}" if first["diverged"] else ""
-    spreads = "± " + " / ".join(_form(one[m]["std"], m) for m in metrics) if first["n"] > 1 else ""
-    return ", ".join(filter(None, [spreads, lost]))
+def _spread(by_metric: dict[str, pd.Series], metrics: list[str]) -> str:
+    first = by_metric[metrics[0]]
+    diverged = f"{first['diverged']:.0f} of {first['members']:.0f} {MISSING}" if first["diverged"] else ""
+    spreads = "± " + " / ".join(_form(by_metric[m]["std"], m) for m in metrics) if first["n"] > 1 else ""
+    return ", ".join(filter(None, [spreads, diverged]))
 
 
 def settle(exhibit: Exhibit) -> str:

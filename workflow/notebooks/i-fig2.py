@@ -23,9 +23,9 @@ settings = {
 settings
 
 # %% The figure
-shown = {"train_loss": "training loss", "train_accuracy": "training accuracy", "validation_accuracy": "validation accuracy"}
+titles = {"train_loss": "training loss", "train_accuracy": "training accuracy", "validation_accuracy": "validation accuracy"}
 figure, panels = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
-for ax, (metric, title) in zip(panels, shown.items(), strict=True):
+for ax, (metric, title) in zip(panels, titles.items(), strict=True):
     for label, row in chosen.items():
         curve = band(members(exhibit.runs, row, exhibit.hyperparameters), "epoch", metric)
         look, algorithm = style.line(row["algorithm"]), row["algorithm"]
@@ -45,7 +45,7 @@ group = [
     [
         cell(style.name(row["algorithm"])),
         cell(settings[label]),
-        *(cell(f"{decimal(row[f'{metric}_mean'])} {spread(row[f'{metric}_std'])}".strip()) for metric in shown),
+        *(cell(f"{decimal(row[f'{metric}_mean'])} {spread(row[f'{metric}_std'])}".strip()) for metric in titles),
         cell(f"{row['n']:.0f} of {row['members']:.0f}" if row["n"] else MISSING),
     ]
     for label, row in chosen.items()
@@ -55,6 +55,6 @@ caption = exhibit.caption(
     "their range. SGD's step size and λ of the others are the points of their grids with the best mean validation accuracy after "
     "the last epoch."
 )
-table = Table(["method", "setting", *shown.values(), "seeds"], "Where the curves end: mean ± standard deviation.", [group])
+table = Table(["method", "setting", *titles.values(), "seeds"], "Where the curves end: mean ± standard deviation.", [group])
 exhibit.save(caption, table, data, figure)
 print(table.markdown())

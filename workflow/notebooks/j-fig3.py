@@ -30,10 +30,10 @@ def setting(row):
 pd.DataFrame({label: {"setting": setting(row), "loss": row["train_loss_mean"]} for label, row in chosen.items()}).T
 
 # %% The figure
-shown = {"train_loss": "mean loss", "first_weight_change": "$|w_1^{k+1} - w_1^k|$"}
+titles = {"train_loss": "mean loss", "first_weight_change": "$|w_1^{k+1} - w_1^k|$"}
 figure, panels = plt.subplots(2, 2, figsize=(style.WIDTH, 4.4), sharex=True, sharey="col")
 for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True):
-    for ax, (metric, title) in zip(row_of_panels, shown.items(), strict=True):
+    for ax, (metric, title) in zip(row_of_panels, titles.items(), strict=True):
         for label in (label for label in chosen if sampling[label] == kind):
             curve = band(curves[label][curves[label]["step"] > 0], "step", metric)
             name, look = style.look(label, chosen[label]["algorithm"])
@@ -63,8 +63,8 @@ for label, row in chosen.items():
     steps = halved.statistics(halved.per_seed(curves[label]))
     paper = claimed.get(row["algorithm"]) if sampling[label] == "stochastic" else None
     names = {"method": style.look(label, row["algorithm"])[0], "sampling": sampling[label], "setting": setting(row)}
-    found = {"median": steps["value"], "least": steps["least"], "most": steps["most"], "paper": paper}
-    facts.append(names | found | {"final_loss": row["train_loss_mean"], "n": row["n"], "members": row["members"]})
+    values = {"median": steps["value"], "least": steps["least"], "most": steps["most"], "paper": paper}
+    facts.append(names | values | {"final_loss": row["train_loss_mean"], "n": row["n"], "members": row["members"]})
 data = pd.DataFrame(facts).sort_values("sampling", ascending=False, kind="stable")
 groups = [
     [

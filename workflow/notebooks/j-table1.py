@@ -10,13 +10,15 @@ from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import Table, cell
 
 exhibit = Exhibit("j-table1")
-found = property_matrix()
+properties = property_matrix()
 claimed = exhibit.paper["ticks"]
-data = pd.DataFrame(found).assign(holds=[one.holds for one in found], paper=[claimed[one.statement][one.source] for one in found])
+data = pd.DataFrame(properties).assign(
+    holds=[item.holds for item in properties], paper=[claimed[item.statement][item.source] for item in properties]
+)
 data
 
 # %% The table: two lines for each property
-methods = list(dict.fromkeys(one.source for one in found))
+methods = list(dict.fromkeys(item.source for item in properties))
 groups = []
 for name, rows in data.groupby("statement", sort=False):
     ours = rows.set_index("source")

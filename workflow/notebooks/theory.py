@@ -11,27 +11,27 @@ from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import Table, cell
 
 exhibit = Exhibit("theory")
-found = all_statements()
-data = pd.DataFrame(found).assign(holds=[one.holds for one in found])
+statements = all_statements()
+data = pd.DataFrame(statements).assign(holds=[statement.holds for statement in statements])
 data
 
 # %% The table: one group for each statement's place
 groups = [
     [
         [
-            cell(one.source),
-            cell(one.statement),
-            cell(one.quantity),
-            cell(f"{one.value:.2g}"),
-            cell(f"{one.relation} {one.limit:g}"),
-            cell("yes" if one.holds else "no", bold=not one.holds),
+            cell(statement.source),
+            cell(statement.statement),
+            cell(statement.quantity),
+            cell(f"{statement.value:.2g}"),
+            cell(f"{statement.relation} {statement.limit:g}"),
+            cell("yes" if statement.holds else "no", bold=not statement.holds),
         ]
-        for one in found
-        if one.source == source
+        for statement in statements
+        if statement.source == source
     ]
-    for source in dict.fromkeys(one.source for one in found)
+    for source in dict.fromkeys(statement.source for statement in statements)
 ]
-failed = [f"{one.source} ({one.statement})" for one in found if not one.holds]
+failed = [f"{statement.source} ({statement.statement})" for statement in statements if not statement.holds]
 caption = exhibit.caption(
     "What the papers prove, measured on small random networks in float64. "
     + (f"Not as stated: {'; '.join(failed)}." if failed else "All as stated.")

@@ -39,11 +39,11 @@ data = pd.DataFrame(
     for case in cost["cases"]
     for row in case["steps"]
 )
-found = data.set_index(["set", "case", "step"])
+by_step = data.set_index(["set", "case", "step"])
 cases, steps = list(dict.fromkeys(data["case"])), list(dict.fromkeys(data["step"]))
-steps = [step for step in steps if found.xs(step, level="step")["ratio"].notna().any()]
+steps = [step for step in steps if by_step.xs(step, level="step")["ratio"].notna().any()]
 steps.sort(key=lambda step: next(place for place, name in enumerate((SGD, ADAM, "")) if step.startswith(name)))
-floors = found["floor"].dropna().groupby(["case", "step"]).first() if "floor" in found else None
+floors = by_step["floor"].dropna().groupby(["case", "step"]).first() if "floor" in by_step else None
 data
 
 # %% The figure: a panel for each network, then growth and ensembles
@@ -58,7 +58,7 @@ marks = [(label, mark, face) for label, mark, face in zip(costs, "os^", [None, "
 for ax, case in zip(above, cases, strict=False):
     for label, mark, face in marks:
         for place, step in enumerate(steps):
-            ratio = found["ratio"].get((label, case, step), float("nan"))
+            ratio = by_step["ratio"].get((label, case, step), float("nan"))
             colour = style.line(algorithm(step))["color"]
             ax.plot(ratio, place, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
     for place, step in enumerate(steps):
@@ -104,9 +104,9 @@ lower.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="sma
 # %% The table: ratios to torch's SGD, to Adam and to the best of each, then what the ratios are made of
 def entries(step, column, form):
     """Return a line's cells: for each network the numbers of all sets, `/` between them."""
-    if column not in found:
+    if column not in by_step:
         return [cell(UNMEASURED) for _ in cases]
-    values = [[found[column].get((label, case, step), float("nan")) for label in costs] for case in cases]
+    values = [[by_step[column].get((label, case, step), float("nan")) for label in costs] for case in cases]
     return [cell(" / ".join(MISSING if pd.isna(v) else form(v) for v in each)) for each in values]
 
 
@@ -133,12 +133,12 @@ def _best(case, optimizer):
 
 
 def memory(step):
-    base = found["peak_bytes"] if "peak_bytes" in found else {}
+    base = by_step["peak_bytes"] if "peak_bytes" in by_step else {}
     pairs = [(base.get((next(iter(costs)), case, step)), base.get((next(iter(costs)), case, SGD))) for case in cases]
     return [cell(MISSING if not own or not other or pd.isna(own) else f"{own / other:.2f}") for own, other in pairs]
 
 
-methods = [step for step in steps if not step.startswith("torch")] if "best_ratio" in found else [SIBP]
+methods = [step for step in steps if not step.startswith("torch")] if "best_ratio" in by_step else [SIBP]
 ratios = [[cell(step), *with_floor(step)] for step in steps]
 if floors is None:
     ratios.append([cell("floor"), *[cell(UNMEASURED)] * len(cases)])
@@ -175,13 +175,13 @@ exponents = [
 ]
 products = " and ".join(f"{cost['ceiling'] / 1e9:.0f}" for cost in costs.values())
 loads = ", ".join(f"{cost['environment']['load_before']:.1f}" for cost in costs.values())
-said = f"Of the package's {len(promises)} bounds that were measured here, {len(promises) - len(broken)} hold" if promises else ""
+bounds = f"Of the package's {len(promises)} bounds that were measured here, {len(promises) - len(broken)} hold" if promises else ""
 caption = exhibit.caption(
     f"The time of one training step of each method over that of torch's SGD ({sets}; load of the machine before: {loads}), how it grows "
     f"(powers: {'; '.join(exponents)}), and one member's step in an ensemble and alone. "
     f"Processor: {exhibit.processors}; torch's largest product rate: {products} GFLOP/s. "
     + ("Upright strokes: the floor, the ratio of the multiply-adds alone. " if floors is not None else "")
-    + (f"{said}{': not ' if broken else ''}{'; not '.join(broken)}." if said else "")
+    + (f"{bounds}{': not ' if broken else ''}{'; not '.join(broken)}." if bounds else "")
 )
 alt = f"Dot plots of the time of a step relative to torch SGD on {len(cases)} networks, growth curves and bars for an ensemble."
 exhibit.save(caption, table, data.assign(exhibit=exhibit.id, scale=exhibit.scale), figure, alt)

@@ -5,7 +5,7 @@ def planned(job):
     return {
         "rule": job.rule.name,
         "wildcards": dict(job.wildcards_dict),
-        "alone": job.threads > 1 or bool(job.resources.get("gpu")),
+        "is_alone": job.threads > 1 or bool(job.resources.get("gpu")),
         "trains": (experiment_file(job.wildcards.exhibit), [part.label for part in trains]) if trains else None,
     }
 

@@ -179,12 +179,12 @@ def run_test(runs: Runs, exhibit: str, test: dict[str, Any]) -> Outcome:
     ours = per_seed(runs, exhibit, test["quantity"])
     if "than" in test:
         other = per_seed(runs, exhibit, test["than"], lost=math.inf)
-        both = ours.to_frame("ours").join(other.rename("other"), how="inner")
+        pairs = ours.to_frame("ours").join(other.rename("other"), how="inner")
         margin = test.get("by", 0.0)
         with np.errstate(invalid="ignore"):
-            gap = (both["ours"] - both["other"]).to_numpy(float)
+            gap = (pairs["ours"] - pairs["other"]).to_numpy(float)
         # never against never is no difference; never against a number is one without end
-        gap = np.where(np.isinf(both["ours"]) & np.isinf(both["other"]), 0.0, gap)
+        gap = np.where(np.isinf(pairs["ours"]) & np.isinf(pairs["other"]), 0.0, gap)
         bounds = (margin, math.inf) if test["is"] == "above" else (-math.inf, -margin)
         words = describe(per_seed(runs, exhibit, test["than"]).to_numpy(float))
         strict = gap if margin else np.where(gap == 0, math.nan, gap)

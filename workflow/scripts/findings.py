@@ -45,8 +45,8 @@ def _of_one_paper(claims: list[dict[str, Any]]) -> list[dict[str, str]]:
     judged = [claim for claim in claims if claim["size"] == "papers'"]
     parts = []
     for verdict, lead in INTRODUCED.items():
-        if told := [_sentence(claim) for claim in judged if claim["verdict"] == verdict]:
-            parts.append({"lead": lead, "text": f"{'; '.join(told)}."})
+        if sentences := [_sentence(claim) for claim in judged if claim["verdict"] == verdict]:
+            parts.append({"lead": lead, "text": f"{'; '.join(sentences)}."})
     if waiting := len(claims) - len(judged):
         parts.append({"lead": "Open", "text": f"{waiting} of {len(claims)} claims wait for runs of the papers' size."})
     return parts
@@ -54,6 +54,6 @@ def _of_one_paper(claims: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _sentence(claim: dict[str, Any]) -> str:
     """Return a claim with the paper's value and ours, without intervals, which stand in the table of claims."""
-    where = claim["place"].partition(", ")[2] or claim["place"].partition(" ")[2]
+    place = claim["place"].partition(", ")[2] or claim["place"].partition(" ")[2]
     provisional = ", provisional" if claim.get("provisional") else ""
-    return f"{claim['says']} ({where}: {claim['paper']}, ours {INTERVAL.sub('', claim['ours'])}{provisional})"
+    return f"{claim['says']} ({place}: {claim['paper']}, ours {INTERVAL.sub('', claim['ours'])}{provisional})"

@@ -19,11 +19,11 @@ from workflow.scripts import findings
 
 def sections(page: str) -> list[dict[str, object]]:
     """Return the tables of a Markdown page: the title above each, its head and its rows, as lists of text."""
-    found = []
+    tables = []
     for part in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
         lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in part.splitlines() if line.startswith("|")]
-        found.append({"title": part.splitlines()[0], "head": lines[0], "rows": lines[2:]})
-    return found
+        tables.append({"title": part.splitlines()[0], "head": lines[0], "rows": lines[2:]})
+    return tables
 
 
 ORDER = {"j": 0, "a": 1, "i": 2, "p": 3}  # of exhibits by their papers; what is beyond them comes last

@@ -11,7 +11,8 @@ from sibp.bench import variants
 from sibp.bench.check import work
 from sibp.bench.check.report import Report
 from sibp.core.options import describe
-from sibp.experiments.schema import Trained, parse
+from sibp.experiments.schema import Trained
+from sibp.experiments.strict import parse
 from sibp.results.progress import Progress
 from sibp.training import cuda_graph, runs
 
@@ -36,16 +37,16 @@ def graphs(report: Report) -> None:
     if report.device == "cpu":
         report.say("graphs", "nothing is captured on a CPU", passed=True)
         return
-    taken, bad, reasons = work.rows(variants.simplest), [], {}
-    for count, row in enumerate(taken):
+    rows, bad, reasons = work.rows(variants.simplest), [], {}
+    for count, row in enumerate(rows):
         if report.seconds_left() < 5:
-            report.say("graphs", f"{count} of {len(taken)} rows, then the time was over; {bad[:4]}", passed=not bad)
+            report.say("graphs", f"{count} of {len(rows)} rows, then the time was over; {bad[:4]}", passed=not bad)
             return
         for sizes in ((24,), (24, 10)):
             if fault := _captured_fault(row, report.device, sizes, reasons):
                 bad.append(fault)
     report.data["graphs"] = {"bad": bad, "not_captured": reasons}
-    words = f"{len(bad)} faults: {'; '.join(bad[:4])}" if bad else f"{len(taken)} rows captured, equal to eager ones to the bit"
+    words = f"{len(bad)} faults: {'; '.join(bad[:4])}" if bad else f"{len(rows)} rows captured, equal to eager ones to the bit"
     report.say("graphs", f"{words}; not captured: {', '.join(reasons) or 'none'}", passed=not bad)
 
 

@@ -4,6 +4,7 @@ rates     what products, memory and launches reach
 numbers   each variant on an MLP and a CNN against the CPU's eager twins in float64
 products  that float32 products are not rounded to TF32
 graphs    recorded steps against eager ones, to the bit
+modules   steps on a module of one's own, recorded and eager, to the bit, and their microseconds
 again     runs made twice, and stopped and resumed, to the bit
 around    sampler, evaluation and pruning
 speed     microseconds of a step, kernels and memory, beside torch's SGD and Adam and what was counted
@@ -14,7 +15,7 @@ pairs     `numbers` for the variants that have two options beside the defaults
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sibp.bench.check import bits, numbers, speed
+from sibp.bench.check import bits, numbers, own, speed
 from sibp.bench.check.report import Report
 from sibp.core import precision
 
@@ -26,6 +27,7 @@ BLOCKS: dict[str, Callable[[Report], None]] = {
     "numbers": numbers.numbers,
     "products": numbers.products,
     "graphs": bits.graphs,
+    "modules": own.modules,
     "again": bits.again,
     "around": numbers.around,
     "speed": speed.speed,

@@ -41,10 +41,10 @@ def pairs(report: Report) -> None:
 
 
 def _compared(report: Report, block: str, labels: Callable[[str], Iterable[str]]) -> None:
-    taken, bad, worst, first = work.rows(labels), [], 0.0, 0.0
-    for count, row in enumerate(taken):
+    rows, bad, worst, first = work.rows(labels), [], 0.0, 0.0
+    for count, row in enumerate(rows):
         if report.seconds_left() < 5:
-            report.say(block, f"{count} of {len(taken)} rows, then the time was over{_listed(bad)}", passed=not bad)
+            report.say(block, f"{count} of {len(rows)} rows, then the time was over{_listed(bad)}", passed=not bad)
             return
         try:
             double, single = differences(row, report.device)
@@ -54,10 +54,10 @@ def _compared(report: Report, block: str, labels: Callable[[str], Iterable[str]]
         worst, first = max(worst, double), max(first, single)
         if not (double <= (FLAT if _ends_flat(row) else DOUBLE) and single <= SINGLE):
             bad.append(f"{' '.join(row)}: {double:.1e}, {single:.1e} in float32")
-    report.data[block] = {"rows": len(taken), "float64": worst, "float32_first_loss": first, "bad": bad}
+    report.data[block] = {"rows": len(rows), "float64": worst, "float32_first_loss": first, "bad": bad}
     report.say(
         block,
-        f"{len(taken)} rows within {worst:.1e} of the CPU in float64, first losses {first:.1e} in float32{_listed(bad)}",
+        f"{len(rows)} rows within {worst:.1e} of the CPU in float64, first losses {first:.1e} in float32{_listed(bad)}",
         passed=not bad,
     )
 

@@ -15,11 +15,11 @@ from sibp.core import precision
 from sibp.kernels import native
 from sibp.kernels.triton import calls
 from sibp.methods import Options, registry
-from sibp.nets import initialisation, losses, zoo
+from sibp.nets import initialisation, losses, to_sequential
 from sibp.nets.network import Network
 from sibp.training import cuda_graph
 
-__all__ = ["measured_rates", "speed"]
+__all__ = ["measured_rates", "seconds_of", "speed"]
 
 TINY = 1000  # launches of the smallest kernel that are timed in one graph
 FACTOR = 2.0  # between what was counted, of kernels and bytes, and what was measured
@@ -72,7 +72,7 @@ def _kernel_in_graph() -> float:
         return tiny
 
     replay, _ = cuda_graph.record(work)
-    return _seconds(replay, "cuda", 5) / TINY
+    return seconds_of(replay, "cuda", 5) / TINY
 
 
 @dataclass
@@ -246,21 +246,21 @@ def _measure(row: Row, setting: Setting) -> None:
     def step() -> Tensor:
         return method.step(parameters, state, x, y)
 
-    row.eager = _seconds(step, device, 3 if device == "cuda" else 1)
+    row.eager = seconds_of(step, device, 3 if device == "cuda" else 1)
     if device == "cuda":
         row.peak = torch.cuda.max_memory_allocated() - before
         row.kernels = _kernels(step)
         replayed = cuda_graph.captured(method, parameters, state, x, y)
         row.reason = replayed.reason
         if replayed.reason is None:
-            row.captured = _seconds(lambda: replayed(x, y), device, 10)
+            row.captured = seconds_of(lambda: replayed(x, y), device, 10)
 
 
 def _torch_row(label: str, name: str, network: Network, batch: int, device: str) -> Row:
     """Return torch's optimizer on the same network, as it comes, fused, and on CUDA captured: the best of each."""
     row = Row(name, 1, label)
     optimizer = torch.optim.SGD if label == "torch SGD" else torch.optim.Adam
-    model = zoo.to_module(network, 0, 0.03, device=torch.device(device))
+    model = to_sequential.to_module(network, 0, 0.03, device=torch.device(device))
     x, y = torch.rand(batch, *network.input_shape, device=device), torch.randint(10, (batch,), device=device)
     for fused in (False, True):
         extra: dict[str, Any] = {"capturable": True} if optimizer is torch.optim.Adam and device == "cuda" else {}
@@ -283,18 +283,27 @@ def _torch_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y
 
 
 def _time_torch(row: Row, step: Callable[[], Tensor], device: str) -> None:
-    eager = _seconds(step, device, 10 if device == "cuda" else 3)
+    eager = seconds_of(step, device, 10 if device == "cuda" else 3)
     row.eager = eager if row.eager is None else min(row.eager, eager)
     if device == "cuda":
         row.kernels = _kernels(step)
         row.counted_kernels = row.kernels
         replay, _ = cuda_graph.record(step)
-        seconds = _seconds(replay, device, 10)
+        seconds = seconds_of(replay, device, 10)
         row.captured = seconds if row.captured is None else min(row.captured, seconds)
 
 
-def _seconds(step: Callable[[], object], device: str, repeats: int) -> float:
-    """Return the mean seconds of a call after two that warm up."""
+def seconds_of(step: Callable[[], object], device: str, repeats: int) -> float:
+    """Return the mean seconds of a call after two that warm up.
+
+    Args:
+        step: what is called.
+        device: ``cuda`` or ``cpu``.
+        repeats: how many calls are timed.
+
+    Returns:
+        Seconds.
+    """
     for _ in range(2):
         step()
     _wait(device)

@@ -17,7 +17,8 @@ from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
 from sibp.core import atomic, messages, precision
-from sibp.experiments.schema import Computed, Experiment, Fit, Fits, SpecError
+from sibp.experiments.schema import Computed, Experiment, Fit, Fits
+from sibp.experiments.yaml_file import SpecError
 from sibp.results import environment
 from sibp.training import sampling
 

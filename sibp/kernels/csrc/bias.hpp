@@ -1,13 +1,13 @@
 // The bias problem: X is a column of ones, so displacement and direction are one number per neuron, and no product is needed.
 #pragma once
 
-#include "line.hpp"
+#include "descent.hpp"
 
 namespace {
 
 // A panel's data term at Z + shift, and for each neuron the gradient 2 sum sigma' (sigma - T) and the sum of sigma'^2.
 template <class T>
-double bias_look(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW shift,
+ALONE double bias_look(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW shift,
                  T *ROW gradient, T *ROW count) {
     using V = Vector<T>;
     const V one = V{} + T(1), below = V{} + leak;
@@ -33,7 +33,7 @@ double bias_look(const Shape &s, const T *ROW Z, const T *ROW target, T leak, co
 
 // A panel's data term at the shifts p + t d, for TRIALS steps t; added to the sums.
 template <class T>
-void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW p,
+ALONE void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, const T *ROW p,
                  const T *ROW d, const T *t, double *sums) {
     using V = Vector<T>;
     const V one = V{} + T(1), below = V{} + leak;
@@ -54,15 +54,14 @@ void bias_trials(const Shape &s, const T *ROW Z, const T *ROW target, T leak, co
 // One member's Z and target in panels, as the bias problem sees them.
 template <class T> class PanelRows {
   public:
-    PanelRows(const Shape &shape, T leak, const T *Z, const T *target)
-        : s{1, shape.R, shape.O, shape.width}, leak(leak), Z(Z), aim(target) {}
+    PanelRows(const Shape &shape, T leak, const T *Z, const T *target) : s(shape), leak(leak), Z(Z), aim(target) {}
     int64_t parts() const { return s.panels(); }
     int64_t neurons() const { return s.panels() * s.width; }
 
     // The data term at Z + shift, the gradient in the shift, and for each neuron the sum of sigma'^2.
     double look(const T *shift, T *gradient, T *active) const {
         double data;
-        over_panels<1>(s, all, &data, [&](int64_t, int64_t panel, double *sum) {
+        over_panels<1>(s, &data, [&](int64_t panel, double *sum) {
             const int64_t at = s.at(0, panel), o = panel * s.width;
             sum[0] = bias_look(s, Z + at, aim + at, leak, shift + o, gradient + o, active + o);
         });
@@ -76,83 +75,58 @@ template <class T> class PanelRows {
     }
 
     void try_all(const T *p, const T *d, const T *t, double *sums) const {
-        over_panels<TRIALS>(s, all, sums, [&](int64_t, int64_t panel, double *sum) { try_part(panel, p, d, t, sum); });
+        over_panels<TRIALS>(s, sums, [&](int64_t panel, double *sum) { try_part(panel, p, d, t, sum); });
     }
 
   private:
     const Shape s;
     const T leak;
     const T *const Z, *const aim;
-    const std::vector<char> all = std::vector<char>(1, 1);
 };
 
-// One member's bias problem on `Rows`: `PanelRows`, or what else looks like it.
-template <class T, class Rows> class BiasSolver {
+// One member's bias on `Rows`: `PanelRows`, or what else looks like it; see Descent.
+template <class T, class Rows> class BiasSpace {
   public:
-    BiasSolver(const Rows &rows, const Search &search, double lam) : rows(rows), search(search), numbers{lam} {}
+    explicit BiasSpace(const Rows &rows) : rows(rows) {}
+    const std::vector<T> &displacement() const { return at.p; }
 
-    // Add the displacement to b [O].
-    void run(int64_t iterations, int64_t O, T *b) {
-        numbers.data = look(at.p);
-        for (int64_t k = 0; k < iterations; ++k) {
-            at.turn(k == 0, numbers);
-            const bool moved = search.armijo ? take_armijo_step() : take_curvature_step();
-            if (k + 1 < iterations && (search.armijo || !moved)) numbers.data = look(at.p);
-        }
-        for (int64_t o = 0; o < O; ++o) b[o] += at.p[o];
+    double begin() { return look_at(at.p); }
+
+    double turn(bool first, Numbers &numbers) {
+        at.turn(first, numbers);
+        return bend();
     }
+
+    double look(T t, Look want) {
+        there = t != 0 ? at.shifted(t) : at.p;
+        return want == Look::go ? 0 : look_at(there);
+    }
+
+    void settle(T) { at.p.swap(there); }
+    int64_t parts() const { return rows.parts(); }
+    void try_part(int64_t part, const T *t, double *sums) const { rows.try_part(part, at.p.data(), at.d.data(), t, sums); }
+    void try_all(const T *t, double *sums) const { rows.try_all(at.p.data(), at.d.data(), t, sums); }
 
   private:
     const Rows &rows;
-    const Search search;
-    Numbers numbers;
     Iterate<T> at{rows.neurons()};
-    std::vector<T> active = at.p;
+    std::vector<T> there, active = at.p; // active: the sum of sigma'^2 of every neuron
 
-    double look(const std::vector<T> &shift) { return rows.look(shift.data(), at.g.data(), active.data()); }
-
-    // Such a step is nearly always taken: look at the gradient in the same pass.
-    bool take_curvature_step() {
+    ALONE double bend() const {
         double bend = 0;
         for (size_t o = 0; o < active.size(); ++o) bend += double(active[o]) * at.d[o] * at.d[o];
-        double t = numbers.curvature_step(bend);
-        for (int64_t halving = 0; halving <= search.trials && t > 0; ++halving, t /= 2) {
-            const T tried = static_cast<T>(t);
-            std::vector<T> there = at.shifted(tried);
-            const double data = look(there);
-            if (numbers.passes(tried, data, search)) {
-                numbers.data = data;
-                at.p.swap(there);
-                return true;
-            }
-        }
-        return false;
+        return bend;
     }
 
-    bool take_armijo_step() {
-        const auto try_part = [&](int64_t part, const T *t, double *sum) {
-            rows.try_part(part, at.p.data(), at.d.data(), t, sum);
-        };
-        const std::vector<T> steps = possible_steps<T>(search, numbers, rows.parts(), try_part);
-        for (size_t tried = 0; tried < steps.size(); tried += TRIALS) {
-            double data[TRIALS];
-            rows.try_all(at.p.data(), at.d.data(), steps.data() + tried, data);
-            if (const double t = first_that_passes(search, numbers, steps.data() + tried, data); t > 0) {
-                at.p = at.shifted(static_cast<T>(t));
-                return true;
-            }
-        }
-        return false;
-    }
+    double look_at(const std::vector<T> &shift) { return rows.look(shift.data(), at.g.data(), active.data()); }
 };
 
-// Solve every member's bias problem at the panels Z and add the displacements to b [E, 1, O].
-template <class T>
-void move_bias(const Shape &s, const Search &search, T leak, int64_t iterations, const T *Z, const T *target, const T *lam, T *b) {
-    Team::each(s.E, s.E > 1 && !s.small(), true, [&](int64_t e) {
-        const PanelRows<T> rows(s, leak, Z + s.at(e, 0), target + s.at(e, 0));
-        BiasSolver<T, PanelRows<T>>(rows, search, lam[e]).run(iterations, s.O, b + e * s.O);
-    });
+// Solve one member's bias problem and add the displacement to b [O].
+template <class T, class Rows>
+void move_bias(const Rows &rows, const Search &search, double lam, int64_t iterations, int64_t O, T *b) {
+    BiasSpace<T, Rows> space(rows);
+    Descent<T, BiasSpace<T, Rows>>(space, search, lam).run(iterations);
+    for (int64_t o = 0; o < O; ++o) b[o] += space.displacement()[o];
 }
 
 } // namespace

@@ -21,7 +21,7 @@ template <class T> void targets_of(int64_t n, const T *ROW Z, T *ROW delta, T et
 }
 
 // The gradient's coordinates 2 sigma'(Z) (sigma(Z) - T) + P / lam; returns the data term ||sigma(Z) - T||^2.
-template <class T> T gradient_of(int64_t n, const T *ROW Z, const T *ROW target, T leak, T inverse_lam, const T *ROW P, T *ROW g) {
+template <class T> ALONE T gradient_of(int64_t n, const T *ROW Z, const T *ROW target, T leak, T inverse_lam, const T *ROW P, T *ROW g) {
     T sum = 0;
     SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
         const T rest = activate(Z[i], leak) - target[i];
@@ -32,7 +32,7 @@ template <class T> T gradient_of(int64_t n, const T *ROW Z, const T *ROW target,
 }
 
 // 2 sigma'(Z) (sigma(Z) - T); returns the data term.
-template <class T> T gamma_of(int64_t n, const T *ROW Z, const T *ROW target, T leak, T *ROW gamma) {
+template <class T> ALONE T gamma_of(int64_t n, const T *ROW Z, const T *ROW target, T leak, T *ROW gamma) {
     T sum = 0;
     SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
         const T rest = activate(Z[i], leak) - target[i];
@@ -42,7 +42,7 @@ template <class T> T gamma_of(int64_t n, const T *ROW Z, const T *ROW target, T 
     return sum;
 }
 
-template <class T> T data_of(int64_t n, const T *ROW Z, const T *ROW target, T leak) {
+template <class T> ALONE T data_of(int64_t n, const T *ROW Z, const T *ROW target, T leak) {
     T sum = 0;
     SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
         const T rest = activate(Z[i], leak) - target[i];
@@ -53,7 +53,7 @@ template <class T> T data_of(int64_t n, const T *ROW Z, const T *ROW target, T l
 
 // The data term at Z + t image_d for TRIALS steps.
 template <class T>
-void trials_of(int64_t n, const T *ROW Z, const T *ROW image_d, const T *t, const T *ROW target, T leak, double *sums) {
+ALONE void trials_of(int64_t n, const T *ROW Z, const T *ROW image_d, const T *t, const T *ROW target, T leak, double *sums) {
     static_assert(TRIALS == 4, "one sum each");
     T a = 0, b = 0, c = 0, d = 0;
     const T ta = t[0], tb = t[1], tc = t[2], td = t[3];
@@ -76,7 +76,7 @@ template <class T> void add_multiple(int64_t n, T t, const T *ROW d, T *ROW P) {
 }
 
 // ||sigma'(Z) image_d||^2
-template <class T> T bend_of(int64_t n, const T *ROW Z, const T *ROW image_d, T leak) {
+template <class T> ALONE T bend_of(int64_t n, const T *ROW Z, const T *ROW image_d, T leak) {
     T sum = 0;
     SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
         const T seen = slope_of(Z[i], leak) * image_d[i];
@@ -94,7 +94,7 @@ template <class T> void add_to(int64_t n, T t, const T *ROW d, T *ROW P, const T
 
 // <g, image_g>, <d, image_g> and <P, image_g>; d may hold anything where `first`.
 template <class T>
-void inner_of(int64_t n, const T *ROW image_g, const T *ROW g, const T *ROW d, const T *ROW P, bool first, double *sums) {
+ALONE void inner_of(int64_t n, const T *ROW image_g, const T *ROW g, const T *ROW d, const T *ROW P, bool first, double *sums) {
     T gg = 0, dg = 0, Dg = 0;
     if (first)
         SUM(omp simd reduction(+ : gg)) for (int64_t i = 0; i < n; ++i) gg += g[i] * image_g[i];
@@ -111,7 +111,7 @@ void inner_of(int64_t n, const T *ROW image_g, const T *ROW g, const T *ROW d, c
 
 // d = -g + beta d and the same for the images; returns ||sigma'(Z) image_d||^2.
 template <class T>
-T direction_of(int64_t n, T beta, const T *ROW g, const T *ROW image_g, const T *ROW Z, T leak, T *ROW d, T *ROW image_d) {
+ALONE T direction_of(int64_t n, T beta, const T *ROW g, const T *ROW image_g, const T *ROW Z, T leak, T *ROW d, T *ROW image_d) {
     T sum = 0;
     if (beta == 0) // where d may hold anything, zero times it is not zero
         SUM(omp simd reduction(+ : sum)) for (int64_t i = 0; i < n; ++i) {
@@ -172,7 +172,7 @@ template <class T> struct Iterate {
     explicit Iterate(int64_t size) : p(size, T(0)), d(size, T(0)), g(size, T(0)) {}
 
     // Given the data term's gradient g: all of f's, the next direction, and the line's numbers but the data term.
-    void turn(bool first, Numbers &n) {
+    ALONE void turn(bool first, Numbers &n) {
         const int64_t size = static_cast<int64_t>(p.size());
         const T inverse_lam = static_cast<T>(1 / n.lam);
         double gg = 0, dg = 0;

@@ -1,6 +1,8 @@
 // Linear conjugate gradients on ||X D + R||^2 + 1/(2 lam) ||D||^2, one per neuron.
 #pragma once
 
+#include <utility>
+
 #include "patches.hpp"
 
 namespace {
@@ -114,25 +116,30 @@ template <class T> class LinearWeights {
 
     int64_t size() const { return (inputs + joint) * O; }
 
-    std::vector<T> squares(const std::vector<T> &a) const {
+    ALONE std::vector<T> squares(const std::vector<T> &a) const {
         std::vector<T> sum(O, T(0));
         for (int64_t i = 0; i < size(); ++i) sum[i % O] += a[i] * a[i];
         return sum;
     }
 
+    // The sum of n numbers, and of their squares.
+    ALONE static std::pair<T, T> moments_of(int64_t n, const T *v) {
+        T sum = 0, square = 0;
+        SUM(omp simd reduction(+ : sum, square)) for (int64_t p = 0; p < n; ++p) {
+            sum += v[p];
+            square += v[p] * v[p];
+        }
+        return {sum, square};
+    }
+
     // For the array [S, O, span] that `fill` makes sample by sample: the squares of every neuron and, if asked for, q = X^T array.
-    template <class Fill> ALONE void visit(bool back, Fill fill) {
+    template <class Fill> void visit(bool back, Fill fill) {
         chunks.run<0>(nullptr, [&](int64_t block, int64_t chunk, double *) {
             Buffer<T> image(x.count(block) * O * x.span);
             T *part = parts.data() + chunk * size();
             for (int64_t s = 0; s < x.count(block); ++s) fill(x.first(block) + s, image.data + s * O * x.span);
             for (int64_t n = 0; n < x.count(block) * O; ++n) {
-                T sum = 0, square = 0;
-                const T *at = image.data + n * x.span;
-                SUM(omp simd reduction(+ : sum, square)) for (int64_t p = 0; p < x.span; ++p) {
-                    sum += at[p];
-                    square += at[p] * at[p];
-                }
+                const auto [sum, square] = moments_of(x.span, image.data + n * x.span);
                 bends[chunk * O + n % O] += square;
                 if (joint) part[inputs * O + n % O] += sum;
             }

@@ -49,7 +49,8 @@ template <class T, int N, class V> T total_of(const V &v) {
 #define SIMD _Pragma("omp simd")
 #define SUM(...) _Pragma(#__VA_ARGS__)
 #define UNROLL _Pragma("GCC unroll 16")
-// Compiled by itself, so that its sums keep their order, and results their last bits, whatever code stands around it.
+// A function that adds up lanes is compiled by itself, so that its sums keep their order, and results their last bits, whatever
+// code stands around it.
 #define ALONE __attribute__((noinline))
 // Keep a vector that several products need in a register: the compiler would load it from memory for each of them.
 #if defined(__x86_64__)
@@ -107,21 +108,17 @@ template <class T> class Scratch {
     T *const data;
 };
 
-// Run body(e, panel, sums) over the panels of every open member, in parallel, and add up each panel's N sums in order.
-template <int N, class Body> void over_panels(const Shape &s, const std::vector<char> &open, double *sums, Body body) {
+// Run body(panel, sums) over one member's panels, in parallel, and add up each panel's N sums in order.
+template <int N, class Body> void over_panels(const Shape &s, double *sums, Body body) {
     const int64_t panels = s.panels();
-    std::vector<double> parts(static_cast<size_t>(s.E * panels * (N ? N : 1)), 0.0);
+    std::vector<double> parts(static_cast<size_t>(panels * (N ? N : 1)), 0.0);
     double *part = parts.data();
-    const char *is_open = open.data();
-    Team::each(s.E * panels, !s.small(), false, [&](int64_t job) {
-        if (is_open[job / panels]) body(job / panels, job % panels, part + job * N);
-    });
-    for (int64_t e = 0; e < s.E; ++e)
-        for (int n = 0; n < N && open[e]; ++n) {
-            double sum = 0;
-            for (int64_t p = 0; p < panels; ++p) sum += part[(e * panels + p) * N + n];
-            sums[e * N + n] = sum;
-        }
+    Team::each(panels, !s.small(), false, [&](int64_t p) { body(p, part + p * N); });
+    for (int n = 0; n < N; ++n) {
+        double sum = 0;
+        for (int64_t p = 0; p < panels; ++p) sum += part[p * N + n];
+        sums[n] = sum;
+    }
 }
 
 template <class T> void to_panel(const Shape &s, const T *ROW from, int64_t e, int64_t p, T *ROW to) {
@@ -173,7 +170,7 @@ template <class T> class Gram {
 
     T &at(int64_t i, int64_t j) const { return packed[i / s.group() * s.group() * s.R + j * s.group() + i % s.group()]; }
 
-    void add(int64_t i, int64_t j, int64_t first, int64_t last) const {
+    ALONE void add(int64_t i, int64_t j, int64_t first, int64_t last) const {
         Vector<T> sum[SQUARE][SQUARE] = {};
         const T *left[SQUARE], *right[SQUARE];
         for (int n = 0; n < SQUARE; ++n) { // beyond the last row, the last one again

@@ -145,7 +145,7 @@ template <class T> class Patches {
     }
 
     template <int M>
-    void coordinate_tile(int64_t O, int64_t o, int64_t i, const T *ROW x, int64_t samples, const T *ROW D, T *ROW G) const {
+    ALONE void coordinate_tile(int64_t O, int64_t o, int64_t i, const T *ROW x, int64_t samples, const T *ROW D, T *ROW G) const {
         Vector<T> sum[TILE][M] = {};
         for (int64_t s = 0; s < samples; ++s, x += at.padded(), D += O * span) {
             const T *left[TILE], *right[M];

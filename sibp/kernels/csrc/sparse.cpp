@@ -2,7 +2,7 @@
 // sibp/solvers/proximal_gradient.py.
 //
 // A trial is one visit of every block: the image of the displacement, Z there, and the data term, while the block stays in cache.
-// A file of its own, because what the compiler makes of the other solvers, to the last bit, hangs on all that stands beside them.
+// A file of its own, so that two compilations share the work.
 #include "exports.hpp"
 #include "weights.hpp"
 
@@ -36,7 +36,7 @@ template <class T, class Rows> class ProximalGradient {
     double value = 0;
 
     // The whole objective at `there`, given the data term.
-    double value_at(double data) const {
+    ALONE double value_at(double data) const {
         double square = 0, norm = 0;
         for (int64_t i = 0; i < size; ++i) {
             square += double(there[i]) * there[i];
@@ -47,9 +47,9 @@ template <class T, class Rows> class ProximalGradient {
 
     // Go to `there` if the whole objective is lower.
     bool moves_to(T *D, double data) {
-        const double found = value_at(data);
-        if (!(found < value)) return false;
-        value = found;
+        const double value_there = value_at(data);
+        if (!(value_there < value)) return false;
+        value = value_there;
         rows.accept();
         std::copy_n(there.data(), size, D);
         return true;
@@ -200,7 +200,7 @@ void minimise_l1(const Patches<T> &x, int64_t O, const Search &search, T leak, d
     if (!b) return;
     const SpanRows<T> rows(x, weights.chunks, O, leak, weights.Z, weights.aim);
     std::vector<T> without(O, T(0)), move(O, T(0));
-    BiasSolver<T, SpanRows<T>>(rows, search, lam).run(iterations, O, without.data());
+    move_bias<T>(rows, search, lam, iterations, O, without.data());
     SparseBias<T> bias(rows);
     ProximalGradient<T, SparseBias<T>>(bias, b, O, lam, gamma).run(iterations, halvings, without.data(), move.data());
     for (int64_t o = 0; o < O; ++o) b[o] += move[o];

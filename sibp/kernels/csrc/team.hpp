@@ -72,11 +72,11 @@ class Team {
         return team;
     }
 
-    void give(Call asked, void *with, int64_t many, bool free) {
-        call = asked;
-        body = with;
-        jobs = many;
-        freely = free;
+    void give(Call new_call, void *new_body, int64_t new_jobs, bool new_freely) {
+        call = new_call;
+        body = new_body;
+        jobs = new_jobs;
+        freely = new_freely;
         next.store(0, std::memory_order_relaxed);
         busy.store(threads - 1, std::memory_order_relaxed);
         round.fetch_add(1, std::memory_order_release); // the others see all of the above once they see this

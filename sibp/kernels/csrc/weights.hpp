@@ -14,7 +14,7 @@ namespace {
 template <class T> class SpanRows {
   public:
     SpanRows(const Patches<T> &x, const Chunks &chunks, int64_t O, T leak, const T *Z, const T *target)
-        : x(x), chunks(chunks), O(O), leak(leak), Z(Z), aim(target), found(chunks.count() * 2 * O, 0.0) {}
+        : x(x), chunks(chunks), O(O), leak(leak), Z(Z), aim(target), chunk_sums(chunks.count() * 2 * O, 0.0) {}
     int64_t parts() const { return x.blocks(); }
     int64_t neurons() const { return O; }
 
@@ -25,12 +25,12 @@ template <class T> class SpanRows {
                 T total = 0, g = 0, n = 0;
                 look_at(Z + at, aim + at, shift[o], total, g, n);
                 sum[0] += total;
-                found[chunk * 2 * O + o] += 2 * double(g);
-                found[chunk * 2 * O + O + o] += n;
+                chunk_sums[chunk * 2 * O + o] += 2 * double(g);
+                chunk_sums[chunk * 2 * O + O + o] += n;
             });
         });
         std::vector<double> both(2 * O);
-        chunks.add_up(found, 2 * O, both.data());
+        chunks.add_up(chunk_sums, 2 * O, both.data());
         for (int64_t o = 0; o < O; ++o) {
             gradient[o] = static_cast<T>(both[o]);
             active[o] = static_cast<T>(both[O + o]);
@@ -55,7 +55,7 @@ template <class T> class SpanRows {
     const int64_t O;
     const T leak;
     const T *const Z, *const aim;
-    mutable std::vector<double> found;
+    mutable std::vector<double> chunk_sums;
 
     template <class Body> void over_spans(int64_t block, Body body) const {
         for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s)
@@ -63,7 +63,7 @@ template <class T> class SpanRows {
     }
 
     // A shift moves positions that mean nothing as well: leave them out.
-    void look_at(const T *ROW z, const T *ROW target, T shift, T &total, T &gradient, T &active) const {
+    ALONE void look_at(const T *ROW z, const T *ROW target, T shift, T &total, T &gradient, T &active) const {
         const T *ROW real = x.mask();
         const T leak = this->leak;
         T sum = 0, g = 0, n = 0;
@@ -77,7 +77,7 @@ template <class T> class SpanRows {
         total = sum, gradient = g, active = n;
     }
 
-    void data_at(const T *ROW z, const T *ROW target, const T *shifts, double *sums) const {
+    ALONE void data_at(const T *ROW z, const T *ROW target, const T *shifts, double *sums) const {
         static_assert(TRIALS == 4, "one sum each");
         const T *ROW real = x.mask();
         const T leak = this->leak, sa = shifts[0], sb = shifts[1], sc = shifts[2], sd = shifts[3];
@@ -97,46 +97,16 @@ template <class T> class SpanRows {
     }
 };
 
-// One member's W-problem, and the bias problem after it.
-template <class T> class WeightSolver {
+// One member's weights; see Descent. Inner products are of vectors as small as the weights.
+template <class T> class WeightSpace {
   public:
-    WeightSolver(const Patches<T> &x, int64_t O, const Search &search, T leak, double lam)
-        : x(x), O(O), search(search), leak(leak), lam(lam), memory(3 * size()) {}
+    WeightSpace(const Patches<T> &x, int64_t O, T leak, const T *Z_rows, const T *target)
+        : x(x), O(O), leak(leak), Z_rows(Z_rows), target(target), memory(3 * size()) {}
 
-    // Z_rows and target [R, O]; writes the displacement P [I, O], and adds that of the bias to b if there is one.
-    void run(int64_t iterations, const T *Z_rows, const T *target, T *b, T *P) {
-        numbers.data = begin(Z_rows, target);
-        for (int64_t k = 0; k < iterations; ++k) {
-            at.turn(k == 0, numbers);
-            const double bend = look_along();
-            if (search.armijo)
-                take_armijo_step(k + 1 == iterations);
-            else
-                take_curvature_step(bend, k + 1 == iterations);
-        }
-        std::copy(at.p.begin(), at.p.end(), P);
-        if (!b) return;
-        const SpanRows<T> rows(x, chunks, O, leak, Z, aim);
-        BiasSolver<T, SpanRows<T>>(rows, search, lam).run(iterations, O, b);
-    }
+    const std::vector<T> &displacement() const { return at.p; }
+    SpanRows<T> rows() const { return {x, chunks, O, leak, Z, aim}; }
 
-  private:
-    const Patches<T> &x;
-    const int64_t O;
-    const Search search;
-    const T leak;
-    const double lam;
-    const Chunks chunks{x.blocks(), size()};
-    const Buffer<T> memory; // in one piece, which the C library keeps from one solve to the next
-    T *const Z = memory.data, *const aim = Z + size(), *const image_d = aim + size();
-    Iterate<T> at{x.at.inputs() * O};
-    std::vector<T> gradients = std::vector<T>(chunks.count() * at.p.size(), T(0)); // of every chunk
-    Numbers numbers{lam};
-
-    int64_t size() const { return x.at.B * O * x.span; }
-    int64_t sample(int64_t s) const { return s * O * x.span; }
-
-    double begin(const T *Z_rows, const T *target) {
+    double begin() {
         const int64_t rows = x.at.rows() * x.at.columns() * O;
         chunks.run<0>(nullptr, [&](int64_t block, int64_t, double *) {
             for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s) {
@@ -144,11 +114,11 @@ template <class T> class WeightSolver {
                 x.to_span(O, target + s * rows, aim + sample(s));
             }
         });
-        return move(0, false);
+        return look(0, Look::gradient);
     }
 
-    // image_d and ||sigma'(Z) image_d||^2.
-    double look_along() {
+    double turn(bool first, Numbers &numbers) {
+        at.turn(first, numbers);
         const std::vector<T> packed = x.packed(O, at.d.data());
         double bend;
         chunks.run<1>(&bend, [&](int64_t block, int64_t, double *sum) {
@@ -160,60 +130,70 @@ template <class T> class WeightSolver {
         return bend;
     }
 
-    // Z += t image_d; returns the data term there, and leaves its gradient unless this is the last time.
-    double move(T t, bool last) {
+    double look(T t, Look want) {
+        const T step = t - taken;
+        taken = t;
         double data;
         chunks.run<1>(&data, [&](int64_t block, int64_t chunk, double *sum) {
             const int64_t first = sample(x.first(block)), n = x.count(block) * O * x.span;
-            Buffer<T> gamma(last ? 0 : n);
+            Buffer<T> gamma(want == Look::gradient ? n : 0);
             for (int64_t o = 0; o < n; o += x.span) {
                 T *z = Z + first + o;
-                const T *target = aim + first + o;
-                if (t != 0) add_multiple(x.span, t, image_d + first + o, z);
-                sum[0] += last ? data_of(x.span, z, target, leak) : gamma_of(x.span, z, target, leak, gamma.data + o);
+                const T *goal = aim + first + o;
+                if (step != 0) add_multiple(x.span, step, image_d + first + o, z);
+                if (want == Look::gradient)
+                    sum[0] += gamma_of(x.span, z, goal, leak, gamma.data + o);
+                else if (want == Look::value)
+                    sum[0] += data_of(x.span, z, goal, leak);
             }
-            if (!last) x.add_coordinates(O, block, gamma.data, gradients.data() + chunk * at.g.size());
+            if (want == Look::gradient) x.add_coordinates(O, block, gamma.data, gradients.data() + chunk * at.g.size());
         });
-        if (!last) chunks.add_up(gradients, at.g.size(), at.g.data());
+        if (want == Look::gradient) chunks.add_up(gradients, at.g.size(), at.g.data());
         return data;
     }
 
-    // The step is taken at once, and taken back, halved, where it did not lower f.
-    void take_curvature_step(double bend, bool last) {
-        T t = static_cast<T>(numbers.curvature_step(bend)), taken = 0;
-        for (int64_t halving = 0;; ++halving) {
-            const double data = move(t - taken, last);
-            taken = t;
-            if (t == 0 || numbers.passes(t, data, search)) {
-                if (t != 0) numbers.data = data;
-                break;
-            }
-            t = halving < search.trials ? t / 2 : 0;
-        }
-        if (taken != 0) at.p = at.shifted(taken);
-    }
-
-    void take_armijo_step(bool last) {
-        const T t = armijo_step();
-        numbers.data = move(t, last);
+    void settle(T t) {
         if (t != 0) at.p = at.shifted(t);
+        taken = 0;
     }
 
-    // The first t = shrink^m, m < trials, that passes Armijo's test strictly, or 0.
-    T armijo_step() {
-        const auto try_block = [&](int64_t block, const T *t, double *sum) {
-            for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s)
-                for (int64_t o = sample(s); o < sample(s + 1); o += x.span)
-                    trials_of(x.span, Z + o, image_d + o, t, aim + o, leak, sum);
-        };
-        const std::vector<T> steps = possible_steps<T>(search, numbers, x.blocks(), try_block);
-        for (size_t tried = 0; tried < steps.size(); tried += TRIALS) {
-            double data[TRIALS];
-            chunks.run<TRIALS>(data, [&](int64_t block, int64_t, double *sum) { try_block(block, steps.data() + tried, sum); });
-            if (const double t = first_that_passes(search, numbers, steps.data() + tried, data); t > 0) return static_cast<T>(t);
-        }
-        return 0;
+    int64_t parts() const { return x.blocks(); }
+
+    void try_part(int64_t block, const T *t, double *sum) const {
+        for (int64_t s = x.first(block); s < x.first(block) + x.count(block); ++s)
+            for (int64_t o = sample(s); o < sample(s + 1); o += x.span)
+                trials_of(x.span, Z + o, image_d + o, t, aim + o, leak, sum);
     }
+
+    void try_all(const T *t, double *data) const {
+        chunks.run<TRIALS>(data, [&](int64_t block, int64_t, double *sum) { try_part(block, t, sum); });
+    }
+
+  private:
+    const Patches<T> &x;
+    const int64_t O;
+    const T leak;
+    const T *const Z_rows, *const target;
+    const Chunks chunks{x.blocks(), size()};
+    const Buffer<T> memory; // in one piece, which the C library keeps from one solve to the next
+    T *const Z = memory.data, *const aim = Z + size(), *const image_d = aim + size();
+    Iterate<T> at{x.at.inputs() * O};
+    std::vector<T> gradients = std::vector<T>(chunks.count() * at.p.size(), T(0)); // of every chunk
+    T taken = 0;
+
+    int64_t size() const { return x.at.B * O * x.span; }
+    int64_t sample(int64_t s) const { return s * O * x.span; }
 };
+
+// One member's W-problem and the bias problem after it. Z and target [R, O]; writes the displacement P [I, O], and adds that of
+// the bias to b [O] if there is one.
+template <class T>
+void minimise_weights(const Patches<T> &x, int64_t O, const Search &search, T leak, double lam, int64_t iterations, const T *Z,
+                      const T *target, T *b, T *P) {
+    WeightSpace<T> space(x, O, leak, Z, target);
+    Descent<T, WeightSpace<T>>(space, search, lam).run(iterations);
+    std::copy(space.displacement().begin(), space.displacement().end(), P);
+    if (b) move_bias<T>(space.rows(), search, lam, iterations, O, b);
+}
 
 } // namespace

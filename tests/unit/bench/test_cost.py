@@ -8,8 +8,10 @@ import torch
 
 from sibp.bench import cost, count_cache, fake_cuda, rates
 from sibp.bench.cases import CASES
-from sibp.bench.fake_cuda import Fault, Operation, Seen, empty, fake_device, watch
+from sibp.bench.fake_cuda import empty, fake_device, watch
+from sibp.bench.operations import Operation
 from sibp.bench.rates import DEVICES
+from sibp.bench.recorder import Fault, Seen
 from sibp.kernels.launches import Work
 from sibp.methods import registry
 from sibp.nets import losses, papers
@@ -68,7 +70,7 @@ def test_a_job_that_insists_on_the_cpu_is_counted_there():
 def test_equal_chunks_of_an_evaluation_are_counted_once_and_multiplied(monkeypatch):
     monkeypatch.setattr(evaluation, "chunk_size", lambda *_: 16)
     loss, device = losses.get("cross-entropy"), torch.device("cuda")
-    counted = cost._counted_evaluation(MLP, 2, [40], 0, loss=loss.name, dtype=torch.float32, device=device, batch=100)
+    counted = cost._counted_evaluation(MLP, 2, [40], (), loss=loss.name, dtype=torch.float32, device=device, batch=100)
     with fake_device() as mode:
         parameters = fake_cuda.affines(mode, MLP, 2)
         samples = Samples(empty(mode, 40, 784, dtype=torch.uint8), empty(mode, 40, dtype=torch.int64))
@@ -110,13 +112,13 @@ def test_an_operation_takes_the_longest_of_launch_memory_and_arithmetic():
 
 def test_looks_at_numbers_cost_what_waiting_costs():
     seen = Seen()
-    seen.found[Fault("read", "equal", "a.py:1")] = 3
+    seen.fault_counts[Fault("read", "equal", "a.py:1")] = 3
     assert H100.seconds(seen) == pytest.approx(3 * H100.read)
 
 
 def test_measured_rates_are_finite_and_positive():
-    found = rates.measured(torch.device("cpu"), seconds=0.001)
-    numbers = [*found.flops.values(), found.memory, *found.smallest.values()]
+    device = rates.measured(torch.device("cpu"), seconds=0.001)
+    numbers = [*device.flops.values(), device.memory, *device.smallest.values()]
     assert all(0 < number < math.inf for number in numbers)
 
 

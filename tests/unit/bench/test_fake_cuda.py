@@ -53,7 +53,7 @@ def check(method, seen, what):
         assert not seen.faults(), f"{what}: {'; '.join(seen.faults())}"
     else:
         assert seen.reads(), f"{what}: looks at no number, so it can be captured: take its `capture_obstacle` away"
-        assert not [fault for fault in seen.found if fault.kind in CAPTURED_FAULTS], f"{what}: {'; '.join(seen.faults())}"
+        assert not [fault for fault in seen.fault_counts if fault.kind in CAPTURED_FAULTS], f"{what}: {'; '.join(seen.faults())}"
 
 
 def networks(name, options):

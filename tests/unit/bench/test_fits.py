@@ -10,7 +10,9 @@ from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
 from sibp.experiments import schema
-from sibp.experiments.schema import Fit, SpecError, parse
+from sibp.experiments.schema import Fit
+from sibp.experiments.strict import parse
+from sibp.experiments.yaml_file import SpecError
 from sibp.optim import SIBP
 from sibp.training import sampling
 

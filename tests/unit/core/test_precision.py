@@ -12,12 +12,11 @@ def restored():
     precision.configure()
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-def test_tf32_is_off_unless_it_is_wanted_and_every_reader_sees_it(tf32):
-    about = precision.configure(tf32=tf32)
-    assert about["fp32"] == ("tf32" if tf32 else "ieee")
-    assert torch.backends.cuda.matmul.allow_tf32 is torch.backends.cudnn.allow_tf32 is tf32
-    assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+def test_tf32_is_off_and_every_reader_sees_it():
+    torch.set_float32_matmul_precision("high")
+    assert precision.configure()["fp32"] == "ieee"
+    assert torch.backends.cuda.matmul.allow_tf32 is torch.backends.cudnn.allow_tf32 is False
+    assert torch.get_float32_matmul_precision() == "highest"
     with torch.backends.cudnn.flags(enabled=True):  # reads every flag to restore it
         pass
 

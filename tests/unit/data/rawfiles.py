@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from sibp.data.dataset import digest
 from sibp.data.formats import IDX
-from sibp.data.registry import digest
 
 Arrays = dict[str, np.ndarray]
 

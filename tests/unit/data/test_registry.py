@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sibp.data import DataError, names
+from sibp.data.dataset import check
 from sibp.data.registry import find
 
 
@@ -32,15 +33,15 @@ def test_a_changed_pixel_a_wrong_shape_and_a_wrong_type_are_refused(tiny):
     from tests.unit.data.rawfiles import arrays
 
     entry, good = tiny["mnist"], arrays("mnist")
-    entry.check(good)
+    check(entry, good)
     changed = good["test_images"].copy()
     changed[1, 5, 5] ^= 1
     with pytest.raises(DataError, match=r"^test_images: SHA-256 \w{12}\.\.\., need \w{12}\.\.\.$"):
-        entry.check(good | {"test_images": changed})
+        check(entry, good | {"test_images": changed})
     with pytest.raises(DataError, match=r"train_labels: uint8\[9\], need uint8\[10\]"):
-        entry.check(good | {"train_labels": good["train_labels"][:9]})
+        check(entry, good | {"train_labels": good["train_labels"][:9]})
     with pytest.raises(DataError, match="train_labels: int64"):
-        entry.check(good | {"train_labels": good["train_labels"].astype(np.int64)})
+        check(entry, good | {"train_labels": good["train_labels"].astype(np.int64)})
 
 
 def test_the_page_on_data_lists_the_hashes_of_the_registry():

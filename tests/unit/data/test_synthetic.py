@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from sibp.data import chain, generated, names
-from sibp.data.registry import digest, find
+from sibp.data.dataset import digest
+from sibp.data.registry import find
 
 
 @pytest.mark.parametrize("name", names())

@@ -4,7 +4,8 @@ import pytest
 
 from sibp.experiments import schema
 from sibp.experiments.drawing import Column, Figure, Line
-from sibp.experiments.schema import SpecError, parse
+from sibp.experiments.strict import parse
+from sibp.experiments.yaml_file import SpecError
 
 FIGURE = {"caption": "C.", "panels": ["train_loss"], "lines": ["a", "b"], "table": ["train_loss"]}
 

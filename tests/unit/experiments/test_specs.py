@@ -8,7 +8,7 @@ import yaml
 
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job
-from sibp.experiments.schema import Every
+from sibp.experiments.settings import Every
 from sibp.experiments.specs import SpecError
 from tests.unit.tiny import experiment, mapping, write
 

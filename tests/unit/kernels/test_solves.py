@@ -12,6 +12,7 @@ from sibp.kernels import cpu, native
 from sibp.nets import activations, layers
 from sibp.solvers import conjugate_gradient, dispatch
 from sibp.solvers.conjugate_gradient import Rules
+from sibp.solvers.dispatch import Seen
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BatchSpace, BiasSpace, Subproblem
 
@@ -89,6 +90,23 @@ def test_targets_are_sigma_minus_the_step_and_the_error_before_sigma(name, randn
     torch.testing.assert_close(D, delta * sigma.slope(Z, sigma.value(Z)))
     alone, none = dispatch.targets(name, Z, delta, eta, with_error=False)
     assert none is None and torch.equal(alone, T) and alone.data_ptr() == delta.data_ptr()  # no array of its own
+
+
+@needs_compiler
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("size", [(1, 33, 10, 7), (2, 20, 60, 40)], ids=["torch's product", "the kernel's"])
+def test_an_update_is_its_parts_to_the_bit_and_overwrites_no_input(size, search, randn):
+    X, b, Z, delta, lam = case("relu", size, torch.float32)
+    W, eta, rules = randn(size[0], size[3], size[2]).float(), 0.3 * lam, Rules(search)
+    for name, z in (("relu", Z), ("identity", None)):
+        start = torch.zeros_like(Z) if z is None else z
+        T, _ = dispatch.targets(name, start, delta.clone(), eta, with_error=False)
+        w, beta, space = W.clone(), b.clone(), BatchSpace(X)
+        space.move(w, None, minimise(space, name, start.clone(), T, lam, 3, rules, beta))
+        mine, bias, given = W.clone(), b.clone(), [t.clone() for t in (X, Z, delta)]
+        dispatch.update(Seen(X, z, delta), (eta, lam), mine, bias, dispatch.update_arguments(name, 3, rules))
+        assert torch.equal(mine, w) and torch.equal(bias, beta)
+        assert all(torch.equal(t, was) for t, was in zip((X, Z, delta), given, strict=True))
 
 
 @needs_compiler

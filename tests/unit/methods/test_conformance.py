@@ -11,6 +11,8 @@ import torch
 
 from sibp.core.options import describe
 from sibp.experiments import checks, schema
+from sibp.experiments.strict import parse
+from sibp.experiments.yaml_file import SpecError
 from sibp.methods import registry
 from sibp.nets import initialisation, losses, papers, propagation
 
@@ -225,24 +227,24 @@ def check(widths, training, **network):
         "training": {"epochs": 1},
         "methods": {"bcd": {"training": training}},
     }
-    checks.check_experiment(schema.parse(schema.Trained, mapping, "x"), "x")
+    checks.check_experiment(parse(schema.Trained, mapping, "x"), "x")
 
 
 @pytest.mark.parametrize("training", [{"batch_size": 10}, {"batch_size": "full", "sampling": "replacement"}])
 def test_an_experiment_that_gives_bcd_mini_batches_is_refused(training):
     line = r"x: methods\.bcd\.training: got batch_size .* need full and permutation for bcd"
-    with pytest.raises(schema.SpecError, match=line):
+    with pytest.raises(SpecError, match=line):
         check([784, 10], training)
 
 
 def test_an_experiment_that_holds_layers_of_bcd_is_refused():
-    with pytest.raises(schema.SpecError, match=r"fixed_layers: got 1, need none for bcd"):
+    with pytest.raises(SpecError, match=r"fixed_layers: got 1, need none for bcd"):
         check([784, 5, 10], {"batch_size": "full", "fixed_layers": 1})
 
 
 def test_an_experiment_with_a_network_that_bcd_cannot_have_is_refused():
     check([784, 5, 10], {"batch_size": "full"})
-    with pytest.raises(schema.SpecError, match=r"x: methods\.bcd: bcd: got 784-5-10, need dense layers with relu or identity"):
+    with pytest.raises(SpecError, match=r"x: methods\.bcd: bcd: got 784-5-10, need dense layers with relu or identity"):
         check([784, 5, 10], {"batch_size": "full"}, activation="tanh")
 
 

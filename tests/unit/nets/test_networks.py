@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from sibp.nets import initialisation, losses, papers, propagation, zoo
-from sibp.nets.convert import network_of
+from sibp.nets import initialisation, losses, papers, propagation, to_sequential
+from sibp.nets.from_sequential import network_of
 
 NETWORKS = {
     "mlp": papers.mlp([5, 4, 3], "tanh"),
@@ -28,7 +28,7 @@ def test_output_and_gradients_equal_torchs_for_every_member(network, randn):
     gradients = propagation.tensors(propagation.loss_gradients(network, parameters, losses.get("cross-entropy"), x[None], y[None]))
     assert torch.equal(trace.output, propagation.output(network, parameters, x[None]))
     for e, seed in enumerate(seeds):
-        model = zoo.to_module(network, seed, law="torch", dtype=torch.float64)
+        model = to_sequential.to_module(network, seed, law="torch", dtype=torch.float64)
         assert torch.allclose(trace.output[e], model(x), rtol=1e-12, atol=1e-14)
         torch.nn.functional.cross_entropy(model(x), y).backward()
         for mine, p in zip(gradients, model.parameters(), strict=True):
@@ -36,7 +36,7 @@ def test_output_and_gradients_equal_torchs_for_every_member(network, randn):
 
 
 def test_the_module_of_a_network_is_read_back_as_that_network(network):
-    assert network_of(zoo.to_module(network), network.input_shape) == network
+    assert network_of(to_sequential.to_module(network), network.input_shape) == network
 
 
 def test_backward_sends_the_error_through_the_old_weights(randn):

@@ -1,8 +1,11 @@
 """Measuring in chunks, sparsity and pruning by magnitude."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from sibp.experiments.settings import Measure
 from sibp.nets import initialisation, losses, papers
 from sibp.training import evaluation
 
@@ -63,3 +66,7 @@ def test_the_gradients_norm_of_a_whole_training_set_is_that_of_its_parts(monkeyp
     )
     assert torch.allclose(evaluation.first_gradient_norm(network, loss, parameters, x, y), whole, rtol=1e-12)
     assert calls == [7] * 7 + [1]
+
+
+def test_what_an_experiment_may_measure_is_a_split_or_a_metric_of_a_network():
+    assert {"train", "validation", "test"} | evaluation.METRICS.keys() == set(get_args(Measure))

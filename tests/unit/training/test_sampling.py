@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sibp.experiments.schema import Data
+from sibp.experiments.settings import Data
 from sibp.training import sampling
 from sibp.training.sampling import Batches, Samples
 

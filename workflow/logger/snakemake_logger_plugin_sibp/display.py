@@ -51,8 +51,8 @@ def last_line(log: str | None) -> str:
 
 def last_accuracy(log: str | None) -> str:
     """Return the last accuracy that a log tells, such as ``test accuracy 0.9712``, or nothing."""
-    found = re.findall(r"\w+ accuracy [\d.]+", last_line(log))
-    return found[-1] if found else ""
+    accuracies = re.findall(r"\w+ accuracy [\d.]+", last_line(log))
+    return accuracies[-1] if accuracies else ""
 
 
 def shorten(text: str, width: int) -> str:
@@ -96,10 +96,10 @@ class Display:
         self.failed.add(number)
         running = self.running.pop(number, None)
         after = f" after {duration(running.age)}" if running else ""
-        where = f"; log: {log}" if log else ""
+        log_part = f"; log: {log}" if log else ""
         head = f"FAILED {name}{after}: "
         fault = last_line(log) or "no word in its log"
-        self.say(f"{head}{shorten(fault, max(20, WIDTH - len(head) - len(where)))}{where}")
+        self.say(f"{head}{shorten(fault, max(20, WIDTH - len(head) - len(log_part)))}{log_part}")
 
     def end(self) -> None:
         """Say how the run ended."""

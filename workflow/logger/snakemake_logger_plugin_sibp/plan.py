@@ -27,13 +27,13 @@ class Job:
     Attributes:
         rule: its rule's name.
         wildcards: their values.
-        alone: whether no other of these jobs runs beside it.
+        is_alone: whether no other of these jobs runs beside it.
         trains: the experiment's file and the labels that it trains, or None.
     """
 
     rule: str
     wildcards: Mapping[str, str]
-    alone: bool
+    is_alone: bool
     trains: tuple[str, list[str]] | None = None
 
     @property
@@ -120,8 +120,8 @@ class Plan:
     def wall(self, parts: Mapping[int, float]) -> float:
         """Return about how many seconds pass while parts of jobs (between 0 and 1, by their numbers) are done."""
         cost = {number: part * self.seconds_of(number) for number, part in parts.items() if number in self.jobs}
-        alone = sum(value for number, value in cost.items() if self.jobs[number].alone)
-        return alone + (sum(cost.values()) - alone) / self.cores
+        alone_seconds = sum(value for number, value in cost.items() if self.jobs[number].is_alone)
+        return alone_seconds + (sum(cost.values()) - alone_seconds) / self.cores
 
     @property
     def total(self) -> float:

@@ -1,17 +1,20 @@
 """`sibp check` on the CPU: its blocks pass there, and a planted fault makes the block that is for it fail."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from sibp import cli
 from sibp.bench import variants
-from sibp.bench.check import bits, blocks, numbers, speed, work
+from sibp.bench.check import bits, blocks, numbers, own, speed, work
+from sibp.bench.check.own import Steps
 from sibp.bench.check.report import Report
 from sibp.core import precision
 from sibp.methods.adam import AdamRule
 from sibp.solvers import dispatch
+from sibp.training import cuda_graph
 from sibp.training.sampling import Batches
 
 FEW = {"adam": ["adam"], "sibp": ["sibp variant=armijo"], "bcd": ["bcd"]}
@@ -132,3 +135,25 @@ def test_members_of_a_row_differ_and_numbers_are_the_same_everywhere():
     first, second = (work.stepped(("sgd momentum=0.5", "mlp"), "cpu", torch.float64) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert work.distance([torch.full((2,), float("nan"))], [torch.ones(2)]) == float("inf")
+
+
+def test_steps_on_a_module_of_ones_own_are_made_and_timed(report, capsys):
+    own.modules(report)
+    assert not report.failed and "nothing is captured on a CPU" in capsys.readouterr().out
+    assert {method: list(times) for method, times in report.data["modules"].items()} == {"SIBP": ["eager"], "ProxBP": ["eager"]}
+
+
+def test_captured_steps_of_a_module_that_differ_are_found(report, monkeypatch):
+    made = []
+
+    def record(step):  # what a graph's replay does but for one number
+        for _ in range(cuda_graph.WARM_UP):
+            step()
+        return lambda: (step(), made.append(step.model[0].weight.data.mul_(1 + 1e-6))), None
+
+    monkeypatch.setattr(own, "cuda_graph", SimpleNamespace(record=record, WARM_UP=cuda_graph.WARM_UP))
+    monkeypatch.setattr(own, "Steps", lambda model, method, _device: Steps(model, method, "cpu"))
+    monkeypatch.setattr(own, "seconds_of", lambda *_: 1.0)
+    report.device = "cuda"
+    own.modules(report)
+    assert made and report.failed == ["modules"] and "captured" in report.data["modules"]["SIBP"]

@@ -4,7 +4,7 @@ from torch import nn
 
 import sibp
 from sibp.nets import propagation
-from sibp.nets.convert import check_parameters, network_of, parameters_of
+from sibp.nets.from_sequential import check_parameters, network_of, parameters_of
 
 
 class Doubled(nn.Linear):

@@ -7,7 +7,7 @@ from torch import nn
 
 from sibp.core import messages
 from sibp.nets import initialisation, layers, papers, propagation
-from sibp.nets.convert import ACTIVATION_MODULES, parameters_of
+from sibp.nets.from_sequential import ACTIVATION_MODULES, parameters_of
 from sibp.nets.network import Layer, Network
 
 __all__ = ["lenet", "mlp", "to_module"]
@@ -103,7 +103,7 @@ def to_module(
         device: where the parameters live.
 
     Returns:
-        The module, in training mode; `sibp.nets.convert.network_of` reads `network` from it again.
+        The module, in training mode; `sibp.nets.from_sequential.network_of` reads `network` from it again.
 
     Raises:
         ValueError: for a dtype other than float32 and float64, a negative std, or an unknown law.
