@@ -218,8 +218,9 @@ class Update:
         """
         map_, W, b = problem.map, problem.W, problem.b
         group, _ = self.groups[id(W)]
-        w, beta = map_.weight(W), None if b is None else b.view(map_.members, 1, -1)
-        solver = self.solver(W, map_.members)
+        members = map_.members
+        w, beta = map_.weight(W), None if b is None else b.view(members, 1, -1)
+        solver = self.solver(W, members)
         if self.in_place and group.max_change is None and not isinstance(solver, ProxPropSolver):
             self.solve(solver, problem, w, beta)
             if w._base is not W and not shares_memory(w, W):
@@ -287,13 +288,15 @@ class Update:
         if isinstance(solver, ProxBPSolver):
             solver.solve(self.fast_rows(solver, problem, W, joint=b is not None), problem.D, W, b)
             return
-        target = problem.target
+        target, rows = problem.target, problem.rows
         if target is None:
             if self.has_kernel_of_update("identity", problem.map, problem.D, problem.W):
-                solver.update("identity", Seen(layers.matrix(problem.rows), None, problem.D), W, b)
+                assert isinstance(rows, Tensor)  # as those of all dense layers
+                solver.update("identity", Seen(rows, None, problem.D), W, b)
                 return
         elif not target.is_made:
-            solver.update(target.activation, Seen(layers.matrix(problem.rows), target.Z, target.T), W, b)
+            assert isinstance(rows, Tensor)
+            solver.update(target.activation, Seen(rows, target.Z, target.T), W, b)
             return
         if target is None:  # under the identity only T - Z matters
             name, Z, T, is_own = "identity", torch.zeros_like(problem.D), solver.column["eta"] * -problem.D, True
