@@ -63,15 +63,17 @@ def compare(fresh: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     ours, theirs = (last(_front(summary, names)) for summary in (fresh, reference))
     rows = []
     for key in ours.index.intersection(theirs.index, sort=False):
-        one, other = ours.loc[[key]].iloc[0], theirs.loc[[key]].iloc[0]
-        if one["step"] != other["step"]:
+        fresh_row, reference_row = ours.loc[[key]].iloc[0], theirs.loc[[key]].iloc[0]
+        if fresh_row["step"] != reference_row["step"]:
             continue
         for metric in (name for name in metrics(reference) if f"{name}_mean" in fresh):
-            differs, gap, p = differ(one, other, metric)
+            differs, gap, p = differ(fresh_row, reference_row, metric)
             words = " ".join(f"{name}={value}" for name, value in zip(names, key, strict=True) if value != "")
-            head = {"experiment": one["exhibit"], "setting": words}
-            means = {"fresh": one[f"{metric}_mean"], "reference": other[f"{metric}_mean"], "difference": gap, "p": p}
-            rows.append(head | {"metric": metric} | means | {"n": f"{one['n']:.0f}/{other['n']:.0f}", "differs": differs})
+            head = {"experiment": fresh_row["exhibit"], "setting": words}
+            means = {"fresh": fresh_row[f"{metric}_mean"], "reference": reference_row[f"{metric}_mean"], "difference": gap, "p": p}
+            rows.append(
+                head | {"metric": metric} | means | {"n": f"{fresh_row['n']:.0f}/{reference_row['n']:.0f}", "differs": differs}
+            )
     return pd.DataFrame(rows)
 
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from sibp.core.options import Options, Positive
 from sibp.methods.base import Method, State
-from sibp.nets import layers, losses, propagation
+from sibp.nets import bridges, layers, losses, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
 from sibp.solvers import blocks
@@ -68,7 +68,7 @@ class BCD(Method[BCDOptions]):
     def prepare(self) -> None:
         first, *others = self.network.layers
         hidden = self.network.layers[:-1]
-        flat = all(isinstance(step, layers.Flatten) for step in first.bridge) and not any(layer.bridge for layer in others)
+        flat = all(isinstance(step, bridges.Flatten) for step in first.bridge) and not any(layer.bridge for layer in others)
         if not flat or any(layer.activation not in PROXES for layer in hidden):
             raise ValueError(f"bcd: got {self.network.name}, need dense layers with {' or '.join(PROXES)} between them")
 

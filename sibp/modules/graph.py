@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from sibp.modules.functions import AffineFunction
 from sibp.modules.uses import Use
@@ -19,7 +20,7 @@ from sibp.modules.uses import Use
 __all__ = ["Graph", "read_graph"]
 
 Node = Any  # torch's nodes have no common class in Python
-AFFINE, LEAF = AffineFunction._backward_cls, torch._C._functions.AccumulateGrad  # classes of nodes
+AFFINE, LEAF = AffineFunction._backward_cls, type(get_gradient_edge(torch.zeros((), requires_grad=True)).node)  # classes of nodes
 X_EDGE, W_EDGE, B_EDGE = range(3)  # of a watched affine call's node
 
 

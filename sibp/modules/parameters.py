@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from sibp.core import messages
 from sibp.modules.groups import Group, check_dtype, check_rate, option_keys, snapshot_of
-from sibp.modules.update import Terms, Update
+from sibp.modules.problems import Terms
+from sibp.modules.update import Update
 from sibp.modules.watch import Watch
 
 __all__ = ["Parameters", "check_terms"]

@@ -6,10 +6,10 @@ W - W_new would lose the digits of a small step.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,95 +22,15 @@ from sibp.methods.proxprop import ProxPropSolver
 from sibp.methods.sibp import SIBPSolver
 from sibp.modules.affine import DENSE, AffineMap, pointwise
 from sibp.modules.groups import Group, Solver
-from sibp.nets import activations, layers
+from sibp.modules.problems import Moved, Problem, Target, Terms
+from sibp.nets import activations
 from sibp.nets.layers import Patches
 from sibp.nets.network import Layer
 from sibp.solvers import dispatch
 from sibp.solvers.dispatch import Seen
 from sibp.solvers.subproblem import MINI_BATCH, WeightSpace, choose_space
 
-__all__ = ["Moved", "Problem", "Target", "Terms", "Update", "join", "quiet", "through", "typed"]
-
-
-Terms = float | Literal["sum"] | None  # over how many terms a loss is a mean
-
-
-class Target(NamedTuple):
-    """What an activation's backward leaves for its layer's.
-
-    Attributes:
-        activation: its name.
-        Z: pre-activation as rows `[E, R, O]`.
-        T: target as rows `[E, R, O]`; the error at the activation's output where the kernel of a whole update makes the target.
-        is_own: whether Z is no view of the caller's array, so that it may be overwritten.
-        error: the error that has been sent on.
-        is_made: whether T is the target.
-    """
-
-    activation: str
-    Z: Tensor
-    T: Tensor
-    is_own: bool
-    error: Tensor
-    is_made: bool = True
-
-
-class Problem(NamedTuple):
-    """One layer's subproblem.
-
-    Attributes:
-        map: the layer's affine map.
-        W: its weight.
-        b: its bias; None where that is not solved for.
-        rows: X `[E, R, I]`.
-        D: error at Z `[E, R, O]`, in the loss's own scale.
-        target: with the activation inside; None for the identity.
-        is_output: whether it is the layer next to the loss.
-    """
-
-    map: AffineMap
-    W: Tensor
-    b: Tensor | None
-    rows: Tensor | Patches
-    D: Tensor
-    target: Target | None
-    is_output: bool = False
-
-
-class Moved(NamedTuple):
-    """A layer after its update.
-
-    Attributes:
-        W: the new weight.
-        grad_of_weight: W_k - W_{k+1}, for autograd; None where the parameters have moved.
-        grad_of_bias: b_k - b_{k+1}, likewise.
-    """
-
-    W: Tensor
-    grad_of_weight: Tensor | None = None
-    grad_of_bias: Tensor | None = None
-
-
-def join(problems: Sequence[Problem]) -> Problem:
-    """Return the joint subproblem of several uses of one weight: all their rows.
-
-    An activation stays inside if it is the same everywhere.
-
-    Args:
-        problems: of one weight and layout, at least one.
-
-    Returns:
-        One problem over all rows.
-    """
-    first = problems[0]
-    targets = [problem.target for problem in problems if problem.target is not None]
-    target = None
-    if len(targets) == len(problems) and len({t.activation for t in targets}) == 1:
-        Z, T = torch.cat([t.Z for t in targets], 1), torch.cat([t.T for t in targets], 1)
-        target = Target(targets[0].activation, Z, T, is_own=True, error=first.D)
-    rows = torch.cat([layers.matrix(problem.rows) for problem in problems], 1)
-    D = torch.cat([problem.D for problem in problems], 1)
-    return Problem(first.map, first.W, first.b, rows, D, target, any(problem.is_output for problem in problems))
+__all__ = ["Update", "quiet", "through"]
 
 
 class Update:
@@ -218,8 +138,9 @@ class Update:
         """
         map_, W, b = problem.map, problem.W, problem.b
         group, _ = self.groups[id(W)]
-        w, beta = map_.weight(W), None if b is None else b.view(map_.members, 1, -1)
-        solver = self.solver(W, map_.members)
+        members = map_.members
+        w, beta = map_.weight(W), None if b is None else b.view(members, 1, -1)
+        solver = self.solver(W, members)
         if self.in_place and group.max_change is None and not isinstance(solver, ProxPropSolver):
             self.solve(solver, problem, w, beta)
             if w._base is not W and not shares_memory(w, W):
@@ -287,13 +208,15 @@ class Update:
         if isinstance(solver, ProxBPSolver):
             solver.solve(self.fast_rows(solver, problem, W, joint=b is not None), problem.D, W, b)
             return
-        target = problem.target
+        target, rows = problem.target, problem.rows
         if target is None:
             if self.has_kernel_of_update("identity", problem.map, problem.D, problem.W):
-                solver.update("identity", Seen(layers.matrix(problem.rows), None, problem.D), W, b)
+                assert isinstance(rows, Tensor)  # as those of all dense layers
+                solver.update("identity", Seen(rows, None, problem.D), W, b)
                 return
         elif not target.is_made:
-            solver.update(target.activation, Seen(layers.matrix(problem.rows), target.Z, target.T), W, b)
+            assert isinstance(rows, Tensor)
+            solver.update(target.activation, Seen(rows, target.Z, target.T), W, b)
             return
         if target is None:  # under the identity only T - Z matters
             name, Z, T, is_own = "identity", torch.zeros_like(problem.D), solver.column["eta"] * -problem.D, True
@@ -320,6 +243,7 @@ class Update:
         shape = tuple(problem.W.shape)
         layer = Layer(I, O, bias=problem.b is not None, weight_shape=shape if len(shape) != 3 else (*shape[:2], 1, shape[2]))
         rows = self.fast_rows(solver, problem, problem.map.weight(problem.W), joint=layer.bias)
+        assert self.terms is not None  # `set_terms` has said so
         scale = self.terms if solver.shared["reduction"] == "sum" else self.to_mean
         return solver.direction(layer, rows, problem.D if scale == 1 else problem.D * scale, last=problem.is_output)
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from sibp.modules.affine import AffineMap
-from sibp.modules.update import Target
+from sibp.modules.problems import Target
 
 __all__ = ["Use"]
 

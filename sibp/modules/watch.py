@@ -28,7 +28,8 @@ from sibp.modules.functions import ActivationFunction, AffineFunction
 from sibp.modules.graph import read_graph
 from sibp.modules.groups import check_dtype
 from sibp.modules.interceptions import INTERCEPTIONS
-from sibp.modules.update import Problem, Target, Terms, Update, join, quiet, through
+from sibp.modules.problems import Problem, Target, Terms, join
+from sibp.modules.update import Update, quiet, through
 from sibp.modules.uses import Use
 
 __all__ = ["Watch"]

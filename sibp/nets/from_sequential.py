@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from sibp.nets import layers
+from sibp.nets import bridges, layers
 from sibp.nets.layers import Affine, Step
 from sibp.nets.network import Layer, Network
 
@@ -75,7 +75,7 @@ class _Reading:
 
     def add(self, name: str, module: nn.Module) -> None:
         if self.image is not None and type(module) not in ACTIVATION_MODULES:
-            self.bridge.append(layers.Image(self.image))
+            self.bridge.append(bridges.Image(self.image))
             self.image = None
         # not isinstance: a subclass may compute something else
         if type(module) is nn.Linear:
@@ -89,7 +89,7 @@ class _Reading:
         elif type(module) is nn.Flatten:
             if (module.start_dim, module.end_dim) != (1, -1):
                 raise ValueError(f"model.{name}: got {module}, need Flatten(1, -1)")
-            self.bridge.append(layers.Flatten())
+            self.bridge.append(bridges.Flatten())
             self.shape = None if self.shape is None else (math.prod(self.shape),)
         else:
             self.add_activation(name, module)
@@ -126,7 +126,7 @@ class _Reading:
         if not self.bridge and self.stack and self.stack[-1].activation == "identity":
             self.stack[-1] = replace(self.stack[-1], activation=kind)
         else:
-            self.bridge.append(layers.Activate(kind))
+            self.bridge.append(bridges.Activate(kind))
 
     def finish(self) -> tuple[Layer, ...]:
         if not self.stack:
@@ -144,10 +144,10 @@ def _unfold(name: str, module: nn.Conv2d) -> layers.Unfold:
     return layers.Unfold(_pair(module.kernel_size), _pair(module.stride), _pair(module.padding))
 
 
-def _pool(name: str, module: nn.MaxPool2d) -> layers.MaxPool:
+def _pool(name: str, module: nn.MaxPool2d) -> bridges.MaxPool:
     if _pair(module.dilation) != (1, 1) or module.ceil_mode or module.return_indices:
         raise ValueError(f"model.{name}: got {module}, need dilation=1, ceil_mode=False, return_indices=False")
-    return layers.MaxPool(_pair(module.kernel_size), _pair(module.stride), _pair(module.padding))
+    return bridges.MaxPool(_pair(module.kernel_size), _pair(module.stride), _pair(module.padding))
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
@@ -157,7 +157,7 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
 def _window(
     name: str,
     shape: tuple[int, ...] | None,
-    step: layers.Unfold | layers.MaxPool,
+    step: layers.Unfold | bridges.MaxPool,
     channels: tuple[int, int] | None = None,
 ) -> tuple[int, ...] | None:
     """Return the shape after a sliding window, or None if it is not known; `channels` are those it takes and gives.

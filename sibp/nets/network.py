@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
-from sibp.nets.layers import Image, Step
+from sibp.nets.bridges import Image
+from sibp.nets.layers import Step
 
 __all__ = ["Layer", "Network"]
 

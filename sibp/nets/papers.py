@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from sibp.core import messages
-from sibp.nets import activations, layers
+from sibp.nets import activations, bridges, layers
 from sibp.nets.network import Layer, Network
 
 __all__ = ["build", "cnn", "lenet5", "mlp"]
@@ -141,14 +141,14 @@ def _convolutional(
         unfold = layers.Unfold((5, 5), padding=(padding, padding))
         stack.append(Layer(25 * channels, count, activation, bias, (*bridge, unfold), shape))
         height, width = height + 2 * padding - 4, width + 2 * padding - 4
-        bridge = [layers.Image((height, width))]
+        bridge = [bridges.Image((height, width))]
         if pooled:
-            bridge.append(layers.MaxPool((2, 2), (2, 2)))
+            bridge.append(bridges.MaxPool((2, 2), (2, 2)))
             height, width = height // 2, width // 2
         if min(height, width) < 1:
             raise ValueError(f"input_shape: got {list(input_shape)}, too small for {name}")
         channels = count
-    bridge.append(layers.Flatten())
+    bridge.append(bridges.Flatten())
     fan_in = channels * height * width
     for i, fan_out in enumerate(widths):
         last = i + 1 == len(widths)

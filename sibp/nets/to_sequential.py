@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sibp.core import messages
-from sibp.nets import initialisation, layers, papers, propagation
+from sibp.nets import bridges, initialisation, layers, papers, propagation
 from sibp.nets.from_sequential import ACTIVATION_MODULES, parameters_of
 from sibp.nets.network import Layer, Network
 
@@ -129,9 +129,9 @@ def _modules(layer: Layer) -> list[nn.Module]:
     """Return the modules of a layer's bridge and of its affine map; torch draws nothing from its global generator for them."""
     modules: list[nn.Module] = []
     for step in layer.bridge:
-        if isinstance(step, layers.MaxPool):
+        if isinstance(step, bridges.MaxPool):
             modules.append(nn.MaxPool2d(step.kernel, step.stride, step.padding))
-        elif isinstance(step, layers.Flatten):
+        elif isinstance(step, bridges.Flatten):
             modules.append(nn.Flatten())
         elif isinstance(step, layers.Unfold):
             out, channels = layer.weight_shape[:2]

@@ -12,8 +12,8 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 from typing_extensions import override
 
 from sibp.modules.parameters import Parameters, check_terms
+from sibp.modules.problems import Terms
 from sibp.modules.report import nothing_solved, reasons, report_lines, report_model
-from sibp.modules.update import Terms
 from sibp.modules.watch import Watch
 
 __all__ = ["SIBP", "ProxBP"]

@@ -10,8 +10,8 @@ from sibp.core import messages
 from sibp.core.options import describe
 from sibp.modules.groups import METHODS
 from sibp.modules.parameters import Parameters, check_terms
+from sibp.modules.problems import Terms
 from sibp.modules.report import nothing_solved, report_lines, report_model
-from sibp.modules.update import Terms
 from sibp.modules.watch import Watch
 
 __all__ = ["Oracle"]

@@ -172,7 +172,8 @@ def update(seen: Seen, numbers: tuple[Tensor, Tensor], W: Tensor, b: Tensor | No
         P = torch.empty_like(delta)
         cpu.update(X, Z, delta, *numbers, moved, P, None, *how)
         layers.add_cross(W, P, X)
-    _write_back(b, moved)
+    if moved is not b:
+        _write_back(b, moved)
 
 
 def update_arguments(activation: str, iterations: int, rules: Rules) -> tuple[float, ...]:

@@ -35,6 +35,35 @@ class Sequence(nn.Module):
         return self.head((out[0] if isinstance(out, tuple) else out).mean(1))
 
 
+class CrossAttention(nn.Module):
+    """A decoder whose queries are not its keys, and attention to keys and values of other widths."""
+
+    def __init__(self, width=16):
+        super().__init__()
+        self.decoder = nn.TransformerDecoderLayer(width, 2, 24, dropout=0.0, batch_first=True)
+        self.attention = nn.MultiheadAttention(width, 2, kdim=5, vdim=6, add_bias_kv=True, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(self.decoder(x, x[:, :3]), x[:, :, :5], x[:, :, :6], need_weights=False)[0]
+
+
+class FirstOrder(nn.Module):
+    """Layers that have no solver, between two that have one: a transposed convolution, one in three dimensions, a bilinear form."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.up, self.deep = (
+            nn.Conv2d(3, 4, 3),
+            nn.ConvTranspose2d(4, 2, 2, stride=2),
+            nn.Conv3d(1, 2, (2, 5, 5), stride=3),
+        )
+        self.pair, self.head = nn.Bilinear(18, 18, 6), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        x = self.deep(self.up(F.relu(self.first(x))).unsqueeze(1)).flatten(1)
+        return self.head(self.pair(x, x.tanh()))
+
+
 class SelfAttention(nn.MultiheadAttention):
     def forward(self, x):  # ty: ignore[incompatible-method-override] - of one input where torch's has three
         return super().forward(x, x, x, need_weights=False)[0]
@@ -239,6 +268,8 @@ CASES = {
         lambda: Sequence(nn.TransformerEncoderLayer(16, 2, 24, batch_first=True, activation="gelu")), tokens, classes
     ),
     "nn.MultiheadAttention": Case(lambda: Sequence(SelfAttention(16, 2, batch_first=True)), tokens, classes),
+    "cross attention": Case(lambda: Sequence(CrossAttention()), tokens, classes),
+    "layers without a solver": Case(FirstOrder, image, classes),
     "nn.LSTM": Case(lambda: Sequence(nn.LSTM(16, 16, batch_first=True)), tokens, classes),
     "nn.GRU": Case(lambda: Sequence(nn.GRU(16, 16, batch_first=True)), tokens, classes),
     "recurrent cell": Case(Cell, steps, classes),

@@ -73,7 +73,7 @@ def test_the_lock_names_no_address():
     [
         ("sibp", EXPERIMENTS),
         ("workflow", WORKFLOW),
-        ("tools", [*WORKFLOW, *EXTRAS["docs"], "griffe"]),  # which comes with mkdocstrings
+        ("tools", [*WORKFLOW, *EXTRAS["docs"], "griffe", "pytest"]),  # with mkdocstrings; with the extra of the tests that it runs
         ("tests", [*WORKFLOW, *EXTRAS["test"]]),
     ],
 )

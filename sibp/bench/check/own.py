@@ -110,8 +110,8 @@ def modules(report: Report) -> None:
             times["captured"] = seconds_of(step, report.device, TIMED)
         report.data["modules"][method] = times
         words.append(f"{method} " + ", ".join(f"{seconds * 1e6:.0f} us {how}" for how, seconds in times.items()))
-    told = "captured steps equal eager ones to the bit" if report.device == "cuda" else "nothing is captured on a CPU"
-    report.say("modules", "; ".join([*(faults or [told]), *words]), passed=not faults)
+    words_if_equal = "captured steps equal eager ones to the bit" if report.device == "cuda" else "nothing is captured on a CPU"
+    report.say("modules", "; ".join([*(faults or [words_if_equal]), *words]), passed=not faults)
 
 
 def _warmed_up(steps: Steps, device: str) -> Callable[[], object]:

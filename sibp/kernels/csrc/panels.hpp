@@ -83,26 +83,46 @@ template <class T> class Buffer {
     T *const data;
 };
 
-// Memory for one call's work. It stays with its thread for the next call, unless it is large: fresh memory would cost a third of
-// a small layer's solve.
+// Memory for one call's work. It stays with its thread for the next call, unless it is large, or lent to somebody who still has
+// it: fresh memory would cost a third of a small layer's solve.
 template <class T> class Scratch {
   public:
-    explicit Scratch(int64_t size) : own(size > MOST_KEPT ? size : 0), data(size > MOST_KEPT ? own.data : kept(size)) {}
+    explicit Scratch(int64_t size)
+        : lender(size > MOST_KEPT || thread_memory().is_lent ? nullptr : &thread_memory()), own(lender ? 0 : size),
+          data(lender ? lender->lend(size) : own.data) {}
+    ~Scratch() {
+        if (lender) lender->is_lent = false;
+    }
+    Scratch(const Scratch &) = delete;
+    Scratch &operator=(const Scratch &) = delete;
 
   private:
     static constexpr int64_t MOST_KEPT = (16 << 20) / sizeof(T);
-    const Buffer<T> own;
 
-    static T *kept(int64_t size) {
-        static thread_local std::unique_ptr<Buffer<T>> memory;
-        static thread_local int64_t count = 0;
-        if (size > count) {
-            memory.reset();
-            memory = std::make_unique<Buffer<T>>(size);
-            count = size;
+    struct Memory {
+        std::unique_ptr<Buffer<T>> buffer;
+        int64_t size = 0;
+        bool is_lent = false;
+
+        T *lend(int64_t wanted) {
+            if (wanted > size) {
+                buffer.reset();
+                size = 0; // should there be no memory
+                buffer = std::make_unique<Buffer<T>>(wanted);
+                size = wanted;
+            }
+            is_lent = true;
+            return buffer->data;
         }
-        return memory->data;
+    };
+
+    static Memory &thread_memory() {
+        static thread_local Memory memory;
+        return memory;
     }
+
+    Memory *const lender;
+    const Buffer<T> own;
 
   public:
     T *const data;

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sibp.nets import layers
-from sibp.nets.layers import Activate, Flatten, Image, MaxPool, Patches, Unfold, to_rows
+from sibp.nets import bridges, layers
+from sibp.nets.bridges import Activate, Flatten, Image, MaxPool, to_rows
+from sibp.nets.layers import Patches, Unfold
 
 E, B, C = 2, 3, 4
 STEPS = [
@@ -88,7 +89,7 @@ def test_errors_gathered_without_a_scattered_sum_are_the_same_to_the_bit(pool, s
     images = randn(E * B, C, *size).float().round(decimals=1)
     _, index = functional.max_pool2d(images, pool.kernel, pool.stride, pool.padding, return_indices=True)
     delta = randn(E * B, C, *index.shape[2:]).float()
-    assert torch.equal(pool.gathered(delta, index, size), layers.scattered(delta, index, size))
+    assert torch.equal(pool.gathered(delta, index, size), bridges.scattered(delta, index, size))
 
 
 @pytest.mark.parametrize(
