@@ -30,7 +30,7 @@ from tools.offline_gpu.training_jobs import CampaignError
 
 HAS = ["torch", "typing-extensions", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
 WORDS = ("--config", "scale=smoke", "root=out", "job=label")
-LABELS = ("sgd-full", "sgd-stochastic", "sibp-full", "sibp-stochastic")
+LABELS = ("sgd-full", "sgd-stochastic", "sibp-full", "sibp-full-armijo", "sibp-stochastic", "sibp-stochastic-armijo")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
 
@@ -67,7 +67,7 @@ def trained(node: Path) -> str:
 
 def test_what_comes_back_is_done_for_snakemake(home, node):
     said = python(home, "-m", "tools.offline_gpu.import_runs", str(node / "back"), "--root", "out")
-    assert "4 jobs are in out/results/runs, done for Snakemake at scale smoke, as long as it is told job=label" in said
+    assert "6 jobs are in out/results/runs, done for Snakemake at scale smoke, as long as it is told job=label" in said
     planned = jobs(snakemake(home, "--dry-run", "out/results/summary/j-fig3.csv", *WORDS))
     assert planned == {"summary": 1}
     record = records.read_record(home / "out/results/runs/j-fig3/sgd-full.parquet")
@@ -77,8 +77,8 @@ def test_what_comes_back_is_done_for_snakemake(home, node):
 def test_the_plan_comes_first_and_what_is_done_is_not_trained_again(node):
     before = {file: file.stat().st_mtime_ns for file in (node / "back/runs").rglob("*")}
     said = trained(node).splitlines()
-    assert said[0] == "part j-fig3, scale smoke, cpu: 4 jobs, 4 done; the rest takes about 0.0 min on h100, as counted"
-    assert [line.split()[0] for line in said[2:6]] == [f"j-fig3/{label}" for label in LABELS]
+    assert said[0] == "part j-fig3, scale smoke, cpu: 6 jobs, 6 done; the rest takes about 0.0 min on h100, as counted"
+    assert [line.split()[0] for line in said[2:8]] == [f"j-fig3/{label}" for label in LABELS]
     assert {file: file.stat().st_mtime_ns for file in (node / "back/runs").rglob("*")} == before
 
 
