@@ -61,23 +61,24 @@ def small(source: Path, target: Path) -> None:
             picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
-def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
+def merge(folders: list[Path], reference: Path, root: Path) -> None:
     """Lay the kept results out below `root`, take what is better from folders, and draw anew what that changes, and the report.
 
-    The other tables and pictures stay as they are, to the last digit.
-
-    Returns:
-        A line for each job looked at.
+    A line for each job is printed as soon as it is decided. The other tables and pictures stay as they are, to the last digit.
 
     Raises:
         SystemExit: if an exhibit cannot be drawn.
     """
     redraw.unpack(reference, root)
     results, paper = root / "results", root / "paper"
-    lines = list(merge_runs.merge(folders, results / "runs"))
+    lines = []
+    for line in merge_runs.merge(folders, results / "runs"):
+        print(line, flush=True)
+        lines.append(line)
     changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
     fitted = [file.relative_to(folder) for folder in folders for file in take_fits(folder, results)]
-    lines += [f"took {file.parent.name}/{file.stem}: a fit" for file in fitted]
+    for file in fitted:
+        print(f"took {file.parent.name}/{file.stem}: a fit", flush=True)
     for name in changed:
         summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
     taken = changed | {file.parent.name for file in fitted}
@@ -97,7 +98,6 @@ def merged(folders: list[Path], reference: Path, root: Path) -> list[str]:
     texts = {"deviations": Path("docs/deviations.md"), "citation": Path("CITATION.cff")}
     pages = list((paper / "exhibits").glob("*.json"))
     typeset.typeset(Path("paper/report.typ"), paper / "report.pdf", pages, **made, **texts)
-    return lines
 
 
 def take_fits(folder: Path, results: Path) -> list[Path]:
@@ -169,7 +169,7 @@ def main() -> None:
         print(keep(arguments.root, arguments.to), file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as folder:
-        print(*merged(arguments.folders, arguments.to, Path(folder)), sep="\n")
+        merge(arguments.folders, arguments.to, Path(folder))
         print(keep(Path(folder), arguments.to), file=sys.stderr)
 
 
