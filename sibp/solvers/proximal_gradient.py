@@ -81,7 +81,8 @@ def minimise_l1(
     """Minimise f(D) + gamma ||V + D||_1 (J Remark 4.1, 5.5 with r = l1) from D = 0, or from a solution of f alone where that is lower.
 
     Per iteration: g = grad f, t = <g, g> / (2 ||sigma'(Z) X g||^2 + <g, g>/lam), D+ = soft(V + D - t g, t gamma) - V, with t halved
-    until f + gamma ||.||_1 falls; a member where it never does stays.
+    until f + gamma ||.||_1 falls; a member where it never does stays. Where g = 0, t is lam, which no curvature step exceeds: a layer
+    that no sample reaches goes to the minimiser soft(V, lam gamma).
 
     Args:
         problem: f, in weight or bias space.
@@ -194,4 +195,4 @@ def _curvature_step(problem: Subproblem, Z: Tensor, g: Tensor) -> Tensor:
     seen = image * problem.activation.slope(Z, problem.activation.value(Z))
     gg = problem.total(g.square())
     bend = 2 * problem.total(seen.square()) + gg / problem.lam
-    return torch.where(bend > 0, gg / bend, 0)
+    return torch.where(gg == 0, problem.lam, torch.where(bend > 0, gg / bend, 0))

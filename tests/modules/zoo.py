@@ -246,6 +246,7 @@ vision = torchvision.models
 CASES = {
     "MLP": Case(lambda: mlp(10, 12, 12, CLASSES), flat, classes),
     "MLP, tanh": Case(lambda: mlp(10, 12, CLASSES, activation=nn.Tanh), flat, classes),
+    "nine sigmoids": Case(lambda: mlp(10, *[12] * 8, CLASSES, activation=nn.Sigmoid), flat, classes),
     "autoencoder, MSELoss": Case(lambda: mlp(10, 6, 10), flat, values),
     "residual MLP, LayerNorm, Dropout": Case(lambda: Residual(F.relu), flat, classes),
     "residual MLP, GELU": Case(lambda: Residual(F.gelu), flat, classes),

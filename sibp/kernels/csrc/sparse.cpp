@@ -55,7 +55,7 @@ template <class T, class Rows> class ProximalGradient {
         return true;
     }
 
-    // The curvature step along -grad f, thresholded, halved until the objective falls.
+    // The curvature step along -grad f, thresholded, halved until the objective falls; its bound lam where the gradient is 0.
     bool descends(int64_t halvings, T *D) {
         rows.gradient(g.data());
         double gg = 0;
@@ -64,7 +64,7 @@ template <class T, class Rows> class ProximalGradient {
             gg += double(g[i]) * g[i];
         }
         const double bend = 2 * rows.bend(g.data()) + gg / lam;
-        T t = bend > 0 ? static_cast<T>(gg / bend) : T(0);
+        T t = static_cast<T>(gg == 0 ? lam : bend > 0 ? gg / bend : 0);
         if (!(t > 0)) return false;
         for (int64_t halving = 0; halving < halvings; ++halving, t /= 2) {
             for (int64_t i = 0; i < size; ++i) {

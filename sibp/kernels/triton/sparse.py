@@ -94,7 +94,8 @@ def attempt(
             needed = tl.load(state + STUCK) == 0
             gg = tl.sum(sum_of_parts(sums + e * sum_parts, sum_parts, 1, 0, 1, 1, 128), 0)
             curvature = tl.sum(sum_of_parts(bends + e * bend_parts, bend_parts, 1, 0, 1, 1, 128), 0)
-            first = first_step(-gg, curvature, gg, tl.load(lam + e), False)
+            bound = tl.load(lam + e).to(tl.float64)  # of curvature steps, and the step where the gradient is 0
+            first = tl.where(gg == 0, bound, first_step(-gg, curvature, gg, bound, False))
             if part == 0:
                 tl.store(state + FIRST_STEP, first)
         else:

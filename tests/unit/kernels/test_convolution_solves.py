@@ -58,12 +58,15 @@ def test_minimise_equals_the_eager_solver_for_weights_and_bias(search, name, siz
 
 
 def sparse_case(name, size, dtype=torch.float64):
-    """Weights, a start that solves the problem without the l1 term, and a gamma for each member under which some weights vanish."""
+    """Weights, a start that solves the problem without the l1 term in part, and a gamma for each member under which some weights vanish.
+
+    A start that solved it would leave a gradient of rounding errors alone, and they alone would say how long a step is.
+    """
     X, b, Z, T, lam = case(name, size, dtype)
     E, O = Z.shape[0], Z.shape[2]
     V = 0.3 * torch.randn(E, X.shape[2], O, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
     problem = Subproblem(WeightSpace(X), activations.get(name), Z, T, lam)
-    smooth, _ = conjugate_gradient.minimise(problem, 2, Rules(Curvature()))
+    smooth, _ = conjugate_gradient.minimise(problem, 1, Rules(Curvature()))
     return problem, V, b, smooth, torch.linspace(0.5, 2, E, dtype=dtype).reshape(E, 1, 1)
 
 
@@ -114,6 +117,15 @@ def test_the_l1_search_halves_as_often_as_the_eager_one(monkeypatch):
     found.append(eager_l1(problem, V, b, gamma, 8, Rules(Armijo()), 0 * smooth))
     assert_close(kernel_l1(problem, V, b, gamma, 8, Rules(Armijo()), 0 * smooth)[0], found[1][0])
     assert not torch.allclose(found[0][0], found[1][0])
+
+
+def test_the_l1_search_thresholds_a_layer_that_no_sample_reaches():
+    problem, V, b, smooth, gamma = sparse_case("relu", SIZES[2])
+    problem = replace(problem, Z=-1e3 - problem.Z.abs())
+    mine, moved = kernel_l1(problem, V, b, gamma, 5, Rules(Armijo()), 0 * smooth)
+    for before, after in ((V, V + mine), (b, moved)):
+        assert_close(after, proximal_gradient.soft_threshold(before, problem.lam * gamma))
+        assert (after != before).all()
 
 
 def test_zeros_of_the_l1_search_are_exact_in_single_precision():

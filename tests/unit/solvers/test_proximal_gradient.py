@@ -60,6 +60,20 @@ def test_bias_space_works_alike(randn):
     assert ((b + p) == 0).all()
 
 
+@pytest.mark.parametrize("space", ["weights", "bias"])
+def test_where_the_smooth_gradient_is_zero_parameters_are_soft_thresholded(space, randn):
+    """No sample reaches the layer, so all that is left is ||U - V||^2 / (2 lam) + gamma ||U||_1."""
+    made, W, b = problem(randn)
+    dead = Subproblem(made.space if space == "weights" else BiasSpace(), made.activation, -1e3 - made.Z.abs(), made.T, made.lam)
+    V = W.mT if space == "weights" else b
+    gamma = torch.tensor([0.2, 2.0], dtype=torch.float64).reshape(2, 1, 1)
+    for iterations in (1, 5):
+        D, Z = minimise_l1(dead, V, gamma, iterations)
+        torch.testing.assert_close(V + D, soft_threshold(V, made.lam * gamma), rtol=0, atol=1e-12)
+        assert torch.equal(V + D == 0, V.abs() <= made.lam * gamma) and (V + D == 0).any()
+        torch.testing.assert_close(Z, dead.Z + dead.space.image(D))
+
+
 def trained(l1, variant="newton", steps=30):
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(40, 20, generator=g), torch.randint(0, 3, (40,), generator=g)
