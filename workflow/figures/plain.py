@@ -13,6 +13,7 @@ from workflow.figures.columns import Column, column
 from workflow.figures.curves import Curves
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import Table
+from workflow.figures.papers import SECOND
 
 
 def draw(exhibit: Exhibit) -> Table:
@@ -45,16 +46,16 @@ def _table(exhibit: Exhibit, settings: drawing.Table) -> Table:
 
 
 def _looks(exhibit: Exhibit, lines: Mapping[str, drawing.Line]) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Return each label's name and look: its method's, or a tint of it where several labels have the same method."""
+    """Return each label's name and look: its method's, or a tint of it where several main labels have the same method."""
     algorithms = {label: exhibit.source.experiment.trained.algorithm(label) for label in lines}
     by_algorithm = defaultdict(list)
     for label, line in lines.items():
-        by_algorithm[algorithms[label]] += [] if line.like else [label]
-    looks = {}
+        by_algorithm[algorithms[label]] += [] if line.like or label.endswith(SECOND) else [label]
+    names, looks = ({label: style.look(label, algorithm)[part] for label, algorithm in algorithms.items()} for part in (0, 1))
     for algorithm, labels in by_algorithm.items():
-        tints = style.tints(algorithm, len(labels)) if len(labels) > 1 else [style.line(algorithm)]
-        looks |= dict(zip(labels, tints, strict=True))
-    return {label: (line.name or style.name(algorithms[label]), looks[line.like or label]) for label, line in lines.items()}
+        if len(labels) > 1:
+            looks |= dict(zip(labels, style.tints(algorithm, len(labels)), strict=True))
+    return {label: (line.name or names[label], looks[line.like or label]) for label, line in lines.items()}
 
 
 def _rows(curves: Curves, settings: drawing.Figure) -> Figure:
