@@ -109,13 +109,13 @@ def test_the_authors_program_makes_the_steps_of_the_released_variant(randn):
 @needs_compiler
 def test_sibp_on_a_cpu_runs_the_kernels_unless_told_otherwise(monkeypatch):
     seen = []
+
+    def counted(kernel, *given):
+        seen.append(1)
+        return kernel(*given)
+
     for name in ("update", "minimise"):  # both, or the subproblem alone
-
-        def counted(*given, kernel=getattr(dispatch, name)):
-            seen.append(1)
-            return kernel(*given)
-
-        monkeypatch.setattr(dispatch, name, counted)
+        monkeypatch.setattr(dispatch, name, partial(counted, getattr(dispatch, name)))
     model = sibp.mlp([20, 30, 10])
     optimizer, x, y = sibp.SIBP(model.parameters()), torch.rand(10, 20), torch.arange(10)
     step = partial(optimizer.step, lambda: nn.functional.cross_entropy(model(x), y))
