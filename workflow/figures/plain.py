@@ -51,11 +51,12 @@ def _looks(exhibit: Exhibit, lines: Mapping[str, drawing.Line]) -> dict[str, tup
     by_algorithm = defaultdict(list)
     for label, line in lines.items():
         by_algorithm[algorithms[label]] += [] if line.like or label.endswith(SECOND) else [label]
-    names, looks = ({label: style.look(label, algorithm)[part] for label, algorithm in algorithms.items()} for part in (0, 1))
+    named = {label: style.look(label, algorithm) for label, algorithm in algorithms.items()}
+    looks: dict[str, Mapping[str, Any]] = {label: look for label, (_, look) in named.items()}
     for algorithm, labels in by_algorithm.items():
         if len(labels) > 1:
             looks |= dict(zip(labels, style.tints(algorithm, len(labels)), strict=True))
-    return {label: (line.name or names[label], looks[line.like or label]) for label, line in lines.items()}
+    return {label: (line.name or named[label][0], looks[line.like or label]) for label, line in lines.items()}
 
 
 def _rows(curves: Curves, settings: drawing.Figure) -> Figure:
