@@ -31,11 +31,8 @@ def data(arguments: argparse.Namespace) -> int:
         InputError: for a data set that does not exist.
     """
     import sibp.data as sets
-    from sibp.core import messages
 
-    for name in arguments.names:
-        if name not in sets.names():
-            raise InputError(f"data set: {messages.need(name, sets.names())}")
+    inputs.check_known("data set", arguments.names, sets.names())
     hashes = {}
     for name in arguments.names or sets.names():
         dataset = sets.fetch(name, arguments.dir, report=lambda text: print(text, file=sys.stderr))
@@ -221,10 +218,8 @@ def _counted(arguments: argparse.Namespace) -> int:
 
     import sibp.cli.doctor as examination
     from sibp.bench import rates
-    from sibp.core import messages
 
-    if arguments.device is not None and arguments.device not in rates.DEVICES:
-        raise InputError(f"device: {messages.need(arguments.device, rates.DEVICES)}")
+    inputs.check_known("device", [] if arguments.device is None else [arguments.device], rates.DEVICES)
     here = "cuda" if torch.cuda.is_available() else "cpu"
     device = arguments.device or rates.measured(torch.device(here))
     counted = examination.exhibits(inputs.EXPERIMENTS, arguments.scale or "full", device)
@@ -247,11 +242,8 @@ def check(arguments: argparse.Namespace) -> int:
     begun = time.monotonic()  # before torch is imported
     device = inputs.device(arguments.device)
     from sibp.bench.check import blocks
-    from sibp.core import messages
 
-    for name in arguments.only or ():
-        if name not in blocks.BLOCKS:
-            raise InputError(f"only: {messages.need(name, blocks.BLOCKS)}")
+    inputs.check_known("only", arguments.only or (), blocks.BLOCKS)
     if arguments.out:
         inputs.check_writable(arguments.out)
     return blocks.main(device, arguments.seconds, arguments.out, arguments.only, begun)
@@ -271,11 +263,8 @@ def bench(arguments: argparse.Namespace) -> int:
     """
     device = inputs.device(arguments.device)
     from sibp.bench import measure as bench
-    from sibp.core import messages
 
-    for name in arguments.cases or ():
-        if name not in (known := bench.QUICK if arguments.quick else bench.CASES):
-            raise InputError(f"case: {messages.need(name, known)}")
+    inputs.check_known("case", arguments.cases or (), bench.QUICK if arguments.quick else bench.CASES)
     if arguments.json:
         inputs.check_writable(Path(arguments.json).parent)
     files = (arguments.threads, arguments.json, arguments.cases)

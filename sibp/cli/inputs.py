@@ -1,6 +1,7 @@
 """What words of the command line stand for: devices, files, scales, folders. Each fault is an `InputError`."""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from sibp.core.errors import InputError
 if TYPE_CHECKING:
     from sibp.experiments.schema import Experiment, Trained
 
-__all__ = ["EXPERIMENTS", "check_data", "check_writable", "device", "path", "resolved", "shipped"]
+__all__ = ["EXPERIMENTS", "check_data", "check_known", "check_writable", "device", "path", "resolved", "shipped"]
 
 EXPERIMENTS = Path("workflow/experiments")
 
@@ -116,6 +117,25 @@ def check_data(experiment: "Trained", root: str | None) -> None:
         data.load(settings.name, root)
     except data.DataError as fault:
         raise InputError(str(fault)) from None
+
+
+def check_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that does not exist.
+
+    Args:
+        what: the word for such a name, for the message.
+        names: as they were given.
+        known: those that exist.
+
+    Raises:
+        InputError: for the first of `names` that is not among them.
+    """
+    from sibp.core import messages
+
+    known = [*known]
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what}: {messages.need(name, known)}")
 
 
 def check_writable(folder: Path, option: str = "out") -> None:
