@@ -132,9 +132,8 @@ def _first_weight_change(at: Snapshot) -> Tensor:
     return W.new_full((len(W),), math.nan) if at.first_weight_change is None else at.first_weight_change
 
 
-METRICS: dict[
-    str, Callable[[Snapshot], Tensor]
-] = {  # one number `[E]` for a network, of those in `schema.Measure` that are no splits
+# Those of `settings.Measure` that are no splits: one number `[E]` for each network.
+METRICS: dict[str, Callable[[Snapshot], Tensor]] = {
     "first_gradient_norm": lambda at: first_gradient_norm(at.network, at.loss, at.parameters, *at.batch()),
     "first_weight_change": _first_weight_change,
     "sparsity": lambda at: sparsity(at.parameters),
