@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from workflow.figures import style
 from workflow.figures.columns import column
 from workflow.figures.exhibit import Exhibit
-from workflow.figures.hyperparameters import band, members
+from workflow.figures.hyperparameters import band, choose, members
 from workflow.figures.layout import Table, cell, decimal, number
 
 style.use()
@@ -21,16 +21,15 @@ exhibit = Exhibit("j-fig3")
 sampling = {label: "full batch" if r["training"]["batch_size"] == "full" else "stochastic" for label, r in exhibit.records.items()}
 
 
-def choose(label):
-    """Return the row of the setting of a label that loses the fewest seeds, and of these has the lowest mean loss at the end."""
-    rows = exhibit.final[exhibit.final["method"] == label]
-    seeds = [members(exhibit.runs, row, exhibit.hyperparameters).sort_values("step") for _, row in rows.iterrows()]
-    losses = [setting.pivot(index="step", columns="member", values="train_loss") for setting in seeds]
-    lost = [int((~(curves.iloc[-1] <= curves.iloc[0])).sum()) for curves in losses]
-    return rows.assign(lost=lost).sort_values(["lost", "train_loss_mean"], kind="stable").iloc[0]
+def count_lost(row):
+    """Return how many seeds of a setting diverged, or ended above the loss that they started from."""
+    rows = members(exhibit.runs, row, exhibit.hyperparameters).sort_values("step")
+    losses = rows.pivot(index="step", columns="member", values="train_loss")
+    return int((~(losses.iloc[-1] <= losses.iloc[0])).sum())
 
 
-chosen = {label: choose(label) for label in exhibit.records}
+final = exhibit.final.assign(diverged=[count_lost(row) for _, row in exhibit.final.iterrows()])
+chosen = {label: choose(final, label, "train_loss_mean", largest=False) for label in exhibit.records}
 curves = {label: members(exhibit.runs, row, exhibit.hyperparameters) for label, row in chosen.items()}
 
 
