@@ -126,7 +126,7 @@ def test_a_profile_and_a_counter_see_the_names_of_a_step():
     x, y = torch.rand(20, 64), torch.randint(10, (20,))
     closure = lambda: torch.nn.functional.cross_entropy(model(x), y)  # noqa: E731
     optimizer.step(closure)
-    with torch.profiler.profile() as profile:
+    with torch.profiler.profile(acc_events=True) as profile:
         optimizer.step(closure)
     names = {event.key for event in profile.key_averages()}
     assert f"{NAMESPACE}::update" in names
