@@ -263,6 +263,13 @@ def test_one_job_is_on_the_gpu_and_others_are_on_the_cores_beside_it(idle_pool):
     assert [one["name"] for one in waiting] == ["b", "c3"]
 
 
+def test_more_jobs_may_be_on_the_gpu_but_none_beside_a_timed_one(idle_pool):
+    idle_pool.on_gpu = 2
+    waiting = [job("a"), job("b"), job("c"), job("t", timed=True)]
+    idle_pool.start_what_may(waiting)
+    assert names(idle_pool) == ["a", "b"] and [left["name"] for left in waiting] == ["c", "t"]
+
+
 def test_a_timed_job_waits_for_all_and_is_not_overtaken(idle_pool):
     waiting = [job("a"), job("t", timed=True), job("c", "cpu")]
     idle_pool.start_what_may(waiting)

@@ -1,11 +1,12 @@
 """Train a part of the campaign on this machine, which needs no network: python run.py --part J --minutes 9 --out OUT
 
 The plan is printed first. Jobs run in the order in which --part names them, or with --by claims those first that decide most claims per
-second; at most one on the GPU and others on the CPU's cores beside it; a timed one runs alone. Processes train one job after another, so
-that starting up is paid once. A job whose data set is not here yet is left for a later call. Each job's results are in OUT as soon as it
-ends, and OUT/returned.zip holds all that are there: the one file to bring back. When the minutes are nearly over, or on Ctrl-C, jobs are
-stopped; the same command goes on from their checkpoints and skips what is done. With --unit ensemble each ensemble of a job is trained and
-kept on its own, so that several machines can share a job and less is lost with one of them; the last one makes the job whole.
+second; at most one (--on-gpu) on the GPU and others on the CPU's cores beside it; a timed one runs alone. Processes train one job after
+another, so that starting up is paid once. A job whose data set is not here yet is left for a later call. Each job's results are in OUT as
+soon as it ends, and OUT/returned.zip holds all that are there: the one file to bring back. When the minutes are nearly over, or on
+Ctrl-C, jobs are stopped; the same command goes on from their checkpoints and skips what is done. With --unit ensemble each ensemble of a
+job is trained and kept on its own, so that several machines can share a job and less is lost with one of them; the last one makes the job
+whole.
 Exit code: 0, also when time is over; 1 if a job failed; 2 for bad input; 130 after Ctrl-C.
 """
 
@@ -150,12 +151,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--back", type=Path, metavar="DIR", help="a folder that gets a copy of returned.zip after each job")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    text = (
+        "jobs on the GPU at once (default 1); more fill a GPU better that several processes can use at once, as with NVIDIA's MPS"
+    )
+    parser.add_argument("--on-gpu", type=int, default=1, metavar="N", help=text)
     parser.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--status", action="store_true", help="print how far it is, and the hours left, and stop")
     arguments = parser.parse_args()
     if not 60 * arguments.minutes > STOP:
         parser.error(f"minutes: got {arguments.minutes:g}, need more than {STOP / 60:.2f}")
+    if arguments.on_gpu < 1:
+        parser.error(f"on-gpu: got {arguments.on_gpu}, need 1 or more")
     return arguments
 
 
@@ -195,7 +202,8 @@ def main() -> int:
         return 0
     lacking = fetch_data(waiting, arguments.data_dir)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what cluster managers send before the end
-    pool, code = workers.Pool(results, BEGUN, ["--data-dir", arguments.data_dir] if arguments.data_dir else []), 0
+    words = ["--data-dir", arguments.data_dir] if arguments.data_dir else []
+    pool, code = workers.Pool(results, BEGUN, words, arguments.on_gpu), 0
     try:
         pool.work([job for job in waiting if job["data"] not in lacking], BEGUN + 60 * arguments.minutes - STOP)
     except KeyboardInterrupt:

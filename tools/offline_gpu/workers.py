@@ -184,16 +184,17 @@ def _release_memory() -> None:
 
 
 class Pool:
-    """The workers: one for the GPU, others for the cores beside it.
+    """The workers: one or more for the GPU, others for the cores beside it.
 
     Args:
         results: where jobs write, and what is noted when they end.
         begun: when the whole command was started, for what is printed.
         words: more of each job's command line.
+        on_gpu: how many jobs may be on the GPU at once, >= 1.
     """
 
-    def __init__(self, results: Results, begun: float, words: list[str]) -> None:
-        self.results, self.begun, self.words = results, begun, words
+    def __init__(self, results: Results, begun: float, words: list[str], on_gpu: int = 1) -> None:
+        self.results, self.begun, self.words, self.on_gpu = results, begun, words, on_gpu
         self.cores, self.stopping = len(os.sched_getaffinity(0)), False
         self.workers: list[Worker] = []
         self.failed: list[str] = []
@@ -203,15 +204,14 @@ class Pool:
         return [worker for worker in self.workers if worker.job]
 
     def may_start(self, job: Job) -> bool:
-        """At most one job on the GPU, others on the cores beside it, a timed one alone."""
+        """At most `on_gpu` jobs on the GPU, others on the cores beside it, a timed one alone."""
         others = [worker.job for worker in self.busy if worker.job]
         if any(other["timed"] for other in others):
             return False
         if job["timed"]:
             return not others
-        if job["device"] == "cpu":
-            return sum(other["device"] == "cpu" for other in others) < max(1, self.cores - 1)
-        return all(other["device"] == "cpu" for other in others)
+        beside = sum((other["device"] == "cpu") == (job["device"] == "cpu") for other in others)
+        return beside < (max(1, self.cores - 1) if job["device"] == "cpu" else self.on_gpu)
 
     def start_what_may(self, waiting: list[Job]) -> None:
         """Start jobs in their order and take them off the list; none overtakes a timed one."""
