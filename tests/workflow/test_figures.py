@@ -139,7 +139,7 @@ def with_records(identifier: str, **scales: str) -> Exhibit:
 
 def test_labels_from_different_scales_are_told_apart():
     exhibit = with_records("j-table2", sgd="full")
-    assert exhibit.reductions == "sgd at the papers' own size; proxbp, sibp at 100 of 60000 training samples, 1 of 5 seeds"
+    assert exhibit.reductions == "SGD at the papers' own size; ProxBP, SIBP at 100 of 60000 training samples, 1 of 5 seeds"
 
 
 def test_a_label_with_a_length_of_its_own_is_no_other_scale():
