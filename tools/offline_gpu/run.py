@@ -16,6 +16,7 @@ import importlib.util
 import json
 import math
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -203,6 +204,7 @@ def main() -> int:
     lacking = fetch_data(waiting, arguments.data_dir)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what cluster managers send before the end
     words = ["--data-dir", arguments.data_dir] if arguments.data_dir else []
+    os.environ["SIBP_GPU_JOBS"] = str(arguments.on_gpu)
     pool, code = workers.Pool(results, BEGUN, words, arguments.on_gpu), 0
     try:
         pool.work([job for job in waiting if job["data"] not in lacking], BEGUN + 60 * arguments.minutes - STOP)
