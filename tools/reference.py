@@ -2,8 +2,8 @@
 
     python -m tools.reference [--root FOLDER] [--to results/reference] [--from FOLDER...]
 
-With --from, the runs below these folders are first merged into those that are kept, job by job (see `tools.merge_runs`), and what
-that changes is drawn and judged anew; each job keeps its own provenance. Without it the run under the root replaces what is there.
+With --from, the runs below these folders are first merged into those that are kept, job by job (see `tools.merge_runs`), and all is drawn
+and judged anew; each job keeps its own provenance. Without it the run under the root replaces what is there.
 Copies tables (Markdown, CSV), pictures (PNG), the exhibits' facts, verdicts and provenance as they are, and the summaries over the
 seeds and all runs compressed: `make figures` draws from them. The folder is replaced whole. No rule of the workflow writes or reads it.
 """
@@ -62,9 +62,9 @@ def small(source: Path, target: Path) -> None:
 
 
 def merge(folders: list[Path], reference: Path, root: Path) -> None:
-    """Lay the kept results out below `root`, take what is better from folders, and draw anew what that changes, and the report.
+    """Lay the kept results out below `root`, take what is better from folders, and draw and judge everything anew.
 
-    A line for each job is printed as soon as it is decided. The other tables and pictures stay as they are, to the last digit.
+    A line for each job is printed as soon as it is decided.
 
     Raises:
         SystemExit: if an exhibit cannot be drawn.
@@ -76,55 +76,34 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
         print(line, flush=True)
         lines.append(line)
     changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
-    fitted = [file.relative_to(folder) for folder in folders for file in take_fits(folder, results)]
-    for file in fitted:
-        print(f"took {file.parent.name}/{file.stem}: a fit", flush=True)
+    for file in (file for folder in folders for file in take_measured(folder, results)):
+        print(f"took {file.parent.name}/{file.stem}: of {file.parts[-3]}", flush=True)
     for name in changed:
         summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
-    taken = changed | {file.parent.name for file in fitted}
-    drawn = {exhibit.id for exhibit in exhibits() if {source.id for source in exhibit.sources} & taken}
-    shown = sorted(drawn | {page.stem for page in (reference / "exhibits").glob("*.json")})  # all, for their pictures in the report
-    if faults := {name: fault for name, fault in redraw.draw_all(shown, root) if fault}:
+    if faults := {name: fault for name, fault in redraw.draw_all([exhibit.id for exhibit in exhibits()], root) if fault}:
         raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
-    for place, patterns in KEPT.items():
-        for pattern in patterns if place not in ("summary", ".") else ():
-            for source in (reference / place).glob(Path(pattern).name):
-                if source.stem not in drawn:
-                    shutil.copyfile(source, (root / pattern).with_name(source.name))
-    shutil.copyfile(reference / "claims.json", results / "claims.json")
     provenance.write(sorted((results / "runs").rglob("*.parquet")), results / "provenance.csv")
-    judge(results, paper, changed)
+    runs = claims.Runs(results / "runs", Path("workflow/experiments"))
+    rows = [claims.evaluate(runs, paper / "tables", claim) for claim in claims.load(Path("workflow/claims.yaml"))]
+    claims.save(rows, results / "claims.json", paper / "claims.md")
     made = {"provenance": results / "provenance.csv", "claims": results / "claims.json"}
     texts = {"deviations": Path("docs/deviations.md"), "citation": Path("CITATION.cff")}
     pages = list((paper / "exhibits").glob("*.json"))
     typeset.typeset(Path("paper/report.typ"), paper / "report.pdf", pages, **made, **texts)
 
 
-def take_fits(folder: Path, results: Path) -> list[Path]:
-    """Keep the finished fits below `folder`, without blanks, in the place of those that are kept; the last one to come stays.
+def take_measured(folder: Path, results: Path) -> list[Path]:
+    """Keep the costs and fits below `folder`, without blanks, in the place of those that are kept; the last one to come stays.
 
     Returns:
         Their files.
     """
-    files = sorted(folder.glob("fits/*/*.json"))
+    files = sorted(file for kind in redraw.MEASURED for file in folder.glob(f"{kind}/*/*.json"))
     for file in files:
         target = results / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(target, json.dumps(json.loads(file.read_text(encoding="utf-8")), separators=(",", ":")) + "\n")
     return files
-
-
-def judge(results: Path, paper: Path, changed: set[str]) -> None:
-    """Judge the claims on experiments that changed anew, and write the list and the page."""
-    before = {row["id"]: row for row in json.loads((results / "claims.json").read_text(encoding="utf-8"))}
-    runs = claims.Runs(results / "runs", Path("workflow/experiments"))
-    rows = [
-        claims.evaluate(runs, paper / "tables", claim)
-        if claim["id"] not in before or {experiment for experiment, _ in claims.used_by(claim)} & changed
-        else before[claim["id"]]
-        for claim in claims.load(Path("workflow/claims.yaml"))
-    ]
-    claims.save(rows, results / "claims.json", paper / "claims.md")
 
 
 def sizes(folder: Path) -> dict[str, int]:

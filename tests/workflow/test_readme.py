@@ -208,3 +208,13 @@ def test_without_kept_results_the_pages_say_how_to_make_them(tmp_path):
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(SystemExit, match="results:begin"):
         readme.refreshed("README.md", "# nothing", None)
+
+
+def test_measurements_take_the_place_of_those_that_are_kept(tmp_path):
+    for kind in ("costs", "fits"):
+        for place, number in (("new", 2), ("kept", 1)):
+            (tmp_path / place / kind / "x-cost").mkdir(parents=True)
+            (tmp_path / place / kind / "x-cost" / "one.json").write_text(f'{{"a": {number}}}')
+    taken = reference.take_measured(tmp_path / "new", tmp_path / "kept")
+    assert [str(file.relative_to(tmp_path / "new")) for file in taken] == ["costs/x-cost/one.json", "fits/x-cost/one.json"]
+    assert {(tmp_path / "kept" / file.relative_to(tmp_path / "new")).read_text() for file in taken} == {'{"a":2}\n'}

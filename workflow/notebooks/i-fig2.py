@@ -35,6 +35,8 @@ for ax, (metric, title) in zip(panels, titles.items(), strict=True):
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 panels[0].set(ylabel="mean cross-entropy")
 style.logarithmic(panels[0], "y")
+for ax in panels[1:]:
+    style.stretch(ax, "y")
 style.letter(panels)
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
