@@ -82,7 +82,8 @@ def stretch(ax: Axes, direction: str) -> None:
     functions = (lambda a: -np.log10(np.maximum(1 - a, 1e-5)), lambda t: 1 - 10.0**-t)
     getattr(ax, f"set_{direction}scale")("function", functions=functions)
     axis = getattr(ax, f"{direction}axis")
-    axis.set_major_locator(FixedLocator([0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]))
+    close = [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]
+    axis.set_major_locator(FixedLocator(close if 1 - high > 5e-4 else [0, 0.9, 0.99, 0.999, 0.9999]))  # far up they would overlap
     axis.set_major_formatter("{x:g}")
 
 
