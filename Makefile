@@ -30,7 +30,7 @@ paper: setup ## data, training, every table and figure, the report (the default)
 	@$(BIN)/python -m tools.closing_message $(ARGS)
 
 smoke: setup ## every exhibit end to end on tiny generated data, into .smoke/, in about two minutes
-	@$(SNAKEMAKE) --configfile workflow/smoke.yaml --cores $(CORES) $(ARGS)
+	@OMP_WAIT_POLICY=passive $(SNAKEMAKE) --configfile workflow/smoke.yaml --cores $(CORES) $(ARGS)
 	@$(BIN)/python -m tools.closing_message --root .smoke $(ARGS)
 
 notebooks: setup ## every exhibit as an executed notebook in results/notebooks/
