@@ -53,8 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def preload() -> None:
-    """Import what `main` imports when it trains, for processes whose forks will train."""
+    """Import what `main` imports when it trains, and hash that code, for processes whose forks will train."""
     import sibp.training.runs  # noqa: F401
+    from sibp.experiments import checks, code  # noqa: F401
+    from sibp.methods import registry
+
+    for method in registry.METHODS:
+        code.fingerprint(method)
 
 
 def _note_other_checkout() -> None:

@@ -5,13 +5,15 @@ read below the root and written there.
 """
 
 import argparse
+import io
 import os
 import runpy
 from pathlib import Path
 
 import matplotlib
+from matplotlib.figure import Figure
 
-from workflow.figures import plain
+from workflow.figures import plain, style
 from workflow.figures.exhibit import Exhibit
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -24,6 +26,16 @@ def draw(exhibit: str) -> None:
         runpy.run_path(str(notebook), run_name="__main__")
     else:
         print(plain.draw(Exhibit(exhibit)).markdown())
+
+
+def preload() -> None:
+    """Draw an empty figure in each form, for processes whose forks will draw: its backends, fonts and formulas are then there."""
+    matplotlib.use("agg")
+    style.use()
+    figure = Figure()
+    figure.add_subplot(xscale="log")
+    for form in ("pdf", "svg", "png"):
+        figure.savefig(io.BytesIO(), format=form)
 
 
 def main() -> None:
