@@ -19,6 +19,11 @@ SETTINGS = {
 }
 METHODS = {"t-one": {"sgd": {"eta": 0.01}, "sibp": {"eta": 0.01, "lam": 1.0}}, "t-two": {"sgd": {"eta": 0.02}}}
 WORDS = ("--quiet", "rules", "--config", "scale=full", "device=cpu", "root=out")
+AT_THE_END = """
+
+onsuccess:
+    Path("limiter").write_text(str(workflow.scheduler.job_rate_limiter))
+"""
 TARGETS = [f"out/results/summary/{name}.csv" for name in METHODS]
 
 
@@ -29,8 +34,15 @@ def folder(tmp_path_factory) -> Path:
     for name, methods in METHODS.items():
         text = yaml.safe_dump({"id": name, **SETTINGS, "methods": methods})
         (copy / f"workflow/experiments/{name}.yaml").write_text(text)
+    with (copy / "Snakefile").open("a") as file:
+        file.write(AT_THE_END)
     snakemake(copy, *TARGETS, *WORDS)
     return copy
+
+
+def test_jobs_of_this_machine_are_not_limited_by_the_second(folder):
+    """With a limit, each time that Snakemake looks for jobs has it look again a second later: the more jobs have ended, the more often."""
+    assert (folder / "limiter").read_text() == "None"
 
 
 @pytest.fixture

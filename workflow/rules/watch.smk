@@ -12,6 +12,9 @@ def planned(job):
 
 onstart:
     forked.start(SERVED)
+    # With a limit on jobs per second, each look for jobs has another one follow: ever more, which in the end take a core's whole time.
+    if not workflow.non_local_exec:
+        workflow.scheduler.job_rate_limiter = None
     if displays := [handler for handler in workflow.logger_manager.get_log_handlers() if hasattr(handler, "begin")]:
         needed = {workflow.dag.jobid(job): planned(job) for job in workflow.dag.needrun_jobs()}
         facts = {
