@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -144,6 +145,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process; it has no job, or is lost."""
+        with suppress(OSError):  # it is gone
+            self.connection.send(None)  # closing would not tell it: it and later workers hold this end, too
         self.connection.close()
         self.process.join(PATIENCE)
         if self.process.is_alive():
@@ -152,7 +155,7 @@ class Worker:
 
 
 def _serve(connection: Connection) -> None:
-    """Run command lines of `sibp` until the other end closes; answer each with its exit code."""
+    """Run command lines of `sibp` until None comes; answer each with its exit code."""
     from sibp.cli import main
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -162,7 +165,9 @@ def _serve(connection: Connection) -> None:
             while not connection.poll(1.0):
                 if os.getppid() != parent:  # killed; other workers hold its end of the connection open
                     os._exit(1)
-            command, log = connection.recv()
+            if (request := connection.recv()) is None:
+                os._exit(0)
+            command, log = request
             with open(log, "wb") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
