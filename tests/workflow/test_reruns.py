@@ -30,7 +30,7 @@ TARGETS = [f"out/results/summary/{name}.csv" for name in METHODS]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A copy of the repository with two experiments more, which have been trained."""
-    copy = copy_repository(tmp_path_factory.mktemp("reruns"))
+    copy = copy_repository(tmp_path_factory.mktemp("reruns"), *METHODS)
     for name, methods in METHODS.items():
         text = yaml.safe_dump({"id": name, **SETTINGS, "methods": methods})
         (copy / f"workflow/experiments/{name}.yaml").write_text(text)

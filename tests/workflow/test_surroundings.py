@@ -16,7 +16,7 @@ WORDS = (sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A copy of the repository; tests put files into it and take them away."""
-    return copy_repository(tmp_path_factory.mktemp("surroundings"))
+    return copy_repository(tmp_path_factory.mktemp("surroundings"), "j-fig2", "j-fig3", "j-fig10")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from snakemake_logger_plugin_sibp.display import Lines, last_accuracy
 from snakemake_logger_plugin_sibp.plan import duration, from_facts
 
 from sibp.bench import durations
-from tests.workflow.conftest import EXPERIMENTS, ROOT
+from tests.workflow.conftest import EXPERIMENTS, ROOT, copy_repository
 
 FACTS = {
     "scale": "laptop",
@@ -203,21 +203,26 @@ def test_a_failed_job_gets_one_line_with_its_own_fault_and_its_log(tmp_path):
     assert "exit 3" in next((tmp_path / ".snakemake/log").glob("*.log")).read_text()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return copy_repository(tmp_path_factory.mktemp("watch"), "j-fig2")
+
+
 VARYING = r"\[\w{3} \w{3} .*\]|Date: .*|Workflow ID: .*|Command: .*|Using workflow specific profile.*"
 
 
 @pytest.mark.parametrize(
     "words", [["--dry-run", "j-fig2"], ["--dry-run", "no-such-target"], ["no-such-target"], ["--summary", "j-fig2"], ["--list"]]
 )
-def test_without_a_run_snakemake_says_what_it_says_without_the_display(repository, tmp_path, words):
-    profile = (ROOT / "profiles/default/profile.yaml").read_text(encoding="utf-8")
-    (tmp_path / "profile.yaml").write_text(re.sub(r"\?if(.|\n)*", "", profile), encoding="utf-8")
+def test_without_a_run_snakemake_says_what_it_says_without_the_display(folder, tmp_path, words):
+    text = (ROOT / "profiles/default/profile.yaml").read_text(encoding="utf-8")
+    (tmp_path / "profile.yaml").write_text(re.sub(r"\?if(.|\n)*", "", text), encoding="utf-8")
 
-    def said(folder: str) -> tuple[int, str, str]:
-        words_before = ["--cores", "1", "--workflow-profile", folder, "--config", "scale=smoke", "root=out", "--nolock"]
+    def said(profile: str) -> tuple[int, str, str]:
+        words_before = ["--cores", "1", "--workflow-profile", profile, "--config", "scale=smoke", "root=out", "--nolock"]
         command = [sys.executable, "-m", "snakemake", *words_before, *words]
         fixed = os.environ | {"PYTHONHASHSEED": "0"}  # Snakemake's reasons list sets
-        done = subprocess.run(command, cwd=repository, env=fixed, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=fixed, capture_output=True, text=True)
         return done.returncode, re.sub(VARYING, "", done.stdout), re.sub(VARYING, "", done.stderr)
 
     assert said("profiles/default") == said(str(tmp_path))
