@@ -17,12 +17,17 @@ MODULE = """
 import os, signal, sys, threading, time
 from pathlib import Path
 PARENT = os.getpid()  # of the process that imported this
+LOADS = []
+def preload():
+    LOADS.append(PARENT)
 def main():
     words = sys.argv[1:]
     if words[0] == "show":
         forked = PARENT != os.getpid()
         print(Path.cwd().name, os.environ.get("COLOUR"), *words, sys.stdin.read(), "forked" if forked else "here")
         print(len(os.listdir("/proc/self/task")), "thread", file=sys.stderr)
+    elif words[0] == "loads":
+        print(len(LOADS))
     elif words[0] == "wait":
         def stop(*_):
             Path("stopped").touch()
@@ -76,6 +81,10 @@ def test_a_fork_has_the_words_folder_environment_and_streams_of_its_command(comm
     done = command("show", "a b", "3", env=os.environ | {"COLOUR": "blue"})
     assert done.communicate("typed") == ("here blue show a b 3 typed forked\n", "1 thread\n")
     assert done.returncode == 3
+
+
+def test_what_forks_share_is_loaded_once(command):
+    assert [command("loads", "0").communicate()[0] for _ in range(2)] == ["1\n", "1\n"]
 
 
 def test_a_fork_that_is_killed_is_told_by_its_commands_exit_code(command):

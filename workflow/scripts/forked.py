@@ -101,6 +101,7 @@ class Server:
 
     def __init__(self, module: str, listener: socket.socket) -> None:
         self.module, self.listener, self.path = module, listener, Path(listener.getsockname())
+        self.is_loaded = False
         self.forks: dict[int, socket.socket] = {}  # by process id: who waits for it
         self.selector = selectors.DefaultSelector()
         self.deaths, self.wakeup = socket.socketpair()
@@ -136,7 +137,8 @@ class Server:
             request = json.loads(connection.makefile("rb").read(*struct.unpack("!I", head)))
         except (OSError, ValueError, struct.error):  # killed before it had asked
             return connection.close()
-        self.load()
+        if not self.is_loaded:
+            self.load()
         fork = os.fork()
         if not fork:
             self.run(connection, descriptors, request)
@@ -150,6 +152,7 @@ class Server:
         with suppress(Exception):
             getattr(importlib.import_module(self.module), "preload", lambda: None)()
         gc.freeze()
+        self.is_loaded = True
 
     def run(self, connection: socket.socket, descriptors: list[int], request: dict[str, Any]) -> NoReturn:
         """Be the process of a request."""
