@@ -46,11 +46,11 @@ bench: setup ## cost tables: a step of each method against a step of SGD
 test: setup ## the whole test suite
 	@$(BIN)/python -m pytest
 
-test-workflow: setup # one half of it: what runs Snakemake or shows its results
-	@$(BIN)/python -m pytest tests/workflow tests/docs
+test-workflow: setup # one half of it: what runs Snakemake
+	@$(BIN)/python -m pytest tests/workflow
 
 test-rest: setup # the other half
-	@$(BIN)/python -m pytest tests --ignore=tests/workflow --ignore=tests/docs
+	@$(BIN)/python -m pytest tests --ignore=tests/workflow
 
 docs: setup ## the documentation site, into build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build && echo "build/site/index.html"
