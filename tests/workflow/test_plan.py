@@ -56,6 +56,7 @@ def test_every_target_resolves_at_every_scale(repository, scale):
 
 def test_the_page_of_costs_counts_every_job_and_a_user_may_say_what_one_process_trains(repository):
     words = ("out/results/provenance.csv", "--config", "root=out")
+    assert training(plan(repository, *words, "scale=full")) == labels(TRAINED)
     assert training(plan(repository, *words, "scale=smoke", "job=label")) == labels(TRAINED)
     assert training(plan(repository, *words, "scale=full", "job=experiment")) == len(TRAINED)
 

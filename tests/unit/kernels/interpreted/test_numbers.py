@@ -84,7 +84,7 @@ def displaced(space, P):
 )
 def test_batch_space_and_the_bias_after_it(name, kind, search, randn):
     X = rows(kind, 2, randn)
-    solve_both(BatchSpace(X), name, search, case(X, name, 5, randn), steps=5)
+    solve_both(BatchSpace(X), name, search, case(X, name, 5, randn), steps=10)
 
 
 def test_many_rows_and_neurons_go_through_several_programs(randn):
@@ -118,7 +118,7 @@ def test_weight_space_and_the_bias_after_it(name, kind, search, randn):
     if isinstance(X, layers.Patches):
         with patch.object(layers.Patches, "rows", property(lambda self: pytest.fail("a patch matrix"))):
             minimise(WeightSpace(X), name, layer[1].clone(), *layer[2:], 1, Rules(search))
-    solve_both(WeightSpace(X), name, search, layer, steps=5)
+    solve_both(WeightSpace(X), name, search, layer, steps=10 if search is ARMIJO else 5)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_an_l1_search_halves_as_often_as_it_must_a_stuck_or_lost_member_stays_an
 def test_linear_conjugate_gradients(kind, joint, stop, space, randn):
     X = rows(kind, 2, randn)
     _, Z, T, lam = case(X, "identity", 5, randn)
-    space, steps = space(X, joint), 5
+    space, steps = space(X, joint), 5 if stop else 10
     expected = conjugate_gradient.solve_linear(space, Z - T, lam, steps, stop * lam)
     near(displaced(space, dispatch.solve_linear(space, Z - T, lam, steps, stop * lam)), displaced(space, expected))
 
