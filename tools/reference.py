@@ -69,7 +69,7 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
     Raises:
         SystemExit: if an exhibit cannot be drawn.
     """
-    redraw.unpack(reference, root)
+    there = redraw.unpack(reference, root)
     results, paper = root / "results", root / "paper"
     lines = []
     for line in merge_runs.merge(folders, results / "runs"):
@@ -78,9 +78,12 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
     changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
     for file in (file for folder in folders for file in take_measured(folder, results)):
         print(f"took {file.parent.name}/{file.stem}: of {file.parts[-3]}", flush=True)
+        there.add(file.parent.name)
+    there |= changed
     for name in changed:
         summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
-    if faults := {name: fault for name, fault in redraw.draw_all([exhibit.id for exhibit in exhibits()], root) if fault}:
+    drawn = [exhibit.id for exhibit in exhibits() if redraw.needed(exhibit) <= there]
+    if faults := {name: fault for name, fault in redraw.draw_all(drawn, root) if fault}:
         raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
     provenance.write(sorted((results / "runs").rglob("*.parquet")), results / "provenance.csv")
     runs = claims.Runs(results / "runs", Path("workflow/experiments"))
