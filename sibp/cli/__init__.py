@@ -53,13 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def preload() -> None:
-    """Import what `main` imports when it trains, and hash that code, for processes whose forks will train."""
+    """Import what `main` imports when it trains, and parse that code for its hash, for processes whose forks will train."""
     import sibp.training.runs  # noqa: F401
     from sibp.experiments import checks, code  # noqa: F401
-    from sibp.methods import registry
 
-    for method in registry.METHODS:
-        code.fingerprint(method)
+    code.fingerprint("every method")  # which reads and parses each file once
 
 
 def _note_other_checkout() -> None:

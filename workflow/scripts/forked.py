@@ -137,8 +137,7 @@ class Server:
             request = json.loads(connection.makefile("rb").read(*struct.unpack("!I", head)))
         except (OSError, ValueError, struct.error):  # killed before it had asked
             return connection.close()
-        if not self.is_loaded:
-            self.load()
+        self.load()
         fork = os.fork()
         if not fork:
             self.run(connection, descriptors, request)
@@ -148,7 +147,9 @@ class Server:
         self.selector.register(connection, selectors.EVENT_READ, lambda: self.terminate(fork))
 
     def load(self) -> None:
-        """Import the module, and by its `preload()` what its `main()` imports; what cannot be imported, the fork complains about."""
+        """Import, once, the module, and by its `preload()` what its `main()` imports; what cannot be imported, the fork complains about."""
+        if self.is_loaded:
+            return
         with suppress(Exception):
             getattr(importlib.import_module(self.module), "preload", lambda: None)()
         gc.freeze()
