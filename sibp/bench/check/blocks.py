@@ -12,7 +12,6 @@ waits     that no step waits for the device
 pairs     `numbers` for the variants that have two options beside the defaults
 """
 
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def main(
         try:
             block(report)
         except Exception as fault:  # one block must not take the others' time with it
-            report.data.setdefault("tracebacks", {})[name] = traceback.format_exc()
+            report.keep_traceback(name)
             report.say(name, f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:160]}", passed=False)
         report.write()
     report.write()

@@ -1,6 +1,5 @@
 """Numbers of a device against the CPU's: every variant, products, and what surrounds a step."""
 
-import traceback
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -50,7 +49,7 @@ def _compared(report: Report, block: str, labels: Callable[[str], Iterable[str]]
         try:
             double, single = differences(row, report.device)
         except (RuntimeError, ValueError) as fault:  # the other rows go on
-            report.data.setdefault("tracebacks", {})[f"{block}, {' '.join(row)}"] = traceback.format_exc()
+            report.keep_traceback(f"{block}, {' '.join(row)}")
             bad.append(f"{' '.join(row)}: {type(fault).__name__} {str(fault).splitlines()[0][:80]}")
             continue
         worst, first = max(worst, double), max(first, single)

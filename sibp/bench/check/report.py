@@ -2,6 +2,7 @@
 
 import json
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ class Report:
         seconds = time.monotonic() - self.begun
         self.verdicts.append({"block": block, "passed": passed, "text": text, "seconds": round(seconds, 1)})
         print(f"{seconds:6.1f} s  {'PASS' if passed else 'FAIL'}  {block:9} {text}", flush=True)
+
+    def keep_traceback(self, where: str) -> None:
+        """Keep the traceback of the exception that is being handled.
+
+        Args:
+            where: the block, and what it was at.
+        """
+        self.data.setdefault("tracebacks", {})[where] = traceback.format_exc()
 
     def write(self) -> None:
         """Write everything known so far, whole or not at all."""

@@ -54,6 +54,8 @@ def test_a_row_that_raises_is_told_and_the_others_go_on(report, monkeypatch):
     numbers.numbers(report)
     assert report.failed == ["numbers"] and report.data["numbers"]["rows"] == 5
     assert report.data["numbers"]["bad"] == ["adam mlp: RuntimeError no such kernel", "adam cnn: RuntimeError no such kernel"]
+    assert report.data["tracebacks"].keys() == {"numbers, adam mlp", "numbers, adam cnn"}
+    assert report.data["tracebacks"]["numbers, adam mlp"].endswith("RuntimeError: no such kernel\nand more\n")
 
 
 def test_rounded_products_are_found(report, monkeypatch):
@@ -111,7 +113,8 @@ def test_a_block_that_raises_fails_and_the_rest_runs(monkeypatch, tmp_path, caps
     assert blocks.main("cpu", 60.0, tmp_path) == 1
     out = capsys.readouterr().out
     assert "FAIL  rates     OSError: the device is gone" in out and "PASS  products" in out
-    assert json.loads((tmp_path / "check.json").read_text())["passed"] is False
+    kept = json.loads((tmp_path / "check.json").read_text())
+    assert kept["passed"] is False and kept["tracebacks"]["rates"].endswith("OSError: the device is gone\n")
     torch.set_deterministic_debug_mode("default")
 
 
