@@ -3,9 +3,8 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "passive"
-)  # two threads that wait for each other by counting take minutes where others work
+# two threads that wait for each other by counting take minutes where others work
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch

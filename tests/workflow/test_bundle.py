@@ -41,9 +41,8 @@ def python(folder: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     """A copy of the repository that already holds another result of one of the jobs, and its bundle."""
-    folder = copy_repository(
-        tmp_path_factory.mktemp("home"), "j-fig3", "j-table2", "a-table1", "mnist-small"
-    )  # all would be long to count
+    few = ("j-fig3", "j-table2", "a-table1", "mnist-small")  # all would be long to count
+    folder = copy_repository(tmp_path_factory.mktemp("home"), *few)
     shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
     file = folder / "workflow/scales/smoke.yaml"
     scale = yaml.safe_load(file.read_text(encoding="utf-8"))
