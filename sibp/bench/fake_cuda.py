@@ -30,7 +30,7 @@ __all__ = ["affines", "empty", "fake_device", "on_device", "started", "watch", "
 
 @contextlib.contextmanager
 def fake_device() -> Generator[FakeTensorMode]:
-    """Let tensors on any device be made without it; a CUDA device then says that it has 80 GiB, and BCD is refused no memory: it takes none.
+    """Let tensors on any device be made without it; a CUDA device says that it has 80 GiB, and BCD is never refused any.
 
     Yields:
         The mode in which tensors are made and operations run.
