@@ -76,6 +76,7 @@ def test_the_papers_settings_are_kept_at_full_scale():
         ({"methods": {"sgd": {"grid": {"eta": []}}}}, "methods.sgd.grid.eta: got [], need a list of at least 1"),
         ({"methods": {"sgd": {"grid": {"eta": 0.1}}}}, "methods.sgd.grid.eta: got 0.1, need a list"),
         ({"methods": {"sgd": None}}, "methods.sgd: got None, need names with values"),
+        ({"training__evaluate_every": {"log_points": 10**6}}, "evaluate_every.log_points: got 1000000, need less than or equal to"),
         ({"first_seed": 2**62}, "first_seed: got 4611686018427387904, need less than 4611686018427387904"),
         ({"methods": {"sgd": {"training": {"epoch": 1}}}}, "methods.sgd.training.epoch: unknown key"),
     ],
