@@ -184,17 +184,23 @@ def check_parameters(model: nn.Sequential) -> Tensor:
     """Return the first weight, whose dtype and device are those of all parameters.
 
     Args:
-        model: a module with parameters.
+        model: a module.
 
     Returns:
         That parameter.
 
     Raises:
         ValueError: naming the first parameter that is not float32 or float64, differs from the first one in dtype or device, is
-            frozen while others are not, or is not contiguous.
+            frozen while others are not, is another one's again, or is not contiguous; or saying that there is none.
     """
-    first_name, first = next(model.named_parameters())
-    for name, parameter in model.named_parameters():
+    parameters = list(model.named_parameters(remove_duplicate=False))
+    if not parameters:
+        raise ValueError("model: has no Linear or Conv2d layer")
+    first_name, first = parameters[0]
+    names: dict[int, str] = {}
+    for name, parameter in parameters:
+        if names.setdefault(id(parameter), name) != name:
+            raise ValueError(f"model.{name}: is {names[id(parameter)]} again, need a parameter of its own")
         if parameter.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"model.{name}: is {parameter.dtype}, need torch.float32 or torch.float64")
         for what in ("dtype", "device", "requires_grad"):

@@ -121,6 +121,8 @@ def mixed(change):
         (lambda m: m[2].to("meta"), r"model\.2\.weight: device is meta, need cpu as for 0\.weight"),
         (lambda m: m[0].bias.requires_grad_(False), r"model\.0\.bias: requires_grad is False, need True as for 0\.weight"),
         (lambda m: setattr(m[0], "weight", nn.Parameter(torch.ones(6, 5).T)), r"model\.0\.weight: is not contiguous"),
+        (lambda m: setattr(m[2], "bias", m[0].bias), r"model\.2\.bias: is 0\.bias again, need a parameter of its own"),
+        (lambda m: m.__delitem__(slice(0, 3)), "model: has no Linear or Conv2d layer"),
     ],
 )
 def test_parameters_that_cannot_be_stepped_together_are_refused(change, line):
