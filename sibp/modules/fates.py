@@ -83,5 +83,7 @@ def check_uses(graph: Graph, watch: Any) -> None:
             if use.watch is not watch:
                 need = "need forward and backward in one closure or `with`, and a closure for each optimizer"
                 raise RuntimeError(f"{names[key]}: was used under another optimizer or in another step, {need}")
-            if use.W._version != use.version or (watch.update.in_place and key in watch.solved):
-                raise RuntimeError(f"{names[key]}: has moved already, need one backward over the sum of the losses")
+            is_stale = use.W._version != use.version
+            if is_stale or (watch.update.in_place and key in watch.solved):
+                when = "since it was used" if is_stale else "already in this step"
+                raise RuntimeError(f"{names[key]}: has moved {when}, need one backward over the sum of the losses")

@@ -205,7 +205,8 @@ def test_a_weight_that_has_moved_is_refused_before_it_moves_again(is_early):
         (loss(model, X + 1) if second is None else second).backward()
 
     states = []
-    with pytest.raises(RuntimeError, match=r"2\.weight: has moved already, need one backward over the sum of the losses"):
+    when = "since it was used" if is_early else "already in this step"
+    with pytest.raises(RuntimeError, match=rf"2\.weight: has moved {when}, need one backward over the sum of the losses"):
         optimizer.step(accumulate)
     assert all(torch.equal(a, b) for a, b in zip(states[0], everything(model), strict=True))
 

@@ -69,6 +69,16 @@ def test_rows_are_those_of_the_output_layer_not_of_the_batch():
     assert close(*results)
 
 
+def test_pixels_that_are_averaged_after_the_output_layer_count_until_terms_says_otherwise():
+    def step(**options):
+        torch.manual_seed(0)
+        pixels, x = nn.Conv2d(2, 3, 3).double(), torch.randn(4, 2, 7, 7).double()
+        sibp.SIBP(pixels.parameters(), variant="armijo", **options).step(lambda: F.cross_entropy(pixels(x).mean((2, 3)), Y[:4]))
+        return [p.detach() for p in pixels.parameters()]
+
+    assert close(step(), step(terms=100)) and close(step(eta=0.1, terms=4), step(eta=0.004))
+
+
 def test_an_output_layer_that_is_frozen_still_counts_its_rows():
     def step(**options):
         torch.manual_seed(0)
