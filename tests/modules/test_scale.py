@@ -43,6 +43,16 @@ def test_the_error_is_that_of_the_losss_sum_however_it_is_written():
     assert close(plain, after(mean, terms=6, eta=0.2))  # which is what eta is multiplied by
 
 
+def test_proxprops_direction_is_that_of_the_mean_however_the_loss_is_written():
+    directions = []
+    for loss, terms in ((mean, None), (total, "sum")):
+        model = net()
+        with sibp.Oracle(model.parameters(), "proxprop", terms=terms):
+            loss(model(X)).backward()
+        directions.append([p.grad for p in model.parameters()])
+    assert close(*directions)
+
+
 @pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits])
 def test_a_mean_over_all_outputs_counts_them_all(loss):
     target = F.one_hot(Y, 3).double()
