@@ -20,6 +20,7 @@ ACTIVATION_MODULES: dict[type[nn.Module], str] = {
     nn.Softplus: "softplus",
     nn.Identity: "identity",
 }
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 SUPPORTED = "Linear, Conv2d, ReLU, LeakyReLU, Sigmoid, Tanh, Softplus, Identity, MaxPool2d, Flatten"
 
 
@@ -51,17 +52,24 @@ def _modules(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     """Return the leaves in order; a module that stands twice comes twice.
 
     Raises:
-        ValueError: for a module that does more than run its children in order.
+        ValueError: for a module that does more than run its children in order, and for one with hooks.
     """
     if type(model).forward is not nn.Sequential.forward:
         raise ValueError(f"model: got {type(model).__name__}, need an nn.Sequential of {SUPPORTED}")
+    _refuse_hooks(model, prefix)
     leaves: list[tuple[str, nn.Module]] = []
     for name, module in model._modules.items():  # named_children would drop a module that stands twice
         if isinstance(module, nn.Sequential):
             leaves += _modules(module, f"{prefix}{name}.")
         elif module is not None:
+            _refuse_hooks(module, prefix + name)
             leaves.append((prefix + name, module))
     return leaves
+
+
+def _refuse_hooks(module: nn.Module, name: str) -> None:
+    if any(getattr(module, hooks) for hooks in HOOKS):
+        raise ValueError(f"{f'model.{name}'.rstrip('.')}: has hooks, which a step would not call; need a module without any")
 
 
 @dataclass
