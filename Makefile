@@ -43,8 +43,8 @@ selection: setup ## search what the papers leave unsaid, on validation images, a
 bench: setup ## cost tables: a step of each method against a step of SGD
 	@$(BIN)/python -m sibp bench
 
-test: setup ## the whole test suite
-	@$(BIN)/python -m pytest
+test: setup ## the whole test suite: its two halves at once, each printed when it ends
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-workflow test-rest
 
 test-workflow: setup # one half of it: what runs Snakemake
 	@$(BIN)/python -m pytest tests/workflow

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sibp.bench.recorder import CUDA, Recorder, Seen, in_words
-from sibp.methods import Method, State
+from sibp.methods import Method, State, bcd
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
 
@@ -30,12 +30,13 @@ __all__ = ["affines", "empty", "fake_device", "on_device", "started", "watch", "
 
 @contextlib.contextmanager
 def fake_device() -> Generator[FakeTensorMode]:
-    """Let tensors on any device be made without it; a CUDA device then says that it has 80 GiB.
+    """Let tensors on any device be made without it; a CUDA device says that it has 80 GiB, and BCD is never refused any.
 
     Yields:
         The mode in which tensors are made and operations run.
     """
-    with patch.object(torch.cuda, "mem_get_info", lambda *_: (80 * 2**30, 80 * 2**30)):
+    endless = patch.object(bcd, "free_bytes", lambda _: None)
+    with endless, patch.object(torch.cuda, "mem_get_info", lambda *_: (80 * 2**30, 80 * 2**30)):
         yield FakeTensorMode(allow_non_fake_inputs=False)
 
 

@@ -91,6 +91,6 @@ def _explain(fault: Exception) -> tuple[int, str]:
     if isinstance(fault, OneLineError):
         return 1, text
     torch = sys.modules.get("torch")  # what it raises is only known where it was imported
-    if isinstance(fault, (MemoryError, torch.OutOfMemoryError) if torch else MemoryError):
-        return 1, f"out of memory: {text}; a smaller `training.ensemble` needs less"
+    if isinstance(fault, (MemoryError, torch.OutOfMemoryError) if torch else MemoryError) or "DefaultCPUAllocator" in text:
+        return 1, f"out of memory: {text or type(fault).__name__}; a smaller `training.ensemble` needs less"
     return 1, f"{type(fault).__name__}: {text} (--debug shows where)"

@@ -75,7 +75,7 @@ def build() -> Parser:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
     doctor.add_argument(
-        "--scale", metavar="S", help="only what the experiments take at this scale, counted: full, laptop or a file"
+        "--scale", metavar="S", help="only what the experiments take at this scale, counted: full, cpu, laptop or a file"
     )
     doctor.add_argument(
         "--device", metavar="D", help="for --scale: h100, h200 or cpu, by rates from a table; by default this machine's"
@@ -100,7 +100,7 @@ def build() -> Parser:
 
 def _add_machine(parser: argparse.ArgumentParser, *, scale: bool = True) -> None:
     if scale:
-        parser.add_argument("--scale", default="auto", metavar="S", help="auto, full, laptop, smoke or a file (default: auto)")
+        parser.add_argument("--scale", default="auto", metavar="S", help="auto, full, cpu, laptop, smoke or a file (default: auto)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads; torch's choice by default")
 

@@ -10,6 +10,9 @@ from sibp.core.messages import need, suggest
 
 __all__ = ["explain"]
 
+# what YAML has where pydantic speaks of Python's and JSON's types
+WORDS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "names with values", "model_type": "names with values"}
+
 
 def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
     """Return the first fault of a pydantic error as one line ``place.path: fault``, and how many more there are.
@@ -47,7 +50,11 @@ def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
             return str(fault["ctx"]["error"])
         case "literal_error":
             return need(value, re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
-    return f"got {value!r}, need {fault['msg'].removeprefix('Input should be ').removeprefix('a valid ')}"
+        case "too_short":
+            allowed = f"a list of at least {fault['ctx']['min_length']}"
+        case _:
+            allowed = WORDS.get(fault["type"], fault["msg"].removeprefix("Input should be ").removeprefix("a valid "))
+    return f"got {value!r}, need {allowed}"
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -181,7 +181,7 @@ class Trained(Experiment):
     loss: str
     training: Training
     seeds: PositiveInt = 1
-    first_seed: Count = 0
+    first_seed: Annotated[int, Field(ge=0, lt=2**62)] = 0  # a column of 64 bits holds it
     methods: Annotated[dict[str, Method], Field(min_length=1), AfterValidator(checked_file_names)]
 
     @model_validator(mode="after")

@@ -95,7 +95,7 @@ class Every(Strict):
 
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
-    log_points: PositiveInt | None = None
+    log_points: Annotated[int, Field(gt=0, le=10**5)] | None = None
 
     @model_validator(mode="after")
     def _exactly_one_length(self) -> Self:

@@ -1,7 +1,7 @@
 """Deciding, before anything moves, what becomes of every parameter in a backward pass."""
 
 from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sibp.modules.graph import Graph
 from sibp.modules.uses import Use
@@ -67,8 +67,8 @@ def _biases(uses: Sequence[Use]) -> set[int]:
     return {id(use.b) for use in uses if use.b is not None and use.b.requires_grad}
 
 
-def check_uses(graph: Graph, watch: object) -> None:
-    """Refuse a graph that was made with weights that have moved since, or that somebody else watched.
+def check_uses(graph: Graph, watch: Any) -> None:
+    """Refuse a graph of weights that have moved since or already in this step, or that somebody else watched.
 
     Args:
         graph: of the loss.
@@ -83,5 +83,7 @@ def check_uses(graph: Graph, watch: object) -> None:
             if use.watch is not watch:
                 need = "need forward and backward in one closure or `with`, and a closure for each optimizer"
                 raise RuntimeError(f"{names[key]}: was used under another optimizer or in another step, {need}")
-            if use.W._version != use.version:
-                raise RuntimeError(f"{names[key]}: has moved since it was used, need one backward over the sum of the losses")
+            is_stale = use.W._version != use.version
+            if is_stale or (watch.update.in_place and key in watch.solved):
+                when = "since it was used" if is_stale else "already in this step"
+                raise RuntimeError(f"{names[key]}: has moved {when}, need one backward over the sum of the losses")

@@ -19,7 +19,7 @@ def how_trained(parameter: Tensor, watch: Watch | None) -> str:
         watch: of that pass; None before the first.
 
     Returns:
-        ``implicit ...``, ``first order, because ...``, ``frozen`` or ``no error ...``.
+        ``implicit ...``, ``first order, because ...``, ``frozen``, ``no error ...`` or ``not one of ...``.
     """
     if not parameter.requires_grad:
         return "frozen"
@@ -29,6 +29,8 @@ def how_trained(parameter: Tensor, watch: Watch | None) -> str:
         return watch.solved[id(parameter)]
     if id(parameter) in watch.left:
         return f"first order, because it is {watch.left[id(parameter)]}"
+    if id(parameter) not in watch.names:
+        return "not one of this optimizer's parameters"
     return "no error: the loss does not depend on it"
 
 

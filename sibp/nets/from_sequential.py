@@ -20,6 +20,7 @@ ACTIVATION_MODULES: dict[type[nn.Module], str] = {
     nn.Softplus: "softplus",
     nn.Identity: "identity",
 }
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 SUPPORTED = "Linear, Conv2d, ReLU, LeakyReLU, Sigmoid, Tanh, Softplus, Identity, MaxPool2d, Flatten"
 
 
@@ -51,17 +52,24 @@ def _modules(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     """Return the leaves in order; a module that stands twice comes twice.
 
     Raises:
-        ValueError: for a module that does more than run its children in order.
+        ValueError: for a module that does more than run its children in order, and for one with hooks.
     """
     if type(model).forward is not nn.Sequential.forward:
         raise ValueError(f"model: got {type(model).__name__}, need an nn.Sequential of {SUPPORTED}")
+    _refuse_hooks(model, prefix)
     leaves: list[tuple[str, nn.Module]] = []
     for name, module in model._modules.items():  # named_children would drop a module that stands twice
         if isinstance(module, nn.Sequential):
             leaves += _modules(module, f"{prefix}{name}.")
         elif module is not None:
+            _refuse_hooks(module, prefix + name)
             leaves.append((prefix + name, module))
     return leaves
+
+
+def _refuse_hooks(module: nn.Module, name: str) -> None:
+    if any(getattr(module, hooks) for hooks in HOOKS):
+        raise ValueError(f"{f'model.{name}'.rstrip('.')}: has hooks, which a step would not call; need a module without any")
 
 
 @dataclass
@@ -184,17 +192,23 @@ def check_parameters(model: nn.Sequential) -> Tensor:
     """Return the first weight, whose dtype and device are those of all parameters.
 
     Args:
-        model: a module with parameters.
+        model: a module.
 
     Returns:
         That parameter.
 
     Raises:
         ValueError: naming the first parameter that is not float32 or float64, differs from the first one in dtype or device, is
-            frozen while others are not, or is not contiguous.
+            frozen while others are not, is another one's again, or is not contiguous; or saying that there is none.
     """
-    first_name, first = next(model.named_parameters())
-    for name, parameter in model.named_parameters():
+    parameters = list(model.named_parameters(remove_duplicate=False))
+    if not parameters:
+        raise ValueError("model: has no Linear or Conv2d layer")
+    first_name, first = parameters[0]
+    names: dict[int, str] = {}
+    for name, parameter in parameters:
+        if names.setdefault(id(parameter), name) != name:
+            raise ValueError(f"model.{name}: is {names[id(parameter)]} again, need a parameter of its own")
         if parameter.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"model.{name}: is {parameter.dtype}, need torch.float32 or torch.float64")
         for what in ("dtype", "device", "requires_grad"):

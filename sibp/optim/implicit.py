@@ -1,6 +1,7 @@
 """SIBP and ProxBP as torch optimizers that take a closure."""
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import wraps
@@ -215,8 +216,12 @@ def _build(rest: Rest, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         raise ValueError(f"rest: got {type(rest).__name__}, need what builds an optimizer, such as torch.optim.AdamW")
     plain = all(group.keys() == {"params"} for group in groups) and len(groups) == 1
     optimizer = rest(groups[0]["params"] if plain else groups)
+    name = type(optimizer).__name__
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ValueError(f"rest: built a {type(optimizer).__name__}, need a torch.optim.Optimizer")
+        raise ValueError(f"rest: built a {name}, need a torch.optim.Optimizer")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if isinstance(optimizer, Implicit) or (closure is not None and closure.default is closure.empty):
+        raise ValueError(f"rest: built a {name}, whose step needs a closure, need one for gradients, such as torch.optim.AdamW")
     return optimizer
 
 
@@ -233,11 +238,14 @@ def _checked(loss: object) -> Tensor:
 
 
 def _check_fit(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse state that does not belong to its parameter.
+    """Refuse state that does not belong to its parameter or optimizer.
 
     Raises:
-        ValueError: naming the first that has another shape.
+        ValueError: naming the first that has another shape, or the options that a group lacks.
     """
+    for group in optimizer.param_groups:
+        if missing := optimizer.defaults.keys() - group.keys():
+            raise ValueError(f"rest's group has no {', '.join(sorted(missing))}")
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.ndim == parameter.ndim:

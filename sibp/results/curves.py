@@ -90,10 +90,10 @@ def find(path: Path) -> list[Path]:
     """
     if path.suffix == ".parquet" and path.is_file():
         return [path]
-    if (file := path.with_name(f"{path.name}.parquet")).is_file():
+    if (file := path.parent / f"{path.name}.parquet").is_file():
         return [file]
     if not path.is_dir():
-        raise RecordError(f"{path}: no such file or folder; need a folder DIR/<id> that 'sibp run --out DIR' has written")
+        raise RecordError(f"{path}: no such folder, nor a run's file; need a folder DIR/<id> that 'sibp run --out DIR' has written")
     if tables := _tables(path):
         return tables
     inside = sorted(folder for folder in path.iterdir() if folder.is_dir() and _tables(folder))
@@ -121,7 +121,7 @@ def read(path: Path) -> Runs:
     runs = {file.stem: records.read(file) for file in files}
     measures = dict.fromkeys(name for run in runs.values() for name in run.columns(Role.metric))
     curves = [curve for label, run in runs.items() for curve in _curves(label, run)]
-    return Runs(files[0].parent.name, curves, list(measures), {label: run.record for label, run in runs.items()})
+    return Runs(files[0].absolute().parent.name, curves, list(measures), {label: run.record for label, run in runs.items()})
 
 
 def _curves(label: str, run: records.Run) -> list[Curve]:

@@ -337,6 +337,9 @@ def test_the_report_names_parameters_and_prints():
         "3.bias": "implicit",
     }
     assert "3.weight  implicit" in repr(optimizer) and "83 of 99 numbers implicit" in repr(optimizer)
+    alone = sibp.SIBP([model[3].weight], rest=torch.optim.AdamW)
+    alone.step(lambda: loss(model))
+    assert alone.report(model)["3.bias"] == "not one of this optimizer's parameters"
     unused = nn.Linear(2, 2)
     assert sibp.SIBP([*model.parameters(), *unused.parameters()], rest=torch.optim.AdamW).report(unused)["weight"] == "no step yet"
 

@@ -10,6 +10,20 @@ from tests.modules import zoo
 SIZES = dict.fromkeys(["nine sigmoids", "strides, groups, dilation, same, 1d"], (1.0, 1e-8))
 
 
+@pytest.mark.parametrize(("scale", "moves"), [(1e-3, True), (1e-4, False)])
+def test_tiny_inputs_leave_an_identity_layer_where_it_is_as_the_docs_say(scale, moves):
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(10, 4, bias=False), scale * torch.randn(32, 10)
+    assert (0.2 * torch.linalg.matrix_norm(x, 2) ** 2 > 1e-6) == moves
+    norms = []
+    for method in ("sibp", "proxbp"):
+        layer.zero_grad()
+        with sibp.Oracle(layer.parameters(), method, eta=0.3, lam=0.1):
+            torch.nn.functional.cross_entropy(layer(x), torch.arange(32) % 4).backward()
+        norms.append(layer.weight.grad.norm().item())
+    assert norms[0] / norms[1] == pytest.approx(float(moves), abs=0.01)
+
+
 def autograds(name, model):
     zoo.loss_of(name, model).backward()
     gradients = {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}

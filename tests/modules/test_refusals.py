@@ -59,6 +59,8 @@ CONSTRUCTION = [
     (named(terms="mean"), "terms: got 'mean', need a number > 0"),
     (named(rest=3), r"rest: got int, need what builds an optimizer, such as torch\.optim\.AdamW"),
     (named(rest=lambda p: p), "rest: built a list, need a torch.optim.Optimizer"),
+    (named(rest=torch.optim.LBFGS), "rest: built a LBFGS, whose step needs a closure, need one for gradients, such as"),
+    (named(rest=sibp.ProxBP), "rest: built a ProxBP, whose step needs a closure"),
     (named(sibp.ProxBP, solver="lu"), "solver: got 'lu', need cg or exact"),
     (lambda m: sibp.SIBP([{"params": m.parameters(), "lamb": 1}]), r"lamb: unknown key of a group, need .*did you mean 'lam'\?"),
     (lambda m: sibp.SIBP([{"params": m.parameters(), "implicit": 1}]), "implicit: got 1, need True or False"),
@@ -191,19 +193,21 @@ def test_moving_in_place_under_torch_distributed_is_refused(monkeypatch):
         sibp.SIBP(model.parameters()).step(lambda: loss(model))
 
 
-def test_a_graph_that_has_moved_is_refused_before_it_moves_anything():
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_weight_that_has_moved_is_refused_before_it_moves_again(is_early):
     model = net()
     optimizer = sibp.SIBP(model.named_parameters())
 
-    def two_graphs():
-        first, second = loss(model), loss(model, X + 1)
+    def accumulate():
+        first, second = loss(model), loss(model, X + 1) if is_early else None
         first.backward()
         states.append(everything(model))
-        second.backward()
+        (loss(model, X + 1) if second is None else second).backward()
 
     states = []
-    with pytest.raises(RuntimeError, match=r"2\.weight: has moved since it was used, need one backward over the sum of the losses"):
-        optimizer.step(two_graphs)
+    when = "since it was used" if is_early else "already in this step"
+    with pytest.raises(RuntimeError, match=rf"2\.weight: has moved {when}, need one backward over the sum of the losses"):
+        optimizer.step(accumulate)
     assert all(torch.equal(a, b) for a, b in zip(states[0], everything(model), strict=True))
 
 
@@ -267,6 +271,7 @@ DAMAGE = [
         "is damaged: exp_avg",
     ),
     (lambda s: s | {"state": 5}, "state_dict: is damaged"),
+    (lambda s: s | {"rest": torch.optim.SGD(normed().parameters()).state_dict()}, "is damaged: rest's group has no betas, eps"),
 ]
 
 

@@ -43,6 +43,16 @@ def test_the_error_is_that_of_the_losss_sum_however_it_is_written():
     assert close(plain, after(mean, terms=6, eta=0.2))  # which is what eta is multiplied by
 
 
+def test_proxprops_direction_is_that_of_the_mean_however_the_loss_is_written():
+    directions = []
+    for loss, terms in ((mean, None), (total, "sum")):
+        model = net()
+        with sibp.Oracle(model.parameters(), "proxprop", terms=terms):
+            loss(model(X)).backward()
+        directions.append([p.grad for p in model.parameters()])
+    assert close(*directions)
+
+
 @pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits])
 def test_a_mean_over_all_outputs_counts_them_all(loss):
     target = F.one_hot(Y, 3).double()
@@ -67,6 +77,16 @@ def test_rows_are_those_of_the_output_layer_not_of_the_batch():
         optimizer.step(lambda: F.cross_entropy(pixels(x), target, reduction=reduction))  # noqa: B023
         results.append([p.detach().clone() for p in pixels.parameters()])
     assert close(*results)
+
+
+def test_pixels_that_are_averaged_after_the_output_layer_count_until_terms_says_otherwise():
+    def step(**options):
+        torch.manual_seed(0)
+        pixels, x = nn.Conv2d(2, 3, 3).double(), torch.randn(4, 2, 7, 7).double()
+        sibp.SIBP(pixels.parameters(), variant="armijo", **options).step(lambda: F.cross_entropy(pixels(x).mean((2, 3)), Y[:4]))
+        return [p.detach() for p in pixels.parameters()]
+
+    assert close(step(), step(terms=100)) and close(step(eta=0.1, terms=4), step(eta=0.004))
 
 
 def test_an_output_layer_that_is_frozen_still_counts_its_rows():

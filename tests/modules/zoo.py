@@ -199,6 +199,17 @@ class Tied(nn.Module):
         return self.head(F.gelu(self.mid(self.embed(tokens)))).flatten(0, 1)
 
 
+class Reread(nn.Module):
+    """A dense layer with a bias whose weight something else reads, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(10, 12), nn.Linear(12, CLASSES)
+
+    def forward(self, x):
+        return self.head(F.relu(self.first(x))) * (1 + self.first.weight.square().mean())
+
+
 class Checkpointed(nn.Module):
     def __init__(self, reentrant):
         super().__init__()
@@ -280,6 +291,7 @@ CASES = {
     "two inputs, in-place sum": Case(Inputs, two, classes),
     "addmm": Case(Transposed, flat, classes),
     "tied embedding": Case(Tied, tokens, classes),
+    "weight read twice": Case(Reread, flat, classes),
     "checkpoint": Case(lambda: Checkpointed(False), flat, classes),
     "checkpoint, reentrant": Case(lambda: Checkpointed(True), flat, classes),
     "weight_norm below": Case(

@@ -1,26 +1,17 @@
-"""The verdicts: each rule of judgement on made-up runs, and the claims file itself."""
+"""The verdicts: each rule of judgement on made-up runs."""
 
 import math
-import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
-from sibp.results import records, summary  # noqa: E402
-from sibp.results.quantities import DURATIONS, LEVELS, PLAIN, Quantity  # noqa: E402
-from tests.unit.tiny import as_run, experiment, mapping, write  # noqa: E402
-from workflow.figures import columns, papers  # noqa: E402
-from workflow.scripts import claims, findings  # noqa: E402
-
-CLAIMS = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))
-
+from sibp.results import records, summary
+from sibp.results.quantities import DURATIONS, LEVELS, PLAIN, Quantity
+from tests.unit.tiny import as_run, experiment, mapping, write
+from workflow.figures import columns
+from workflow.scripts import claims, findings
 
 ASKED = {"id": "x", "methods": {name: {"method": "sgd"} for name in ("a", "b", "z", "a-armijo")}}
 TRIED = experiment(**ASKED)
@@ -261,117 +252,6 @@ def test_the_page_names_scale_counts_and_every_claim(tmp_path):
     )
 
 
-def test_there_are_thirty_claims_with_names_of_their_own():
-    assert len(CLAIMS) >= 30
-    assert len({one["id"] for one in CLAIMS}) == len(CLAIMS)
-
-
-@pytest.mark.parametrize("one", [one for one in CLAIMS if "runs" in one], ids=lambda one: one["id"])
-def test_every_claim_asks_for_labels_and_measures_that_its_runs_have(one):
-    path = ROOT / "workflow" / "experiments" / f"{one['runs']}.yaml"
-    assert (ROOT / "workflow" / "experiments" / f"{one['exhibit']}.yaml").exists()
-    for test in one["tests"]:
-        for asked in filter(None, (test["quantity"], test.get("than"))):
-            experiment = yaml.safe_load(path.with_stem(asked.get("exhibit", one["runs"])).read_text(encoding="utf-8"))
-            method = experiment["methods"][asked["label"]]
-            training = experiment["training"] | method.get("training", {})
-            wanted = Quantity.parse({key: value for key, value in asked.items() if key not in ("label", "exhibit")})
-            assert wanted.metric.removesuffix("_accuracy").removesuffix("_loss") in training["measure"]
-            assert wanted.take != "pruned" or wanted.at in training["prune"]
-            for name, values in wanted.where.items():
-                offered = method["grid"][name] if name in method.get("grid", {}) else [method[name]]
-                assert set(values) <= set(offered)
-
-
-# --- the papers' numbers ------------------------------------------------------------------------------------------------------------
-
-PAPERS = papers.read()
-READY = claims.load(ROOT / "workflow" / "claims.yaml")
-
-
-def results(entry):
-    """Return the numbers of a paper's entry that are results: not its step sizes, which a claim's text and tests must name."""
-    if isinstance(entry, dict):
-        chosen = {key: value for key, value in entry.items() if key not in ("columns", "fixed", "eta", "epoch")}
-        return {number for value in chosen.values() for number in results(value)}
-    if isinstance(entry, list):
-        return {number for value in entry for number in results(value)}
-    return {float(entry)} if isinstance(entry, int | float) and not isinstance(entry, bool) else set()
-
-
-def sizes(entry):
-    """Return the step sizes of an entry."""
-    return {float(value) for value in entry.get("columns", [])} | {
-        float(value) for row in entry.get("rows", []) for value in row.get("fixed", {}).values()
-    }
-
-
-def repeated(one, entry):
-    """Return the numbers in a claim's texts and bounds that its exhibit's entry has."""
-    words = re.sub(r"\{[^}]*\}", "", f"{one['says']} {one['paper']}")
-    texts = [(float(number), percent) for number, percent in re.findall(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?(%?)", words)]
-    stated = {number / 100 if percent else number for number, percent in texts}
-    bounds = {test[key] for test in one["tests"] for key in claims.BOUNDS if isinstance(test.get(key), float)}
-    return {other for other in results(entry) - sizes(entry) if any(math.isclose(n, other) for n in stated | bounds)}
-
-
-@pytest.mark.parametrize("one", CLAIMS, ids=lambda one: one["id"])
-def test_no_claim_repeats_a_number_that_the_papers_file_has(one):
-    assert repeated(one, PAPERS[one["exhibit"]]) == set()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"paper": "about 0.967"},
-        {"says": "SIBP tests at 96.7 %"},
-        {"tests": [{"quantity": quantity(), "near": 0.967, "within": 0.005}]},
-    ],
-)
-def test_a_repeated_number_is_noticed(change):
-    (one,) = (one for one in CLAIMS if one["id"] == "j-fig10-test")
-    assert repeated(one | change, PAPERS["j-fig10"]) == {0.967}
-
-
-def test_a_claim_s_numbers_come_from_the_papers_file():
-    ready = {one["id"]: one for one in READY}
-    assert ready["j-table2-sgd-0.1"]["paper"] == "0.9842 / 0.9757"
-    assert [test["near"] for test in ready["j-table2-sgd-0.1"]["tests"]] == [0.9842, 0.9757]
-    assert ready["j-fig10-test"]["says"].startswith("SIBP tests at 96.7 % after 20 epochs")
-    assert ready["i-table1-sgd-1"]["says"].endswith("it trains (A has 0.9835 / 0.9760)")
-    assert ready["j-table2-best"]["paper"] == "0.9830 against 0.9826 (SGD) and 0.9732 (ProxBP)"
-    assert not any("{" in one["says"] + str(one["paper"]) for one in READY)
-
-
-@pytest.mark.parametrize(
-    ("reference", "fault"),
-    [
-        ({"row": "SGD, lr", "column": 3, "metric": "test_accuracy"}, "got 0 numbers, need 1"),
-        ({"row": "SGD, lr", "metric": "test_accuracy"}, "got 3 numbers, need 1 or over: min or max"),
-        ({"entry": "ticks"}, "entry: got 'ticks', need one of metrics, bold, columns, rows"),
-        ({"label": "sgd", "metric": "test_accuracy"}, "got 0 numbers, need 1"),
-    ],
-)
-def test_a_number_that_the_papers_do_not_have_is_refused_with_the_claim_s_name(reference, fault):
-    (one,) = (one for one in CLAIMS if one["id"] == "j-table2-sgd-1")
-    with pytest.raises(LookupError, match=rf"^claims\.yaml: j-table2-sgd-1: numbers: papers\.yaml: .*{fault}$"):
-        claims.with_numbers(one | {"numbers": {"train": reference, "test": reference}}, PAPERS)
-
-
-def test_a_name_without_a_number_is_refused():
-    (one,) = (one for one in CLAIMS if one["id"] == "j-table2-sgd-1")
-    with pytest.raises(LookupError, match=r"^claims\.yaml: j-table2-sgd-1: numbers: train$"):
-        claims.with_numbers(one | {"numbers": {}}, PAPERS)
-
-
-def test_no_number_of_a_figure_stands_twice():
-    for entry in PAPERS.values():
-        stated = papers.values(entry)
-        assert len({(value.label, value.quantity.metric, value.quantity.take, value.quantity.at) for value in stated}) == len(
-            stated
-        )
-
-
 def test_a_claim_is_judged_on_the_main_label_and_armijos_rule_is_shown_beside_it(tmp_path):
     made = runs(tmp_path, **{"a": [[0.9]] * 3, "b": [[0.5]] * 3, "a-armijo": [[0.4]] * 3})
     claim = {key: "" for key in ("place", "says", "paper", "criterion")} | {"id": "c", "exhibit": "x", "runs": "x"}
@@ -401,13 +281,6 @@ def test_the_pace_of_several_settings_is_that_of_the_one_whose_number_counts():
     assert Quantity("train_accuracy", over="max").pace(rows).to_numpy().tolist() == [[20, 4.0]]
     assert Quantity("train_accuracy", "steps_to", 0.9, over="min").pace(rows).to_numpy().tolist() == [[10, 2.0]]
     assert Quantity("train_accuracy", over="mean").pace(rows).to_numpy().tolist() == [[15, 3.0]]
-
-
-@pytest.mark.parametrize("one", CLAIMS, ids=lambda claim: claim["id"])
-def test_every_claim_about_speed_says_so(one):
-    compared = [test[key] for test in one["tests"] if "than" in test for key in ("quantity", "than")]
-    speaks = re.search("faster|fastest|sooner|fewer epochs|takes off before", one["says"])
-    assert (one.get("about") == "speed") == bool(speaks or any(set(mapping) & set(DURATIONS) for mapping in compared))
 
 
 def test_the_first_page_tells_what_was_judged_at_the_papers_size_paper_by_paper():

@@ -13,7 +13,7 @@ from sibp.bench.operations import Operation
 from sibp.bench.rates import DEVICES
 from sibp.bench.recorder import Fault, Seen
 from sibp.kernels.launches import Work
-from sibp.methods import registry
+from sibp.methods import bcd, registry
 from sibp.nets import losses, papers
 from sibp.training import evaluation
 from sibp.training.ensembles import bytes_per_member
@@ -51,6 +51,11 @@ def test_training_is_steps_times_a_step_s_seconds(kind, members):
         == estimate.start + estimate.train + estimate.evaluate + estimate.other
         == cost.seconds(asked, "sgd", device)
     )
+
+
+def test_counting_takes_no_memory_so_it_is_never_refused_any(monkeypatch):
+    monkeypatch.setattr(bcd, "free_bytes", lambda device: 0)
+    assert cost.step("bcd", [registry.options("bcd")()], MLP, 20, kind="cpu").count.flops > 0
 
 
 def test_a_timed_job_trains_its_members_one_by_one_and_ends_at_its_limit():

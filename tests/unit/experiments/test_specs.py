@@ -73,7 +73,11 @@ def test_the_papers_settings_are_kept_at_full_scale():
         ({"methods": {"sibp": {"grid": {"lam": [1, -1]}}}}, "methods.sibp.lam: got -1, need greater than 0"),
         ({"methods": {"sgd": {"eta": 1, "grid": {"eta": [1]}}}}, "methods.sgd.eta: is fixed and in the grid"),
         ({"methods": {"sgd": {"grid": {"eta": [1, 1]}}}}, "methods.sgd.grid.eta: got [1, 1], need different values"),
-        ({"methods": {"sgd": {"grid": {"eta": []}}}}, "methods.sgd.grid.eta: got [], need"),
+        ({"methods": {"sgd": {"grid": {"eta": []}}}}, "methods.sgd.grid.eta: got [], need a list of at least 1"),
+        ({"methods": {"sgd": {"grid": {"eta": 0.1}}}}, "methods.sgd.grid.eta: got 0.1, need a list"),
+        ({"methods": {"sgd": None}}, "methods.sgd: got None, need names with values"),
+        ({"training__evaluate_every": {"log_points": 10**6}}, "evaluate_every.log_points: got 1000000, need less than or equal to"),
+        ({"first_seed": 2**62}, "first_seed: got 4611686018427387904, need less than 4611686018427387904"),
         ({"methods": {"sgd": {"training": {"epoch": 1}}}}, "methods.sgd.training.epoch: unknown key"),
     ],
 )  # fmt: skip

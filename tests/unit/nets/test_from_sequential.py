@@ -83,6 +83,17 @@ def test_what_is_not_supported_is_refused_by_name_before_any_data(model, line):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("place", "line"), [("", "model"), ("0", r"model\.0"), ("0.0", r"model\.0\.0")])
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+def test_hooks_are_refused_since_a_step_would_not_call_them(place, line, kind):
+    model = nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.ReLU()), nn.Linear(5, 3))
+    hook = getattr(model.get_submodule(place), f"register_{kind}_hook")(lambda *_: None)
+    with pytest.raises(ValueError, match=f"^{line}: has hooks"):
+        network_of(model, (6,))
+    hook.remove()
+    network_of(model, (6,))
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "line"),
     [
@@ -121,6 +132,8 @@ def mixed(change):
         (lambda m: m[2].to("meta"), r"model\.2\.weight: device is meta, need cpu as for 0\.weight"),
         (lambda m: m[0].bias.requires_grad_(False), r"model\.0\.bias: requires_grad is False, need True as for 0\.weight"),
         (lambda m: setattr(m[0], "weight", nn.Parameter(torch.ones(6, 5).T)), r"model\.0\.weight: is not contiguous"),
+        (lambda m: setattr(m[2], "bias", m[0].bias), r"model\.2\.bias: is 0\.bias again, need a parameter of its own"),
+        (lambda m: m.__delitem__(slice(0, 3)), "model: has no Linear or Conv2d layer"),
     ],
 )
 def test_parameters_that_cannot_be_stepped_together_are_refused(change, line):

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -54,6 +55,11 @@ def test_a_path_may_be_a_run_an_experiment_or_the_folder_above(folder):
         assert curves.find(path) == [folder / "sgd.parquet"]
     for path in (folder, folder.parent):
         assert curves.find(path) == [folder / "adam.parquet", folder / "sgd.parquet"]
+
+
+def test_the_folder_at_hand_is_a_path_of_runs(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert curves.read(Path()).name == "mine"
 
 
 def test_a_path_without_runs_is_one_line(folder, tmp_path):
