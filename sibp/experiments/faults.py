@@ -6,7 +6,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from sibp.core.messages import need, suggest
+from sibp.core.messages import need, shown, suggest
 
 __all__ = ["explain"]
 
@@ -54,7 +54,7 @@ def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
             allowed = f"a list of at least {fault['ctx']['min_length']}"
         case _:
             allowed = WORDS.get(fault["type"], fault["msg"].removeprefix("Input should be ").removeprefix("a valid "))
-    return f"got {value!r}, need {allowed}"
+    return f"got {shown(value)}, need {allowed}"
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
