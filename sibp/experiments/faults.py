@@ -11,7 +11,11 @@ from sibp.core.messages import need, shown, suggest
 __all__ = ["explain"]
 
 # what YAML has where pydantic speaks of Python's and JSON's types
-WORDS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "names with values", "model_type": "names with values"}
+WORDS = {
+    **dict.fromkeys(["tuple_type", "list_type"], "a list"),
+    **dict.fromkeys(["dict_type", "model_type"], "names with values"),
+    **dict.fromkeys(["int_type", "int_from_float"], "a whole number"),
+}
 
 
 def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
