@@ -279,6 +279,7 @@ CASES = {
     "nn.TransformerEncoderLayer": Case(
         lambda: Sequence(nn.TransformerEncoderLayer(16, 2, 24, batch_first=True, activation="gelu")), tokens, classes
     ),
+    "ReLU in place on tokens": Case(lambda: Sequence(nn.Sequential(nn.Linear(16, 16), nn.ReLU(inplace=True))), tokens, classes),
     "nn.MultiheadAttention": Case(lambda: Sequence(SelfAttention(16, 2, batch_first=True)), tokens, classes),
     "cross attention": Case(lambda: Sequence(CrossAttention()), tokens, classes),
     "layers without a solver": Case(FirstOrder, image, classes),
