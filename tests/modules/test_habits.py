@@ -347,6 +347,15 @@ def test_gradients_are_added_to_what_is_there_as_torch_does():
     assert all(torch.allclose(a, 2 * p.grad) for a, p in zip(twice, model.parameters(), strict=True))
 
 
+def test_proxprops_output_layer_has_the_gradient_however_often_it_is_used():
+    head, x = nn.Linear(6, 3).double(), X
+    closure = lambda: F.cross_entropy(head(x) + head(2 * x), Y)  # noqa: E731
+    expected = torch.autograd.grad(closure(), [*head.parameters()])
+    with sibp.Oracle(head.parameters(), "proxprop"):
+        closure().backward()
+    assert all(torch.allclose(p.grad, gradient, rtol=1e-12) for p, gradient in zip(head.parameters(), expected, strict=True))
+
+
 def test_the_report_names_parameters_and_prints():
     model = normed()
     optimizer = sibp.SIBP(model.named_parameters(), rest=torch.optim.AdamW)

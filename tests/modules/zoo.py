@@ -179,7 +179,7 @@ class Transposed(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.w, self.b = nn.Parameter(torch.randn(10, 12) / 4), nn.Parameter(torch.zeros(12))
+        self.w, self.b = nn.Parameter(torch.randn(10, 12) / 4), nn.Parameter(torch.randn(12) / 4)
         self.head = nn.Linear(12, CLASSES)
 
     def forward(self, x):
