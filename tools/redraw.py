@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from tools import run_archive
+from sibp.results import archive
 from workflow.figures.exhibit import Exhibit, exhibits
 from workflow.scripts import draw
 
@@ -24,7 +24,7 @@ MEASURED = ("costs", "fits")  # folders of results that are kept as they are
 
 def unpack(reference: Path, root: Path) -> set[str]:
     """Lay the reference out below `root` and return the ids of the experiments that it holds."""
-    names = run_archive.unpack(reference / "runs", root / "results/runs")
+    names = archive.unpack(reference / "runs", root / "results/runs")
     for kind in MEASURED:
         if (reference / kind).is_dir():
             shutil.copytree(reference / kind, root / "results" / kind, dirs_exist_ok=True)

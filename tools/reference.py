@@ -20,7 +20,8 @@ import pandas as pd
 from PIL import Image
 
 from sibp.core import atomic
-from tools import merge_runs, redraw, run_archive
+from sibp.results import archive
+from tools import merge_runs, redraw
 from workflow.figures.exhibit import exhibits
 from workflow.scripts import claims, provenance, summarise, typeset
 
@@ -46,7 +47,7 @@ def collect(root: Path, folder: Path) -> None:
                 small(source, target)
             else:
                 shutil.copyfile(source, target)
-    run_archive.pack(root / "results/runs", folder / "runs")
+    archive.pack(root / "results/runs", folder / "runs")
     for kind in redraw.MEASURED:
         if (root / "results" / kind).is_dir():
             shutil.copytree(root / "results" / kind, folder / kind, ignore=shutil.ignore_patterns("*.runs"))

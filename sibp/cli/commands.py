@@ -33,6 +33,8 @@ def data(arguments: argparse.Namespace) -> int:
     import sibp.data as sets
 
     inputs.check_known("data set", arguments.names, sets.names())
+    if arguments.json:
+        inputs.check_file(Path(arguments.json), "json")
     hashes = {}
     for name in arguments.names or sets.names():
         dataset = sets.fetch(name, arguments.dir, report=lambda text: print(text, file=sys.stderr))
@@ -139,7 +141,7 @@ def show(arguments: argparse.Namespace) -> int:
     print(chart.text(runs, measure, arguments.axis, shutil.get_terminal_size().columns))
     for option, write in (("png", page.write_picture), ("html", page.write_page)):
         if file := getattr(arguments, option):
-            inputs.check_writable(Path(file).parent, option)
+            inputs.check_file(Path(file), option)
             try:
                 write(runs, Path(file), arguments.axis)
             except ImportError as fault:
@@ -154,9 +156,9 @@ def _show_record(path: Path) -> int:
     Returns:
         The exit code.
     """
-    from sibp.results import curves, records
+    from sibp.results import curves
 
-    by_label = {file.stem: records.read_record(file) for file in curves.find(path)}
+    by_label = curves.read(path).records
     print(json.dumps(next(iter(by_label.values())) if len(by_label) == 1 else by_label, indent=2))
     return 0
 
@@ -244,9 +246,10 @@ def check(arguments: argparse.Namespace) -> int:
     from sibp.bench.check import blocks
 
     inputs.check_known("only", arguments.only or (), blocks.BLOCKS)
-    if arguments.out:
-        inputs.check_writable(arguments.out)
-    return blocks.main(device, arguments.seconds, arguments.out, arguments.only, begun)
+    out = Path(arguments.out) if arguments.out else None
+    if out:
+        inputs.check_writable(out)
+    return blocks.main(device, arguments.seconds, out, arguments.only, begun)
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -266,6 +269,6 @@ def bench(arguments: argparse.Namespace) -> int:
 
     inputs.check_known("case", arguments.cases or (), bench.QUICK if arguments.quick else bench.CASES)
     if arguments.json:
-        inputs.check_writable(Path(arguments.json).parent)
+        inputs.check_file(Path(arguments.json), "json")
     files = (arguments.threads, arguments.json, arguments.cases)
     return bench.main(device, *files, quick=arguments.quick, seconds=arguments.seconds, scale=arguments.scale)

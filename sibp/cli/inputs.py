@@ -10,7 +10,7 @@ from sibp.core.errors import InputError
 if TYPE_CHECKING:
     from sibp.experiments.schema import Experiment, Trained
 
-__all__ = ["EXPERIMENTS", "check_data", "check_known", "check_writable", "device", "path", "resolved", "shipped"]
+__all__ = ["EXPERIMENTS", "check_data", "check_file", "check_known", "check_writable", "device", "path", "resolved", "shipped"]
 
 EXPERIMENTS = Path("workflow/experiments")
 
@@ -136,6 +136,21 @@ def check_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise InputError(f"{what}: {messages.need(name, known)}")
+
+
+def check_file(file: Path, option: str) -> None:
+    """Refuse an output file that cannot be written.
+
+    Args:
+        file: of the output.
+        option: the word that names it, for the message.
+
+    Raises:
+        InputError: if it is a folder, or its folder cannot be written to.
+    """
+    if file.is_dir():
+        raise InputError(f"{option}: got {str(file)!r}, which is a folder, need a file")
+    check_writable(file.parent, option)
 
 
 def check_writable(folder: Path, option: str = "out") -> None:

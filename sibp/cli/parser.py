@@ -3,7 +3,6 @@
 import argparse
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from typing_extensions import override
@@ -13,6 +12,8 @@ from sibp.core.errors import InputError
 from sibp.core.version import VERSION
 
 __all__ = ["Parser", "build"]
+
+MOST_THREADS = 1024  # more cost gigabytes of stacks, and no machine has as many cores
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,30 +43,37 @@ def build() -> Parser:
 
     data = add("data", commands.data, "Fetch, check and cache data sets.")
     data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion-mnist, cifar10; all of them by default")
-    data.add_argument("--dir", metavar="D", help="the cache; by default the user's")
-    data.add_argument("--json", metavar="FILE", help="also write the SHA-256 of all arrays to a file")
+    data.add_argument("--dir", type=_path, metavar="D", help="the cache; by default the user's")
+    data.add_argument("--json", type=_path, metavar="FILE", help="also write the SHA-256 of all arrays to a file")
 
     run = add("run", commands.run, "Train the methods of one experiment.")
     run.add_argument("experiment", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
     run.add_argument("--method", metavar="M", help="one label of the experiment; all of them by default")
-    run.add_argument("--out", metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet")
-    run.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
+    run.add_argument("--out", type=_path, metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet")
+    run.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
     text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
     run.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
     text = "train only the N-th of the ensembles of --method, into DIR/<id>/<label>.<N>of<M>.parquet; `make reference` joins them"
     run.add_argument("--ensemble", type=_positive, metavar="N", help=text)
     run.add_argument(
-        "--tensorboard", metavar="DIR", help="also write curves, one per member and measure, for `tensorboard --logdir DIR`"
+        "--tensorboard",
+        type=_path,
+        metavar="DIR",
+        help="also write curves, one per member and measure, for `tensorboard --logdir DIR`",
     )
     _add_machine(run)
 
     show = add("show", commands.show, "Draw the curves of finished runs, here or as a picture.")
-    show.add_argument("path", metavar="PATH", help="a folder DIR/<id> of 'sibp run --out DIR', or one run's file in it")
+    show.add_argument("path", type=_path, metavar="PATH", help="a folder DIR/<id> of 'sibp run --out DIR', or one run's file in it")
     show.add_argument("--record", action="store_true", help="print as JSON what was trained, on what, with what, and for how long")
     show.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
     show.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
-    show.add_argument("--png", metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too")
-    show.add_argument("--html", metavar="FILE", help="also write a page with picture, numbers and settings, in one file")
+    show.add_argument(
+        "--png", type=_path, metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too"
+    )
+    show.add_argument(
+        "--html", type=_path, metavar="FILE", help="also write a page with picture, numbers and settings, in one file"
+    )
 
     listed = add("list", commands.list, "Show what experiments would train.")
     listed.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
@@ -73,7 +81,7 @@ def build() -> Parser:
 
     doctor = add("doctor", commands.doctor, "Show what this machine has, and what a full workflow run would take.")
     doctor.add_argument("--json", action="store_true", help="print JSON")
-    doctor.add_argument("--data-dir", metavar="D", help="the data cache; by default the user's")
+    doctor.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
     doctor.add_argument(
         "--scale", metavar="S", help="only what the experiments take at this scale, counted: full, cpu, laptop or a file"
     )
@@ -84,11 +92,11 @@ def build() -> Parser:
     blocks = add("check", commands.check, "Check what only the device can tell: numbers, bits, speed.")
     blocks.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
     blocks.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
-    blocks.add_argument("--out", type=Path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
+    blocks.add_argument("--out", type=_path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
     blocks.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
 
     bench = add("bench", commands.bench, "Measure the cost of steps side by side.")
-    bench.add_argument("--json", metavar="FILE", help="also write the measurements to a file")
+    bench.add_argument("--json", type=_path, metavar="FILE", help="also write the measurements to a file")
     bench.add_argument("--cases", nargs="+", metavar="CASE", help="which networks, by name; all of them by default")
     bench.add_argument("--quick", action="store_true", help="small networks: shows that it works, nothing about cost")
     text = "about how long the rounds of one network take together (default: 20)"
@@ -102,7 +110,19 @@ def _add_machine(parser: argparse.ArgumentParser, *, scale: bool = True) -> None
     if scale:
         parser.add_argument("--scale", default="auto", metavar="S", help="auto, full, cpu, laptop, smoke or a file (default: auto)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads; torch's choice by default")
+    parser.add_argument("--threads", type=_threads, metavar="N", help="CPU threads; torch's choice by default")
+
+
+def _path(text: str) -> str:
+    if not text:  # of a shell variable that is not set; as a path it would be the current folder
+        raise argparse.ArgumentTypeError("got '', need a path")
+    return text
+
+
+def _threads(text: str) -> int:
+    if _positive(text) > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"got {text}, need at most {MOST_THREADS}")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -3,7 +3,22 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["need", "suggest"]
+__all__ = ["need", "shown", "suggest"]
+
+LONGEST = 80  # characters of a value that a message shows
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it.
+
+    Args:
+        value: what was given.
+
+    Returns:
+        Its `repr`, cut where it is long.
+    """
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
 
 
 def suggest(word: object, allowed: Iterable[str]) -> str:
@@ -32,4 +47,4 @@ def need(value: object, allowed: Iterable[str]) -> str:
     """
     names = list(allowed)
     choice = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
-    return f"got {value!r}, need {choice}{suggest(value, names)}"
+    return f"got {shown(value)}, need {choice}{suggest(value, names)}"

@@ -81,7 +81,7 @@ def _check_data(experiment: Trained) -> None:
 
 
 def _check_network(experiment: Trained, label: str) -> None:
-    known = _facts(experiment)
+    known, path = _facts(experiment), f"methods.{label}.network" if experiment.methods[label].network else "network"
     if experiment.loss not in losses.LOSSES:
         raise SpecError(f"loss: {messages.need(experiment.loss, losses.LOSSES)}")
     if known.classes is None and experiment.loss != "squared":
@@ -89,14 +89,14 @@ def _check_network(experiment: Trained, label: str) -> None:
     try:
         network = papers.build(**experiment.network_of(label).settings())
     except ValueError as fault:
-        raise SpecError(f"network.{str(fault).removeprefix('network.')}") from None
+        raise SpecError(f"{path}.{str(fault).removeprefix('network.')}") from None
     except TypeError as fault:  # a key that this kind of network does not take
-        raise SpecError(f"network: {fault}") from None
+        raise SpecError(f"{path}: {fault}") from None
     name, pixels, outputs = experiment.data.name, math.prod(known.shape), known.classes or 1
     if (inputs := math.prod(network.input_shape)) != pixels:
-        raise SpecError(f"network: got an input of {inputs}, need {pixels} for {name}, {_times(known.shape)}")
+        raise SpecError(f"{path}: got an input of {inputs}, need {pixels} for {name}, {_times(known.shape)}")
     if (last := network.layers[-1].fan_out) != outputs:
-        raise SpecError(f"network: got an output of {last}, need {outputs} for {name}")
+        raise SpecError(f"{path}: got an output of {last}, need {outputs} for {name}")
 
 
 def _check_training(experiment: Trained, label: str, training: Training) -> None:

@@ -6,12 +6,16 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from sibp.core.messages import need, suggest
+from sibp.core.messages import need, shown, suggest
 
 __all__ = ["explain"]
 
 # what YAML has where pydantic speaks of Python's and JSON's types
-WORDS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "names with values", "model_type": "names with values"}
+WORDS = {
+    **dict.fromkeys(["tuple_type", "list_type"], "a list"),
+    **dict.fromkeys(["dict_type", "model_type"], "names with values"),
+    **dict.fromkeys(["int_type", "int_from_float"], "a whole number"),
+}
 
 
 def explain(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
@@ -54,7 +58,7 @@ def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
             allowed = f"a list of at least {fault['ctx']['min_length']}"
         case _:
             allowed = WORDS.get(fault["type"], fault["msg"].removeprefix("Input should be ").removeprefix("a valid "))
-    return f"got {value!r}, need {allowed}"
+    return f"got {shown(value)}, need {allowed}"
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_validator, model_validator
 from typing_extensions import override
 
 from sibp.core import messages
 from sibp.experiments import drawing
 from sibp.experiments.settings import Data, Method, Network, Training
-from sibp.experiments.strict import Count, Strict, checked_file_names, parse
+from sibp.experiments.strict import Count, PositiveCount, Strict, checked_file_names, parse
 from sibp.experiments.yaml_file import SpecError
 
 
@@ -31,7 +31,7 @@ class Bench(Strict):
         quick: whether small networks stand in.
     """
 
-    threads: PositiveInt | None = None
+    threads: PositiveCount | None = None
     cases: tuple[str, ...] = ()
     seconds: Annotated[float, Field(gt=0)] = 20.0
     quick: bool = False
@@ -42,8 +42,8 @@ class Fit(Strict):
 
     network: str
     data: Data
-    steps: PositiveInt
-    batch_size: PositiveInt = 100
+    steps: PositiveCount
+    batch_size: PositiveCount = 100
 
 
 class Fits(Strict):
@@ -52,8 +52,8 @@ class Fits(Strict):
     Each method's points are tried with one seed, the best on validation data is trained with `seeds` others; all for as many steps.
     """
 
-    seeds: PositiveInt = 3
-    evaluations: PositiveInt = 10
+    seeds: PositiveCount = 3
+    evaluations: PositiveCount = 10
     methods: Annotated[dict[str, Method], Field(min_length=1)]
     networks: Annotated[dict[str, Fit], Field(min_length=1)]
 
@@ -180,7 +180,7 @@ class Trained(Experiment):
     network: Network
     loss: str
     training: Training
-    seeds: PositiveInt = 1
+    seeds: PositiveCount = 1
     first_seed: Annotated[int, Field(ge=0, lt=2**62)] = 0  # a column of 64 bits holds it
     methods: Annotated[dict[str, Method], Field(min_length=1), AfterValidator(checked_file_names)]
 
@@ -287,13 +287,13 @@ def experiment(mapping: Mapping[str, Any], context: str, place: str = "") -> Exp
 class Limits(Strict):
     """Upper bounds that a scale puts on every experiment."""
 
-    seeds: PositiveInt | None = None
-    epochs: PositiveInt | None = None
-    steps: PositiveInt | None = None
-    train: PositiveInt | None = None
+    seeds: PositiveCount | None = None
+    epochs: PositiveCount | None = None
+    steps: PositiveCount | None = None
+    train: PositiveCount | None = None
     validation: Count | None = None
     test: Count | None = None
-    batch_size: PositiveInt | None = None
+    batch_size: PositiveCount | None = None
 
 
 class Scale(Strict):

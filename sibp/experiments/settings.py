@@ -3,10 +3,11 @@
 import itertools
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, model_validator
 
+from sibp.core import messages
 from sibp.data.registry import CHAIN
-from sibp.experiments.strict import Count, Strict
+from sibp.experiments.strict import MOST, Count, PositiveCount, Strict
 
 __all__ = ["Data", "Every", "Init", "Measure", "Method", "Network", "Training"]
 
@@ -15,9 +16,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _batch_size(value: Any) -> int | Literal["full"]:
-    if value == "full" or (type(value) is int and value >= 1):
+    if value == "full" or (type(value) is int and 1 <= value <= MOST):
         return value
-    raise ValueError(f"got {value!r}, need a whole number >= 1 or full")
+    raise ValueError(f"got {messages.shown(value)}, need a whole number from 1 to {MOST} or full")
 
 
 def _exactly_one(model: BaseModel, *keys: str) -> None:
@@ -33,7 +34,7 @@ class Data(Strict):
     """
 
     name: str
-    train: PositiveInt
+    train: PositiveCount
     validation: Count = 0
     test: Count = 0
     merge_test: bool = False
@@ -72,11 +73,11 @@ class Network(Strict):
     """A network as `sibp.nets.papers.build` takes it, and its initial law."""
 
     kind: str = "mlp"
-    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)] | None = None
-    input_shape: Annotated[tuple[PositiveInt, ...], Field(min_length=3, max_length=3)] | None = None
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
+    widths: Annotated[tuple[PositiveCount, ...], Field(min_length=2)] | None = None
+    input_shape: Annotated[tuple[PositiveCount, ...], Field(min_length=3, max_length=3)] | None = None
+    channels: Annotated[tuple[PositiveCount, ...], Field(min_length=1)] | None = None
     pools: Count | None = None
-    classes: PositiveInt | None = None
+    classes: PositiveCount | None = None
     activation: str | None = None
     bias: bool | None = None
     init: Init = Init()
@@ -93,8 +94,8 @@ class Network(Strict):
 class Every(Strict):
     """Evaluation points: every so many epochs or steps, or about `log_points` points evenly spaced in log(step)."""
 
-    epochs: PositiveInt | None = None
-    steps: PositiveInt | None = None
+    epochs: PositiveCount | None = None
+    steps: PositiveCount | None = None
     log_points: Annotated[int, Field(gt=0, le=10**5)] | None = None
 
     @model_validator(mode="after")
@@ -110,8 +111,8 @@ class Training(Strict):
     `fixed_layers` is how many layers, counted from the input, stay as they were drawn.
     """
 
-    epochs: PositiveInt | None = None
-    steps: PositiveInt | None = None
+    epochs: PositiveCount | None = None
+    steps: PositiveCount | None = None
     batch_size: Annotated[int | Literal["full"], PlainValidator(_batch_size)] = 100
     sampling: Literal["permutation", "replacement"] = "permutation"
     dtype: Literal["float32", "float64"] = "float32"
@@ -119,10 +120,10 @@ class Training(Strict):
     measure: tuple[Measure, ...] = ("train", "test")
     mode: Literal["ensemble", "timed"] = "ensemble"
     device: Literal["any", "cpu"] = "any"
-    ensemble: PositiveInt = 25
+    ensemble: PositiveCount = 25
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     prune: tuple[Fraction, ...] = ()
-    fixed_layers: PositiveInt | None = None  # None, not 0: settings that do not name it keep their digest
+    fixed_layers: PositiveCount | None = None  # None, not 0: settings that do not name it keep their digest
 
     @model_validator(mode="after")
     def _exactly_one_length(self) -> Self:

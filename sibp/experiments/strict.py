@@ -7,13 +7,16 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sibp.core import messages
 from sibp.experiments import faults
 from sibp.experiments.yaml_file import SpecError
 
-__all__ = ["Count", "Strict", "checked_file_names", "parse"]
+__all__ = ["Count", "PositiveCount", "Strict", "checked_file_names", "parse"]
 
 Model = TypeVar("Model", bound=BaseModel)
-Count = Annotated[int, Field(ge=0)]
+MOST = 10**9  # far above what any machine trains, and below what 64 bits hold even multiplied by another
+Count = Annotated[int, Field(ge=0, le=MOST)]
+PositiveCount = Annotated[int, Field(gt=0, le=MOST)]
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -30,9 +33,8 @@ def _check_file_name(name: str) -> None:
         ValueError: saying what is allowed.
     """
     if not FILE_NAME.fullmatch(name):
-        shown = repr(name if len(name) <= 40 else f"{name[:40]}...")
         need = "a name for files: 1 to 100 letters, digits, '_', '.' and '-', not beginning with '.' or '-'"
-        raise ValueError(f"got {shown}, need {need}")
+        raise ValueError(f"got {messages.shown(name)}, need {need}")
 
 
 def checked_file_names(value: Any) -> Any:

@@ -13,6 +13,8 @@ from sibp.core.errors import InputError
 
 __all__ = ["SpecError", "names", "read"]
 
+PLAIN = {"but found another document": "begins a second document (---), need one in a file"}
+
 
 class SpecError(InputError):
     """Something wrong in an experiment or scale file, said in one line."""
@@ -26,6 +28,13 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for gigabytes, or for themselves
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=self.peek_event().start_mark)
         return super().compose_node(parent, index)
+
+    @override
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as fault:  # a date that is none, say
+            raise yaml.MarkedYAMLError(problem=str(fault), problem_mark=node.start_mark) from None
 
     @override
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -65,9 +74,8 @@ def read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SpecError(f"{path}: {line}{getattr(fault, 'problem', None) or 'is not YAML'}") from None
-    except ValueError as fault:  # a date that is none, say
-        raise SpecError(f"{path}: {fault}") from None
+        problem = getattr(fault, "problem", None) or "is not YAML"
+        raise SpecError(f"{path}: {line}{PLAIN.get(problem, problem)}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise SpecError(f"{path}: got {type(content).__name__}, need a mapping of names")
     return content

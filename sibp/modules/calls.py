@@ -83,7 +83,7 @@ AFFINE: dict[Callable, Callable[..., Call | None]] = {
 
 
 def _named(name: str, *, is_inplace: bool = False) -> Callable[..., tuple[str, bool] | None]:
-    return lambda input, inplace=False: (name, inplace or is_inplace)
+    return lambda input, inplace=False, out=None: (name, inplace or is_inplace)
 
 
 def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> tuple[str, bool] | None:

@@ -20,7 +20,8 @@ class AffineFunction(torch.autograd.Function):
     def forward(ctx: Any, X: Tensor, W: Tensor, b: Tensor | None, use: Use) -> Tensor:
         ctx.use = use
         ctx.save_for_backward(X)
-        return use.map.forward(X, W, b)
+        Z = use.map.forward(X, W, b)
+        return torch.ops.aten._unsafe_view(Z, Z.shape) if Z._is_view() else Z  # a view could not be changed in place, as Z may
 
     @staticmethod
     @override

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sibp.modules.watch import Watch
 
@@ -59,7 +60,7 @@ def report_lines(parameters: Sequence[tuple[str, Tensor]], watch: Watch | None) 
     """
     width = max((len(name) for name, _ in parameters), default=0)
     lines = [f"{name:<{width}}  {how_trained(parameter, watch)}" for name, parameter in parameters]
-    numbers = sum(parameter.numel() for _, parameter in parameters)
+    numbers = sum(parameter.numel() for _, parameter in parameters if not is_lazy(parameter))
     implicit = sum(p.numel() for _, p in parameters if how_trained(p, watch).startswith("implicit"))
     return [*lines, f"{implicit} of {numbers} numbers implicit"]
 

@@ -91,6 +91,7 @@ class Watch(TorchFunctionMode):
             return function(*args, **kwargs)
         X, W, b, map_ = call
         watched = id(W) in self.weights and W.requires_grad and (b is None or b.ndim == 1)
+        watched = watched and X.layout is torch.strided and not X.is_nested  # others have no rows
         if not watched or torch._C._are_functorch_transforms_active():  # a transform would want to differentiate what runs here
             Z = function(*args, **kwargs)
             if Z.grad_fn is not None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from sibp.results import records
+from sibp.results import archive, records
 from sibp.results.records import RecordError, Role
 
 __all__ = ["AXES", "Curve", "Runs", "find", "read"]
@@ -80,7 +80,7 @@ def find(path: Path) -> list[Path]:
     """Return the tables that a path means.
 
     Args:
-        path: a run's own file, with or without its ending, or an experiment's folder.
+        path: a run's own file or an experiment's archive, with or without its ending, or an experiment's folder.
 
     Returns:
         Paths of Parquet files, sorted.
@@ -115,13 +115,20 @@ def read(path: Path) -> Runs:
         path: of a run or an experiment's runs.
 
     Returns:
-        Curves of all labels. A RecordError, in one line, says that there is nothing, or that it cannot be read.
+        Curves of all labels.
+
+    Raises:
+        RecordError: in one line, if there is nothing, or it cannot be read.
     """
     files = find(path)
-    runs = {file.stem: records.read(file) for file in files}
+    packed = [file for file in files if archive.is_archive(file)]
+    if len(packed) > 1:
+        raise RecordError(f"{path}: holds the runs of several experiments, show one: {', '.join(map(str, packed))}")
+    runs = archive.read(packed[0]) if packed else {file.stem: records.read(file) for file in files}
+    name = packed[0].stem if packed else files[0].absolute().parent.name
     measures = dict.fromkeys(name for run in runs.values() for name in run.columns(Role.metric))
     curves = [curve for label, run in runs.items() for curve in _curves(label, run)]
-    return Runs(files[0].absolute().parent.name, curves, list(measures), {label: run.record for label, run in runs.items()})
+    return Runs(name, curves, list(measures), {label: run.record for label, run in runs.items()})
 
 
 def _curves(label: str, run: records.Run) -> list[Curve]:

@@ -247,6 +247,30 @@ def test_non_contiguous_inputs_and_weights_are_taken():
     assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(plain.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.Tensor.to_sparse,
+        torch.Tensor.to_sparse_csr,
+        lambda x: torch.nested.nested_tensor(list(x.split(6)), layout=torch.jagged),
+    ],
+    ids=["coo", "csr", "jagged"],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state:UserWarning")
+def test_a_layer_whose_input_has_no_rows_is_autograds(make):
+    model, x = net(), make(X)
+    rows = (lambda z: torch.nested.to_padded_tensor(z, 0.0).flatten(0, 1)) if x.is_nested else torch.relu
+    closure = lambda: F.cross_entropy(model[2](rows(model[0](x))), Y)  # noqa: E731
+    before = copy.deepcopy(model)
+    with pytest.raises(ValueError, match=r"0\..* and 1 more would have ordinary gradients"):
+        sibp.SIBP(model.named_parameters()).step(closure)
+    assert equal(model, before)
+    optimizer = sibp.SIBP(model.parameters(), rest=torch.optim.SGD)
+    optimizer.step(closure)
+    report = optimizer.report(model)
+    assert report["0.weight"].startswith("first order") and report["2.weight"] == "implicit"
+
+
 @pytest.mark.parametrize("options", [{}, {"solver": "exact"}])
 def test_a_loss_without_a_value_changes_nothing(options):
     model = normed()
@@ -323,6 +347,15 @@ def test_gradients_are_added_to_what_is_there_as_torch_does():
     assert all(torch.allclose(a, 2 * p.grad) for a, p in zip(twice, model.parameters(), strict=True))
 
 
+def test_proxprops_output_layer_has_the_gradient_however_often_it_is_used():
+    head, x = nn.Linear(6, 3).double(), X
+    closure = lambda: F.cross_entropy(head(x) + head(2 * x), Y)  # noqa: E731
+    expected = torch.autograd.grad(closure(), [*head.parameters()])
+    with sibp.Oracle(head.parameters(), "proxprop"):
+        closure().backward()
+    assert all(torch.allclose(p.grad, gradient, rtol=1e-12) for p, gradient in zip(head.parameters(), expected, strict=True))
+
+
 def test_the_report_names_parameters_and_prints():
     model = normed()
     optimizer = sibp.SIBP(model.named_parameters(), rest=torch.optim.AdamW)
@@ -342,6 +375,14 @@ def test_the_report_names_parameters_and_prints():
     assert alone.report(model)["3.bias"] == "not one of this optimizer's parameters"
     unused = nn.Linear(2, 2)
     assert sibp.SIBP([*model.parameters(), *unused.parameters()], rest=torch.optim.AdamW).report(unused)["weight"] == "no step yet"
+
+
+def test_parameters_that_have_no_shape_yet_are_printed_and_trained():
+    model = nn.Sequential(nn.LazyLinear(8), nn.Tanh(), nn.LazyLinear(3)).double()
+    optimizer = sibp.SIBP(model.named_parameters())
+    assert "0.weight  no step yet" in repr(optimizer)
+    optimizer.step(lambda: F.cross_entropy(model[2](torch.tanh(model[0](X), out=None)), Y))
+    assert "0.weight  implicit with tanh" in repr(optimizer) and "83 of 83 numbers implicit" in repr(optimizer)
 
 
 def test_the_oracle_reports_too():

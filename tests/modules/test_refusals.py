@@ -30,6 +30,17 @@ class DTensor(torch.Tensor):
     """Stands for torch's sharded tensors, which need a process group."""
 
 
+class Prompt(nn.Module):
+    """A layer whose input is itself a parameter, such as learned queries."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.head = nn.Parameter(X.clone()), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.queries)
+
+
 def loss(model, x=X):
     return F.cross_entropy(model(x), Y)
 
@@ -102,6 +113,7 @@ STEPS = [
         loss,
         r"SIBP: 1\.weight and 1 more would have ordinary gradients \(used by NativeBatchNorm\), need rest=, such as rest=",
     ),
+    (Prompt, loss, r"SIBP: queries would have ordinary gradients \(used by AffineFunction\), need rest="),
     (net, penalty, r"create_graph: an implicit layer cannot be differentiated twice .*need a group .*\"implicit\": False"),
     (net, lambda m: loss(m).backward(create_graph=True), "create_graph: an implicit layer cannot be differentiated twice"),
     (net, lambda m: loss(m).backward(inputs=[m[0].weight]), "backward: got inputs, need none"),

@@ -179,7 +179,7 @@ class Transposed(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.w, self.b = nn.Parameter(torch.randn(10, 12) / 4), nn.Parameter(torch.zeros(12))
+        self.w, self.b = nn.Parameter(torch.randn(10, 12) / 4), nn.Parameter(torch.randn(12) / 4)
         self.head = nn.Linear(12, CLASSES)
 
     def forward(self, x):
@@ -279,6 +279,7 @@ CASES = {
     "nn.TransformerEncoderLayer": Case(
         lambda: Sequence(nn.TransformerEncoderLayer(16, 2, 24, batch_first=True, activation="gelu")), tokens, classes
     ),
+    "ReLU in place on tokens": Case(lambda: Sequence(nn.Sequential(nn.Linear(16, 16), nn.ReLU(inplace=True))), tokens, classes),
     "nn.MultiheadAttention": Case(lambda: Sequence(SelfAttention(16, 2, batch_first=True)), tokens, classes),
     "cross attention": Case(lambda: Sequence(CrossAttention()), tokens, classes),
     "layers without a solver": Case(FirstOrder, image, classes),

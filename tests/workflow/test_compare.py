@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sibp.results import records
+from sibp.results import archive, records
 from sibp.training import runs
 from tests.unit.tiny import experiment
-from tools import compare, redraw, run_archive
+from tools import compare, redraw
 from workflow.figures.exhibit import Exhibit
 
 
@@ -81,9 +81,9 @@ def test_packed_runs_come_back(tmp_path):
     asked = experiment(methods={"sgd": {"grid": {"eta": [0.1, 0.01]}}, "sibp": {"lam": 0.3}})
     for label in asked.methods:
         runs.run(asked, label, out=tmp_path / "runs")
-    run_archive.pack(tmp_path / "runs", tmp_path / "packed")
+    archive.pack(tmp_path / "runs", tmp_path / "packed")
     assert sorted(file.name for file in (tmp_path / "packed").iterdir()) == ["tiny.parquet"]
-    assert run_archive.unpack(tmp_path / "packed", tmp_path / "back") == ["tiny"]
+    assert archive.unpack(tmp_path / "packed", tmp_path / "back") == ["tiny"]
     for label in asked.methods:
         run, again = (records.read(tmp_path / f"{folder}/tiny/{label}.parquet") for folder in ("runs", "back"))
         rows, back = run.rows, again.rows

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sibp import cli
-from sibp.results import chart, curves, records
+from sibp.results import archive, chart, curves, records
 from tests.unit.tiny import as_run
 
 WORD = "<script>&"  # in a title, to see that it is escaped
@@ -38,6 +38,19 @@ def folder(tmp_path):
     write(tmp_path / "mine", "sgd", rows("sgd", [0.5, 0.25], diverged=[0]), {"settings": {"title": WORD}})
     write(tmp_path / "mine", "adam", rows("adam", [0.125]))
     return tmp_path / "mine"
+
+
+def test_an_archive_of_an_experiment_is_shown_as_its_folder_and_several_are_refused(folder):
+    archive.pack(folder.parent, folder.parent / "packed")
+    whole, packed = curves.read(folder), curves.read(folder.parent / "packed/mine")
+    assert packed.name == "mine" and packed.records == whole.records
+    assert [curve.name for curve in packed.curves] == [curve.name for curve in whole.curves]
+    assert packed.curves[1].last("train_loss") == pytest.approx(whole.curves[1].last("train_loss"))
+    (folder.parent / "packed/other.parquet").write_bytes((folder.parent / "packed/mine.parquet").read_bytes())
+    with pytest.raises(
+        records.RecordError, match=r"holds the runs of several experiments, show one: .*mine.parquet, .*other.parquet"
+    ):
+        curves.read(folder.parent / "packed")
 
 
 def test_a_curve_is_the_mean_over_the_seeds_that_did_not_diverge(folder):

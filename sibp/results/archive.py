@@ -10,17 +10,25 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
 from pyarrow import parquet
 
 from sibp.results import records
 from sibp.results.records import Role
+
+__all__ = ["is_archive", "pack", "read", "unpack"]
 
 LABELS = b"sibp.records"  # the key of the schema's metadata
 MEASURED = (Role.clock, Role.metric)
 
 
 def pack(runs: Path, folder: Path) -> None:
-    """Write ``<id>.parquet`` into a folder for each experiment below `runs`."""
+    """Write ``<id>.parquet`` into a folder for each experiment below `runs`.
+
+    Args:
+        runs: what ``sibp run --out`` wrote.
+        folder: of the files; made if need be.
+    """
     for experiment in sorted(path for path in runs.glob("*") if any(path.glob("*.parquet"))):
         finished = {file.stem: records.read(file) for file in sorted(experiment.glob("*.parquet"))}
         roles = {name: role for run in finished.values() for name, role in run.roles.items()}
@@ -36,14 +44,51 @@ def pack(runs: Path, folder: Path) -> None:
         parquet.write_table(table, folder / f"{experiment.name}.parquet", compression="zstd", compression_level=19)
 
 
+def is_archive(file: Path) -> bool:
+    """Return whether a Parquet file holds a whole experiment.
+
+    Args:
+        file: that may be damaged.
+
+    Returns:
+        Whether `read` reads it.
+    """
+    try:
+        return LABELS in (parquet.read_schema(file).metadata or {})
+    except (OSError, pyarrow.ArrowException):
+        return False
+
+
+def read(file: Path) -> dict[str, records.Run]:
+    """Return the runs that `pack` put into a file.
+
+    Args:
+        file: of one experiment.
+
+    Returns:
+        Runs by label.
+    """
+    whole, schema = pd.read_parquet(file), parquet.read_schema(file)
+    roles = {field.name: Role(field.metadata[b"role"].decode()) for field in schema}
+    runs = {}
+    for label, content in json.loads(gzip.decompress(base64.b64decode(schema.metadata[LABELS]))).items():
+        rows = whole[whole["method"] == label][list(content["columns"])].reset_index(drop=True).astype(content["columns"])
+        runs[label] = records.Run(rows, content["record"], {name: roles[name] for name in rows})
+    return runs
+
+
 def unpack(folder: Path, runs: Path) -> list[str]:
-    """Write the job files that `pack` has read below `runs` and return the experiments' ids."""
+    """Write the job files that `pack` has read.
+
+    Args:
+        folder: of the experiments' files.
+        runs: below which ``<id>/<label>.parquet`` are written.
+
+    Returns:
+        The experiments' ids.
+    """
     files = sorted(folder.glob("*.parquet"))
     for file in files:
-        whole, schema = pd.read_parquet(file), parquet.read_schema(file)
-        roles = {field.name: Role(field.metadata[b"role"].decode()) for field in schema}
-        for label, content in json.loads(gzip.decompress(base64.b64decode(schema.metadata[LABELS]))).items():
-            rows = whole[whole["method"] == label][list(content["columns"])].reset_index(drop=True).astype(content["columns"])
-            own = {name: roles[name] for name in rows}
-            records.write(runs / file.stem / f"{label}.parquet", records.Run(rows, content["record"], own))
+        for label, run in read(file).items():
+            records.write(runs / file.stem / f"{label}.parquet", run)
     return [file.stem for file in files]
