@@ -41,69 +41,88 @@ def build() -> Parser:
         added.set_defaults(command=command)
         return added
 
-    data = add("data", commands.data, "Fetch, check and cache data sets.")
-    data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion-mnist, cifar10; all of them by default")
-    data.add_argument("--dir", type=_path, metavar="D", help="the cache; by default the user's")
-    data.add_argument("--json", type=_path, metavar="FILE", help="also write the SHA-256 of all arrays to a file")
+    _add_data(add("data", commands.data, "Fetch, check and cache data sets."))
+    _add_run(add("run", commands.run, "Train the methods of one experiment."))
+    _add_show(add("show", commands.show, "Draw the curves of finished runs, here or as a picture."))
+    _add_list(add("list", commands.list, "Show what experiments would train."))
+    _add_doctor(add("doctor", commands.doctor, "Show what this machine has, and what a full workflow run would take."))
+    _add_check(add("check", commands.check, "Check what only the device can tell: numbers, bits, speed."))
+    _add_bench(add("bench", commands.bench, "Measure the cost of steps side by side."))
+    return parser
 
-    run = add("run", commands.run, "Train the methods of one experiment.")
-    run.add_argument("experiment", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
-    run.add_argument("--method", metavar="M", help="one label of the experiment; all of them by default")
-    run.add_argument("--out", type=_path, metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet")
-    run.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion-mnist, cifar10; all of them by default")
+    parser.add_argument("--dir", type=_path, metavar="D", help="the cache; by default the user's")
+    parser.add_argument("--json", type=_path, metavar="FILE", help="also write the SHA-256 of all arrays to a file")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
+    parser.add_argument("--method", metavar="M", help="one label of the experiment; all of them by default")
+    parser.add_argument("--out", type=_path, metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet")
+    parser.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
     text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
-    run.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
+    parser.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
     text = "train only the N-th of the ensembles of --method, into DIR/<id>/<label>.<N>of<M>.parquet; `make reference` joins them"
-    run.add_argument("--ensemble", type=_positive, metavar="N", help=text)
-    run.add_argument(
+    parser.add_argument("--ensemble", type=_positive, metavar="N", help=text)
+    parser.add_argument(
         "--tensorboard",
         type=_path,
         metavar="DIR",
         help="also write curves, one per member and measure, for `tensorboard --logdir DIR`",
     )
-    _add_machine(run)
+    _add_machine(parser)
 
-    show = add("show", commands.show, "Draw the curves of finished runs, here or as a picture.")
-    show.add_argument("path", type=_path, metavar="PATH", help="a folder DIR/<id> of 'sibp run --out DIR', or one run's file in it")
-    show.add_argument("--record", action="store_true", help="print as JSON what was trained, on what, with what, and for how long")
-    show.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
-    show.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
-    show.add_argument(
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", type=_path, metavar="PATH", help="a folder DIR/<id> of 'sibp run --out DIR', or one run's file in it"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="print as JSON what was trained, on what, with what, and for how long"
+    )
+    parser.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
+    parser.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
+    parser.add_argument(
         "--png", type=_path, metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too"
     )
-    show.add_argument(
+    parser.add_argument(
         "--html", type=_path, metavar="FILE", help="also write a page with picture, numbers and settings, in one file"
     )
 
-    listed = add("list", commands.list, "Show what experiments would train.")
-    listed.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
-    _add_machine(listed)
 
-    doctor = add("doctor", commands.doctor, "Show what this machine has, and what a full workflow run would take.")
-    doctor.add_argument("--json", action="store_true", help="print JSON")
-    doctor.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
-    doctor.add_argument(
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
+    _add_machine(parser)
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
+    parser.add_argument(
         "--scale", metavar="S", help="only what the experiments take at this scale, counted: full, cpu, laptop or a file"
     )
-    doctor.add_argument(
+    parser.add_argument(
         "--device", metavar="D", help="for --scale: h100, h200 or cpu, by rates from a table; by default this machine's"
     )
 
-    blocks = add("check", commands.check, "Check what only the device can tell: numbers, bits, speed.")
-    blocks.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
-    blocks.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
-    blocks.add_argument("--out", type=_path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
-    blocks.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
 
-    bench = add("bench", commands.bench, "Measure the cost of steps side by side.")
-    bench.add_argument("--json", type=_path, metavar="FILE", help="also write the measurements to a file")
-    bench.add_argument("--cases", nargs="+", metavar="CASE", help="which networks, by name; all of them by default")
-    bench.add_argument("--quick", action="store_true", help="small networks: shows that it works, nothing about cost")
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+    parser.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
+    parser.add_argument("--out", type=_path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
+    parser.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=_path, metavar="FILE", help="also write the measurements to a file")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="which networks, by name; all of them by default")
+    parser.add_argument("--quick", action="store_true", help="small networks: shows that it works, nothing about cost")
     text = "about how long the rounds of one network take together (default: 20)"
-    bench.add_argument("--seconds", type=_seconds, metavar="S", help=text)
-    bench.add_argument("--scale", metavar="S", help="the workflow's scale that this is part of, noted in the file")
-    _add_machine(bench, scale=False)
-    return parser
+    parser.add_argument("--seconds", type=_seconds, metavar="S", help=text)
+    parser.add_argument("--scale", metavar="S", help="the workflow's scale that this is part of, noted in the file")
+    _add_machine(parser, scale=False)
 
 
 def _add_machine(parser: argparse.ArgumentParser, *, scale: bool = True) -> None:
