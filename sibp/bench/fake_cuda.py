@@ -30,7 +30,7 @@ __all__ = ["affines", "empty", "fake_device", "on_device", "started", "watch", "
 
 @contextlib.contextmanager
 def fake_device() -> Generator[FakeTensorMode]:
-    """Let tensors on any device be made without it; a CUDA device says that it has 80 GiB, and BCD is never refused any.
+    """Let tensors on any device be made without it; a CUDA device says that it has 80 GiB, and BCD's memory always fits.
 
     Yields:
         The mode in which tensors are made and operations run.

@@ -158,7 +158,7 @@ def _show_record(path: Path) -> int:
     """
     from sibp.results import curves
 
-    by_label = curves.read(path).records
+    by_label = curves.read_records(path)
     print(json.dumps(next(iter(by_label.values())) if len(by_label) == 1 else by_label, indent=2))
     return 0
 

@@ -8,6 +8,7 @@ import base64
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow
@@ -16,7 +17,7 @@ from pyarrow import parquet
 from sibp.results import records
 from sibp.results.records import Role
 
-__all__ = ["is_archive", "pack", "read", "unpack"]
+__all__ = ["is_archive", "pack", "read", "read_records", "unpack"]
 
 LABELS = b"sibp.records"  # the key of the schema's metadata
 MEASURED = (Role.clock, Role.metric)
@@ -71,10 +72,27 @@ def read(file: Path) -> dict[str, records.Run]:
     whole, schema = pd.read_parquet(file), parquet.read_schema(file)
     roles = {field.name: Role(field.metadata[b"role"].decode()) for field in schema}
     runs = {}
-    for label, content in json.loads(gzip.decompress(base64.b64decode(schema.metadata[LABELS]))).items():
+    for label, content in _labels(schema).items():
         rows = whole[whole["method"] == label][list(content["columns"])].reset_index(drop=True).astype(content["columns"])
         runs[label] = records.Run(rows, content["record"], {name: roles[name] for name in rows})
     return runs
+
+
+def read_records(file: Path) -> dict[str, dict[str, Any]]:
+    """Return the records of the runs that `pack` put into a file, without their rows.
+
+    Args:
+        file: of one experiment.
+
+    Returns:
+        Records by label.
+    """
+    return {label: content["record"] for label, content in _labels(parquet.read_schema(file)).items()}
+
+
+def _labels(schema: pyarrow.Schema) -> dict[str, dict[str, Any]]:
+    """Return each label's record, and its columns with their dtypes."""
+    return json.loads(gzip.decompress(base64.b64decode(schema.metadata[LABELS])))
 
 
 def unpack(folder: Path, runs: Path) -> list[str]:

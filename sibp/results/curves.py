@@ -11,7 +11,7 @@ import pandas as pd
 from sibp.results import archive, records
 from sibp.results.records import RecordError, Role
 
-__all__ = ["AXES", "Curve", "Runs", "find", "read"]
+__all__ = ["AXES", "Curve", "Runs", "find", "read", "read_records"]
 
 AXES = ("epoch", "step", "seconds")
 
@@ -121,14 +121,41 @@ def read(path: Path) -> Runs:
         RecordError: in one line, if there is nothing, or it cannot be read.
     """
     files = find(path)
-    packed = [file for file in files if archive.is_archive(file)]
-    if len(packed) > 1:
-        raise RecordError(f"{path}: holds the runs of several experiments, show one: {', '.join(map(str, packed))}")
-    runs = archive.read(packed[0]) if packed else {file.stem: records.read(file) for file in files}
-    name = packed[0].stem if packed else files[0].absolute().parent.name
+    packed = _archive(path, files)
+    runs = archive.read(packed) if packed else {file.stem: records.read(file) for file in files}
+    name = packed.stem if packed else files[0].absolute().parent.name
     measures = dict.fromkeys(name for run in runs.values() for name in run.columns(Role.metric))
     curves = [curve for label, run in runs.items() for curve in _curves(label, run)]
     return Runs(name, curves, list(measures), {label: run.record for label, run in runs.items()})
+
+
+def read_records(path: Path) -> dict[str, dict[str, Any]]:
+    """Read what `read` reads, without the rows.
+
+    Args:
+        path: of a run or an experiment's runs.
+
+    Returns:
+        Records by label.
+
+    Raises:
+        RecordError: in one line, if there is nothing, or it cannot be read.
+    """
+    files = find(path)
+    packed = _archive(path, files)
+    return archive.read_records(packed) if packed else {file.stem: records.read_record(file) for file in files}
+
+
+def _archive(path: Path, files: list[Path]) -> Path | None:
+    """Return the archive among the tables that a path means; None if they are runs.
+
+    Raises:
+        RecordError: naming them, if there are several.
+    """
+    packed = [file for file in files if archive.is_archive(file)]
+    if len(packed) > 1:
+        raise RecordError(f"{path}: holds the runs of several experiments, show one: {', '.join(map(str, packed))}")
+    return packed[0] if packed else None
 
 
 def _curves(label: str, run: records.Run) -> list[Curve]:
