@@ -1,10 +1,9 @@
 """The kernels as operators of torch, `torch.ops.sibp.*`: what works on tensors without numbers, compilers and profilers see of them.
 
-Every operator writes to tensors it is given and returns nothing. `LAUNCHES` says of each how many kernels one call launches.
+Every operator writes to tensors it is given and returns nothing. What one call launches, `kernels.launches` says.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,10 +11,8 @@ from torch import Tensor
 from sibp.kernels.triton.plan import Search, run
 
 __all__ = [
-    "LAUNCHES",
     "OPERATORS",
     "armijo_exponents",
-    "launches",
     "minimise_batch",
     "minimise_bias",
     "minimise_sparse",
@@ -178,22 +175,3 @@ OPERATORS = (
 )
 for _operator in OPERATORS:
     _operator.register_fake(_nothing)
-
-# kernels that one call launches, by its number of iterations: whatever the rows, neurons and members
-LAUNCHES: dict[str, Callable[[int], int]] = {
-    "targets": lambda n: 1,
-    "armijo_exponents": lambda n: 2,
-    "minimise_batch": lambda n: 2 * n + 1,
-    "minimise_bias": lambda n: 2 * n + 1,
-    "minimise_weights": lambda n: 4 * n + 2,
-    "minimise_sparse": lambda n: 10 * n + 3,
-    "solve_linear_batch": lambda n: n + 1,
-    "solve_linear_weights": lambda n: 3 * n + 2,
-}
-
-
-def launches(operator: torch._ops.OpOverload, arguments: tuple[Any, ...]) -> int:
-    """Return how many kernels a call of `torch.ops.sibp.<name>.default` with these positional arguments launches."""
-    names = [argument.name for argument in operator._schema.arguments]
-    given = dict(zip(names, arguments, strict=True))
-    return LAUNCHES[operator._schema.name.removeprefix("sibp::")](given.get("iterations", 0))
