@@ -37,8 +37,7 @@ def copy_repository(folder: Path, *only: str) -> Path:
             shutil.copyfile(source, target)
     if only:
         leave(folder / "workflow", {*only, "chosen"})
-    (folder / "cache").mkdir()
-    (folder / "cache/native").symlink_to(kernels())
+    link_kernels(folder)
     return folder
 
 
@@ -53,13 +52,14 @@ def leave(workflow: Path, names: set[str]) -> None:
         file.write_text(yaml.safe_dump(scale), encoding="utf-8")
 
 
-def kernels() -> Path:
-    """Return the folder of the compiled kernels, which every copy may share: compiling takes seconds."""
+def link_kernels(folder: Path) -> None:
+    """Let what `run` starts in a folder use the compiled kernels of this process: compiling takes ten seconds."""
     from sibp.core.paths import cache_folder
     from sibp.kernels import native
 
     native.status()
-    return cache_folder() / "native"
+    (folder / "cache").mkdir()
+    (folder / "cache/native").symlink_to(cache_folder() / "native")
 
 
 def run(folder: Path, *words: str, **environment: str) -> str:

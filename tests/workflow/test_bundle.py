@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from sibp.results import records
-from tests.workflow.conftest import ROOT, copy_repository, jobs, run, snakemake
+from tests.workflow.conftest import ROOT, copy_repository, jobs, link_kernels, run, snakemake
 from tools.offline_gpu import import_runs
 from tools.offline_gpu.training_jobs import CampaignError
 
@@ -51,6 +51,7 @@ def node(home, tmp_path_factory) -> Path:
     """A folder with nothing but the bundle, in which one exhibit has been trained."""
     folder = tmp_path_factory.mktemp("node")
     shutil.copytree(home / ".bundle", folder / "bundle")
+    link_kernels(folder)
     trained(folder)
     return folder
 
