@@ -81,7 +81,7 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
         print(f"took {file.parent.name}/{file.stem}: of {file.parts[-3]}", flush=True)
         there.add(file.parent.name)
     there |= changed
-    for name in changed:
+    for name in as_kept(results / "runs"):
         summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
     drawn = [exhibit.id for exhibit in exhibits() if redraw.needed(exhibit) <= there]
     if faults := {name: fault for name, fault in redraw.draw_all(drawn, root) if fault}:
@@ -94,6 +94,17 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
     texts = {"deviations": Path("docs/deviations.md"), "citation": Path("CITATION.cff")}
     pages = list((paper / "exhibits").glob("*.json"))
     typeset.typeset(Path("paper/report.typ"), paper / "report.pdf", pages, **made, **texts)
+
+
+def as_kept(runs: Path) -> list[str]:
+    """Round runs to the digits that the repository keeps, so that what is drawn now is what `make figures` draws from them later.
+
+    Returns:
+        The experiments' ids.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        archive.pack(runs, Path(folder))
+        return archive.unpack(Path(folder), runs)
 
 
 def take_measured(folder: Path, results: Path) -> list[Path]:

@@ -1,15 +1,18 @@
 """Fresh results against the shipped ones, and exhibits drawn from the shipped runs."""
 
 import gzip
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sibp.results import archive, records
+from sibp.results import summary as summaries
 from sibp.training import runs
 from tests.unit.tiny import experiment
-from tools import compare, redraw
+from tests.workflow.conftest import ROOT
+from tools import compare, redraw, reference
 from workflow.figures.exhibit import Exhibit
 
 
@@ -91,6 +94,28 @@ def test_packed_runs_come_back(tmp_path):
         pd.testing.assert_frame_equal(back[exact], rows[exact], check_exact=True)
         pd.testing.assert_frame_equal(back, rows, rtol=1e-6)
         assert (again.record, again.roles) == (run.record, run.roles)
+
+
+def test_runs_have_the_digits_that_are_kept_before_anything_is_drawn_from_them(tmp_path):
+    runs.run(experiment(), "sgd", threads=1, out=tmp_path / "runs")
+    assert reference.as_kept(tmp_path / "runs") == ["tiny"]
+    drawn = records.read(tmp_path / "runs/tiny/sgd.parquet")
+    archive.pack(tmp_path / "runs", tmp_path / "packed")
+    kept = archive.read(tmp_path / "packed/tiny.parquet")["sgd"]
+    pd.testing.assert_frame_equal(drawn.rows, kept.rows, check_exact=True)
+    assert drawn.record == kept.record
+
+
+def test_the_shipped_summaries_are_those_of_the_shipped_runs():
+    shipped = ROOT / "results/reference"
+    for file in (shipped / "runs").glob("*.parquet"):
+        if file.stem == "j-fig3":  # has more rows than all others together
+            continue
+        finished = archive.read(file)
+        curves = [summaries.curve(finished[label]) for label in sorted(finished, key="{}.parquet".format)]  # as their files lie
+        fresh = io.StringIO(summaries.union(curves).to_csv(index=False))
+        kept = pd.read_csv(shipped / f"summary/{file.stem}.csv.gz")
+        pd.testing.assert_frame_equal(pd.read_csv(fresh), kept, rtol=1e-12)  # the runs' own digits would be off by 1e-8
 
 
 def test_what_an_exhibit_is_drawn_from_is_read_from_its_file():
