@@ -1,6 +1,7 @@
 """The workflow's scripts on small made-up runs."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pikepdf
 import pytest
 import typst
 import yaml
+from matplotlib.figure import Figure
 
 from sibp.experiments import specs
 from sibp.results import records
@@ -172,6 +174,48 @@ def test_the_report_shows_the_papers_in_order_and_their_figures_by_number():
         "theory",
         "x-why",
     ]
+
+
+def pictures(report):
+    """Yield the lower left and the upper right corner of each picture of a report, as shares of its page."""
+    with pikepdf.open(report) as document:
+        for page in document.pages:
+            saved, now = [], pikepdf.Matrix()
+            for operands, operator in pikepdf.parse_content_stream(page):
+                if str(operator) == "q":
+                    saved.append(now)
+                elif str(operator) == "Q":
+                    now = saved.pop()
+                elif str(operator) == "cm":
+                    now = pikepdf.Matrix(*map(float, operands)) @ now
+                elif str(operator) == "Do":
+                    box, (_, _, wide, tall) = page.Resources.XObject[str(operands[0])].BBox, map(float, page.MediaBox)
+                    for x, y in (now.transform(corner) for corner in (box[:2], box[2:])):
+                        yield x / wide, y / tall
+
+
+@pytest.mark.parametrize("height", [1, 9, 30])
+def test_a_picture_of_any_height_is_whole_in_the_report(height, tmp_path):
+    kept, pages = ROOT / "results/reference", tmp_path / "paper/exhibits"
+    pages.mkdir(parents=True)
+    (tmp_path / "paper/figures").mkdir()
+    shutil.copyfile(kept / "exhibits/j-fig4.json", pages / "j-fig4.json")
+    for name in ("claims.json", "provenance.csv"):
+        shutil.copyfile(kept / name, tmp_path / name)
+    for name in ("paper/report.typ", "docs/deviations.md", "CITATION.cff"):
+        shutil.copyfile(ROOT / name, tmp_path / Path(name).name)
+    Figure(figsize=(6, height)).savefig(tmp_path / "paper/figures/j-fig4.pdf")
+    read = {"claims": "claims.json", "provenance": "provenance.csv", "deviations": "deviations.md", "citation": "CITATION.cff"}
+    files = {name: tmp_path / file for name, file in read.items()}
+    typeset.typeset(tmp_path / "report.typ", tmp_path / "report.pdf", [pages / "j-fig4.json"], **files)
+    (left, low), (right, high) = pictures(tmp_path / "report.pdf")
+    assert 0.1 < left < right < 0.9 and 0.05 < low < high < 0.95
+    assert right - left > 0.7 or high - low > 0.6
+
+
+def test_no_picture_of_the_shipped_report_leaves_its_page():
+    corners = list(pictures(ROOT / "results/reference/report.pdf"))
+    assert len(corners) > 40 and all(0.05 < x < 0.95 and 0.05 < y < 0.95 for x, y in corners)
 
 
 def test_a_packed_report_is_smaller_and_keeps_its_pages_and_what_a_screen_reader_follows():

@@ -43,13 +43,17 @@ by_step = data.set_index(["set", "case", "step"])
 cases, steps = list(dict.fromkeys(data["case"])), list(dict.fromkeys(data["step"]))
 steps = [step for step in steps if by_step.xs(step, level="step")["ratio"].notna().any()]
 steps.sort(key=lambda step: next(place for place, name in enumerate((SGD, ADAM, "")) if step.startswith(name)))
+methods = [step for step in steps if not step.startswith("torch")]
+fastest = {(label, each["case"]): each["best"] for label, cost in costs.items() for each in cost["cases"] if "best" in each}
 floors = by_step["floor"].dropna().groupby(["case", "step"]).first() if "floor" in by_step else None
 data
 
 # %% The figure: a panel for each network, then growth and ensembles
+BEST = {f"{optimizer}, the fastest form": optimizer for optimizer in (SGD, ADAM)}
+shown = [SGD, ADAM, *(BEST if fastest else ()), *methods]  # every form is in the table
 columns = min(3, len(cases))
 rows = -(-len(cases) // columns)
-height = max(2.7, 0.19 * len(steps))
+height = max(2.7, 0.19 * len(shown))
 figure = plt.figure(figsize=(1.2 * style.WIDTH, height * rows + 2.5))
 upper, lower = figure.subfigures(2, height_ratios=[height * rows, 2.5])  # ty: ignore[not-iterable] - an array of two
 above = upper.subplots(rows, columns, sharey=True, squeeze=False).ravel()
@@ -57,17 +61,18 @@ below = lower.subplots(1, 3)
 marks = [(label, mark, face) for label, mark, face in zip(costs, "os^", [None, "white", "white"], strict=False)]
 for ax, case in zip(above, cases, strict=False):
     for label, mark, face in marks:
-        for place, step in enumerate(steps):
-            ratio = by_step["ratio"].get((label, case, step), float("nan"))
+        for place, step in enumerate(shown):
+            timed = fastest[label, case].get(BEST[step], "") if step in BEST and (label, case) in fastest else step
+            ratio = by_step["ratio"].get((label, case, timed), float("nan"))
             colour = style.line(algorithm(step))["color"]
             ax.plot(ratio, place, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
-    for place, step in enumerate(steps):
-        if floors is not None and not step.startswith("torch"):  # whose floors are 1
+    for place, step in enumerate(shown):
+        if floors is not None and step in methods:  # torch's floors are 1
             ax.plot(floors.get((case, step), float("nan")), place, "|", color="0.3", markersize=9)
     ax.axvline(1, **style.PAPER)
     style.logarithmic(ax, "x")
-    ax.set(title=case, ylim=(len(steps) - 0.5, -0.5), xlabel="time / torch SGD's")
-    ax.set_yticks(range(len(steps)), steps, fontsize="x-small")
+    ax.set(title=case, ylim=(len(shown) - 0.5, -0.5), xlabel="time / torch SGD's")
+    ax.set_yticks(range(len(shown)), shown, fontsize="x-small")
 for ax in above[len(cases) :]:
     ax.set_visible(False)
 for ax, over, name in zip(below, ["batch", "parameters"], ["mini-batch size", "number of parameters"], strict=False):
@@ -92,6 +97,8 @@ style.logarithmic(ax, "x")
 ax.set(title=f"{members} networks", xlabel="a member's step [ms]", ylim=(len(kinds) - 0.5, -0.5))
 ax.set_yticks(range(len(kinds)), kinds, fontsize="x-small")
 style.letter([*above[: len(cases)], *below])
+for ax in above[: len(cases)]:
+    ax.set_title(ax.get_title(loc="left"), loc="left", fontsize="x-small")  # the longest network's name is then not cut off
 handles = [Line2D([], [], **style.line(key), label=style.name(key)) for key in ("sibp", "sgd")]
 handles += [
     Line2D([], [], color="0.3", marker=m, markerfacecolor=f or "0.3", linestyle="none", label=threads(s)) for s, m, f in marks
@@ -138,11 +145,12 @@ def memory(step):
     return [cell(MISSING if not own or not other or pd.isna(own) else f"{own / other:.2f}") for own, other in pairs]
 
 
-methods = [step for step in steps if not step.startswith("torch")] if "best_ratio" in by_step else [SIBP]
 ratios = [[cell(step), *with_floor(step)] for step in steps]
 if floors is None:
     ratios.append([cell("floor"), *[cell(UNMEASURED)] * len(cases)])
-to_best = [[cell(f"{step}: / the best SGD"), *entries(step, "best_ratio", "{:.2f}".format)] for step in methods]
+to_best = [
+    [cell(f"{step}: / the best SGD"), *entries(step, "best_ratio", "{:.2f}".format)] for step in (methods if fastest else [SIBP])
+]
 to_best.append([cell("the best SGD"), *best(SGD)])
 to_adam = [
     [cell(f"{SIBP}: / torch Adam"), *entries(SIBP, "adam_ratio", "{:.2f}".format)],
