@@ -49,8 +49,8 @@ def places(device: torch.device) -> list[tuple[str, str]]:
     words = os.environ.get("SIBP_GPU_JOBS", "1")
     if not (words.isdecimal() and int(words) > 0):
         raise InputError(f"SIBP_GPU_JOBS: got {words!r}, need how many jobs may share a GPU, 1 or more")
-    found, numbered = gpus(device), ["", *(f".{number}" for number in range(2, int(words) + 1))]
-    return [(gpu, f".gpu-{name}{number}.lock") for number in numbered for gpu, name in found.items()]
+    names, numbered = gpus(device), ["", *(f".{number}" for number in range(2, int(words) + 1))]
+    return [(gpu, f".gpu-{name}{number}.lock") for number in numbered for gpu, name in names.items()]
 
 
 @contextmanager

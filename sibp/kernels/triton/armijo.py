@@ -44,13 +44,13 @@ def try_steps(
 
 @kernel
 def first_that_passes(
-    sums, parts, first, DD, Dd, dd, slope, lam, found, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
+    sums, parts, first, DD, Dd, dd, slope, lam, exponent, SIGMA: tl.constexpr, LOG2: tl.constexpr, LIMIT: tl.constexpr,
     TRIALS: tl.constexpr
 ):  # fmt: skip
-    """found[e] = the least m at which f(t) < f(0) + SIGMA t slope, or inf."""
+    """exponent[e] = the least m at which f(t) < f(0) + SIGMA t slope, or inf."""
     e = tl.program_id(0).to(tl.int64)
     begin = tl.load(first + e).to(tl.float64)
-    t = _steps(begin, LOG2, LIMIT, TRIALS, found.dtype.element_ty).to(tl.float64)
+    t = _steps(begin, LOG2, LIMIT, TRIALS, exponent.dtype.element_ty).to(tl.float64)
     data = sum_of_parts(sums + e * parts * TRIALS, parts, TRIALS, 0, TRIALS, TRIALS, 16)
     proximal = tl.load(DD + e) + 2 * t * tl.load(Dd + e) + t * t * tl.load(dd + e)
     value = data + proximal / (2 * tl.load(lam + e))
@@ -58,18 +58,18 @@ def first_that_passes(
     j = tl.arange(0, TRIALS)
     passed = (begin + j < LIMIT) & (value < start + tl.full((), SIGMA, tl.float64) * t * tl.load(slope + e))
     least = tl.min(tl.where(passed, j, TRIALS), 0)
-    tl.store(found + e, tl.where(least < TRIALS, begin + least, float("inf")).to(found.dtype.element_ty))
+    tl.store(exponent + e, tl.where(least < TRIALS, begin + least, float("inf")).to(exponent.dtype.element_ty))
 
 
-def exponents(Z, along, T, numbers, first, found, leak, sigma, shrink, limit) -> list[Launch]:
-    """Return the launches that write to `found` the least exponent m in first, first + 1, ... < limit at which t = shrink^m passes
+def exponents(Z, along, T, numbers, first, exponent, leak, sigma, shrink, limit) -> list[Launch]:
+    """Return the launches that write to `exponent` the least exponent m in first, first + 1, ... < limit at which t = shrink^m passes
     Armijo's test strictly, or inf.
 
     Args:
         Z, T: pre-activation and target `[E, R, O]`.
         along: dZ/dt `[E, R, O]`, or `[E, 1, O]` for a bias.
         numbers: <D, D>, <D, d>, <d, d>, slope and lam, each `[E, 1, 1]`.
-        first, found: `[E, 1, 1]`.
+        first, exponent: `[E, 1, 1]`.
         leak: sigma's slope below 0.
         sigma, shrink, limit: of the search.
     """
@@ -86,5 +86,5 @@ def exponents(Z, along, T, numbers, first, found, leak, sigma, shrink, limit) ->
             (Z, along, T, first, sums, R, O, steps, by_row, millionths(leak)),
             {"BLOCK": search.block, **trials},
         ),
-        Launch(first_that_passes, (E,), (sums, parts, first, *numbers, found), {"SIGMA": sigma, **trials}),
+        Launch(first_that_passes, (E,), (sums, parts, first, *numbers, exponent), {"SIGMA": sigma, **trials}),
     ]

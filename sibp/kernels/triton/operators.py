@@ -31,7 +31,7 @@ def targets(Z: Tensor, delta: Tensor, eta: Tensor, D: Tensor | None, leak: float
     run(targets(Z, delta, eta, D, leak))
 
 
-@torch.library.custom_op("sibp::armijo_exponents", mutates_args=("found",))
+@torch.library.custom_op("sibp::armijo_exponents", mutates_args=("exponent",))
 def armijo_exponents(
     Z: Tensor,
     along: Tensor,
@@ -42,7 +42,7 @@ def armijo_exponents(
     slope: Tensor,
     lam: Tensor,
     first: Tensor,
-    found: Tensor,
+    exponent: Tensor,
     leak: float,
     sigma: float,
     shrink: float,
@@ -51,7 +51,7 @@ def armijo_exponents(
     """See `armijo.exponents`."""
     from sibp.kernels.triton.armijo import exponents
 
-    run(exponents(Z, along, T, (DD, Dd, dd, slope, lam), first, found, leak, sigma, shrink, limit))
+    run(exponents(Z, along, T, (DD, Dd, dd, slope, lam), first, exponent, leak, sigma, shrink, limit))
 
 
 @torch.library.custom_op("sibp::minimise_batch", mutates_args=("Z", "P"))
