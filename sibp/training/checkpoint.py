@@ -1,7 +1,8 @@
 """One job's checkpoint: training that was killed goes on from it, to the same bits.
 
 A checkpoint is written beside the results, whole or not at all, and removed once they are there. It belongs to a key: all that
-decides the numbers (settings, code, versions, threads, kind of device). One that is damaged or belongs to another key is not used.
+decides the numbers (settings, code, versions, threads, kind of device). One that is damaged or belongs to another key is not used; the
+latter makes way for the job's own as ``<label>.pt.before``, so that who takes an edit back goes on from it.
 Ctrl-C, or the SIGTERM of a scheduler, has one more written before the job stops.
 """
 
@@ -54,6 +55,7 @@ class Checkpoint:
 
     def __init__(self, path: Path | None, key: dict[str, str], seconds: float = SECONDS) -> None:
         self.path, self.key, self.seconds = path, key, seconds
+        self.before = None if path is None else path.with_name(f"{path.name}.before")
         self.begun = perf_counter()
         self.due, self.spent, self.cost = self.begun + seconds, 0.0, 0.0  # the cost is the last write's
         self.signal: int | None = None  # that asked the job to stop
@@ -82,19 +84,26 @@ class Checkpoint:
         Returns:
             The content, or None and one line on why it is not used; None and no line if there is no checkpoint.
         """
-        if self.path is None:
+        if self.path is None or self.before is None:
             return None, ""
         atomic.sweep(self.path)
-        if not self.path.exists():
-            return None, ""
-        try:
-            content = _read(self.path)
-        except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as fault:
-            reason = (fault.strerror or str(fault)) if isinstance(fault, OSError) else "is damaged"
-            return None, f"checkpoint {self.path} not used: {' '.join(reason.split())}"
-        if other := [name for name, value in self.key.items() if content["key"].get(name) != value]:
-            return None, f"checkpoint {self.path} not used: it belongs to other {', '.join(other)}"
-        return content, ""
+        content, line = _look(self.path)
+        other = self._others(content)
+        if content is None or other:
+            del content  # which may be gigabytes, before the next one is read
+            content, _ = _look(self.before)
+            if self._others(content):
+                content = None
+        if content is None and other:
+            self.path.replace(self.before)
+            line = f"checkpoint {self.path} not used: it belongs to other {', '.join(other)}; "
+            line += f"kept as {self.before.name} until the job is done"
+        return content, "" if content else line
+
+    def _others(self, content: dict[str, Any] | None) -> list[str]:
+        """Return in which parts of the key a checkpoint's is another."""
+        theirs = self.key if content is None else content["key"]
+        return [name for name, value in self.key.items() if theirs.get(name) != value]
 
     def offer(self, content: Callable[[], dict[str, Any]]) -> None:
         """Write a checkpoint if it is time for one, or the last chance.
@@ -133,8 +142,9 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Take the checkpoint away: the results are there."""
-        if self.path is not None:
+        if self.path is not None and self.before is not None:
             self.path.unlink(missing_ok=True)
+            self.before.unlink(missing_ok=True)
             atomic.sweep(self.path)
 
 
@@ -232,6 +242,17 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("checksum")
         # ty: ignore[invalid-argument-type] - torch needs what `_Body` has alone
         return torch.load(_Body(file), map_location="cpu", weights_only=True)
+
+
+def _look(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return a checkpoint's content, or None and one line on why it cannot be read; None and no line if there is none."""
+    try:
+        return _read(path), ""
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as fault:
+        reason = (fault.strerror or str(fault)) if isinstance(fault, OSError) else "is damaged"
+        return None, f"checkpoint {path} not used: {' '.join(reason.split())}"
 
 
 def _bytes(value: Any) -> int:

@@ -181,7 +181,30 @@ def test_a_checkpoint_of_another_job_is_not_used(foreign, name, tmp_path, monkey
         patched.setattr(checkpoint, "key", lambda *given: made(*given) | foreign)
         path = killed_at(4, tmp_path, monkeypatch, asked=asked)
     _, about = train(tmp_path)
-    assert about["notes"] == [f"checkpoint {path} not used: it belongs to other {name}"]
+    line = f"checkpoint {path} not used: it belongs to other {name}; kept as sgd.pt.before until the job is done"
+    assert about["notes"] == [line]
+    assert [file.name for file in path.parent.iterdir()] == ["sgd.parquet"]
+
+
+def test_who_takes_an_edit_back_goes_on_from_the_checkpoint_of_before(tmp_path, monkeypatch):
+    straight = train(tmp_path / "straight")
+    killed_at(6, tmp_path, monkeypatch)
+    edited = experiment(**LONG | {"training__epochs": 5})
+    killed_at(2, tmp_path, monkeypatch, asked=edited)
+    killed_at(2, tmp_path, monkeypatch, asked=edited)
+    resumed = train(tmp_path)
+    assert_equal(resumed, straight)
+    assert "went on from ensemble 1, step 12" in resumed[1]["notes"][0] and len(resumed[1]["notes"]) == 1
+    assert [file.name for file in (tmp_path / "tiny").iterdir()] == ["sgd.parquet"]
+
+
+def test_a_damaged_checkpoint_leaves_the_one_of_before_alone(tmp_path, monkeypatch):
+    path = killed_at(4, tmp_path, monkeypatch, asked=experiment(**LONG | {"training__epochs": 5}))
+    killed_at(2, tmp_path, monkeypatch)
+    damage_bit(path)
+    before = path.with_name("sgd.pt.before").read_bytes()
+    assert Checkpoint(path, {"code": "1"}).load() == (None, f"checkpoint {path} not used: is damaged")
+    assert path.with_name("sgd.pt.before").read_bytes() == before
 
 
 def test_a_checkpoint_holds_no_code(tmp_path):
