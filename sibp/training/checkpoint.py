@@ -55,7 +55,6 @@ class Checkpoint:
 
     def __init__(self, path: Path | None, key: dict[str, str], seconds: float = SECONDS) -> None:
         self.path, self.key, self.seconds = path, key, seconds
-        self.before = None if path is None else path.with_name(f"{path.name}.before")
         self.begun = perf_counter()
         self.due, self.spent, self.cost = self.begun + seconds, 0.0, 0.0  # the cost is the last write's
         self.signal: int | None = None  # that asked the job to stop
@@ -84,20 +83,21 @@ class Checkpoint:
         Returns:
             The content, or None and one line on why it is not used; None and no line if there is no checkpoint.
         """
-        if self.path is None or self.before is None:
+        if self.path is None:
             return None, ""
+        before = _before(self.path)
         atomic.sweep(self.path)
         content, line = _look(self.path)
         other = self._others(content)
         if content is None or other:
             del content  # which may be gigabytes, before the next one is read
-            content, _ = _look(self.before)
+            content, _ = _look(before)
             if self._others(content):
                 content = None
         if content is None and other:
-            self.path.replace(self.before)
+            self.path.replace(before)
             line = f"checkpoint {self.path} not used: it belongs to other {', '.join(other)}; "
-            line += f"kept as {self.before.name} until the job is done"
+            line += f"kept as {before.name} until the job is done"
         return content, "" if content else line
 
     def _others(self, content: dict[str, Any] | None) -> list[str]:
@@ -142,9 +142,9 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Take the checkpoint away: the results are there."""
-        if self.path is not None and self.before is not None:
+        if self.path is not None:
             self.path.unlink(missing_ok=True)
-            self.before.unlink(missing_ok=True)
+            _before(self.path).unlink(missing_ok=True)
             atomic.sweep(self.path)
 
 
@@ -242,6 +242,11 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("checksum")
         # ty: ignore[invalid-argument-type] - torch needs what `_Body` has alone
         return torch.load(_Body(file), map_location="cpu", weights_only=True)
+
+
+def _before(path: Path) -> Path:
+    """Return where a checkpoint of other settings or code waits."""
+    return path.with_name(f"{path.name}.before")
 
 
 def _look(path: Path) -> tuple[dict[str, Any] | None, str]:

@@ -109,7 +109,8 @@ def put(path: Path, content: bytes) -> bool:
     if path.is_file() and path.read_bytes() == content:
         return False
     atomic.write(path, content)
-    path.with_suffix(".pt").unlink(missing_ok=True)  # a checkpoint of the same job here is of no use any more
+    for checkpoint in path.parent.glob(f"{path.stem}.pt*"):  # of the same job here: of no use any more
+        checkpoint.unlink(missing_ok=True)
     return True
 
 

@@ -44,13 +44,17 @@ cases, steps = list(dict.fromkeys(data["case"])), list(dict.fromkeys(data["step"
 steps = [step for step in steps if by_step.xs(step, level="step")["ratio"].notna().any()]
 steps.sort(key=lambda step: next(place for place, name in enumerate((SGD, ADAM, "")) if step.startswith(name)))
 methods = [step for step in steps if not step.startswith("torch")]
-fastest = {(label, each["case"]): each["best"] for label, cost in costs.items() for each in cost["cases"] if "best" in each}
+fastest = {  # of torch's forms, by set and network
+    (label, each["case"], f"{optimizer}, the fastest form"): form
+    for label, cost in costs.items()
+    for each in cost["cases"]
+    for optimizer, form in each.get("best", {}).items()
+}
 floors = by_step["floor"].dropna().groupby(["case", "step"]).first() if "floor" in by_step else None
 data
 
 # %% The figure: a panel for each network, then growth and ensembles
-BEST = {f"{optimizer}, the fastest form": optimizer for optimizer in (SGD, ADAM)}
-shown = [SGD, ADAM, *(BEST if fastest else ()), *methods]  # every form is in the table
+shown = [SGD, ADAM, *dict.fromkeys(name for *_, name in fastest), *methods]  # every form is in the table
 columns = min(3, len(cases))
 rows = -(-len(cases) // columns)
 height = max(2.7, 0.19 * len(shown))
@@ -62,8 +66,8 @@ marks = [(label, mark, face) for label, mark, face in zip(costs, "os^", [None, "
 for ax, case in zip(above, cases, strict=False):
     for label, mark, face in marks:
         for place, step in enumerate(shown):
-            timed = fastest[label, case].get(BEST[step], "") if step in BEST and (label, case) in fastest else step
-            ratio = by_step["ratio"].get((label, case, timed), float("nan"))
+            timed = (label, case, fastest.get((label, case, step), step))
+            ratio = by_step["ratio"].get(timed, float("nan"))
             colour = style.line(algorithm(step))["color"]
             ax.plot(ratio, place, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
     for place, step in enumerate(shown):
