@@ -6,7 +6,7 @@ import pytest
 from sibp import data
 from sibp.data import dataset as data_set
 from sibp.data import registry
-from tools.offline_gpu import calls, data_chunks
+from tools.offline_gpu import calls, data_chunks, import_runs
 
 
 def test_files_go_in_turns_none_of_which_is_over_the_budget():
@@ -66,3 +66,10 @@ def test_a_piece_that_is_missing_or_damaged_is_named(packed):
     assert data_chunks.Chunks(folder).missing("other") == ["pieces.json"]
     with pytest.raises(data.DataError, match=r"lacks train_images\.1\.xz"):
         data_chunks.Chunks(folder).read(entry, folder, lambda text: None)
+
+
+def test_an_imported_run_takes_the_place_of_its_own_checkpoints_and_of_no_others(tmp_path):
+    for name in ("sgd.pt", "sgd.pt.before", "sgd-full.pt", "sgd.1of2.pt"):
+        (tmp_path / name).touch()
+    assert import_runs.put(tmp_path / "sgd.parquet", b"a run")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["sgd-full.pt", "sgd.1of2.pt", "sgd.parquet"]
