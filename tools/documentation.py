@@ -163,7 +163,7 @@ def claims() -> str:
 
 def filters(row: dict[str, Any]) -> dict[str, str]:
     """Return what claims are chosen by."""
-    return {"paper": row["place"][0], "verdict": row["verdict"], "size": row["size"]}
+    return {"paper": row["place"][0], "about": row["question"], "verdict": row["verdict"], "size": row["size"]}
 
 
 def choice(name: str, words: list[str]) -> str:

@@ -18,7 +18,7 @@ from sibp.core import atomic
 from sibp.experiments.schema import Drawn
 from workflow.figures.exhibit import Exhibit, exhibits
 from workflow.scripts import gallery, typeset
-from workflow.scripts.findings import counted
+from workflow.scripts.findings import QUESTIONS, VERDICTS, counted
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES, MOST_PICTURES = ("j-fig10", "j-fig4", "j-fig3", "j-fig6", "j-fig8", "i-fig2"), 3  # the first of these that were made
@@ -52,12 +52,13 @@ class Reference:
 
 
 def results(reference: Reference | None) -> str:
-    """Return the stamp, the count of verdicts and some pictures."""
+    """Return the stamp, the count of verdicts, also by question, and some pictures."""
     if reference is None:
         return EMPTY
     parts = [reference.stamp()]
     if (claims := reference.folder / "claims.json").is_file():
-        parts.append(f"**The papers' claims.** {counted(json.loads(claims.read_text(encoding='utf-8')))}")
+        rows = json.loads(claims.read_text(encoding="utf-8"))
+        parts += [f"**The papers' claims.** {counted(rows)}", verdicts(rows)]
     shown = [name for name in PICTURES if name in reference.exhibits and reference.exhibits[name]["figure"]][:MOST_PICTURES]
     for name in shown:
         page = reference.exhibits[name]
@@ -65,6 +66,19 @@ def results(reference: Reference | None) -> str:
         picture = f"![{page['title']}](results/reference/figures/{name}.png)"
         parts.append(f"{picture}\n\n*{page['title']}* ({page['paper']}). {size[:1].upper()}{size[1:]}.")
     return "\n\n".join(parts)
+
+
+def verdicts(claims: list[dict[str, Any]]) -> str:
+    """Return a line for each question: how many of its claims have which verdict at the papers' size, and how many wait for that."""
+    names = VERDICTS[:-1]
+    lines = [f"| at the papers' own size | {' | '.join(names)} | waiting |", f"| --- |{' --- |' * (len(names) + 1)}"]
+    for question, title in QUESTIONS.items():
+        if not (own := [claim for claim in claims if claim["question"] == question]):
+            continue
+        judged = [claim["verdict"] for claim in own if claim["size"] == "papers'"]
+        counts = [*map(judged.count, names), len(own) - len(judged)]
+        lines.append(f"| {title} | {' | '.join(str(count or '') for count in counts)} |")
+    return "\n".join(lines)
 
 
 def table(reference: Reference | None) -> str:

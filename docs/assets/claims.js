@@ -1,13 +1,13 @@
-// The claims page: shows the claims that its three lists and its words ask for. Without scripts all are shown.
+// The claims page: shows the claims that its lists and its words ask for. Without scripts all are shown.
 document.querySelectorAll("form.claims").forEach(form => {
   const rows = [...document.querySelectorAll("table.claims tbody tr")];
   const show = () => {
-    const asked = Object.fromEntries(new FormData(form));
-    const words = asked.words.toLowerCase().split(/\s+/).filter(Boolean);
+    const lists = [...form.querySelectorAll("select")].filter(list => list.value);
+    const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
     rows.forEach(row => {
       const text = row.textContent.toLowerCase();
       row.hidden =
-        ["paper", "verdict", "size"].some(key => asked[key] && row.dataset[key] !== asked[key]) ||
+        lists.some(list => row.dataset[list.name] !== list.value) ||
         words.some(word => !text.includes(word));
     });
     form.querySelector("output").value = `${rows.filter(row => !row.hidden).length} of ${rows.length} claims`;

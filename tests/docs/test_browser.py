@@ -44,7 +44,15 @@ for (const page of PAGES) {
 }
 document.body.innerHTML = `<pre>${JSON.stringify(seen)}</pre>`;
 </script>"""
-CHOICES = [["verdict", "reproduced"], ["paper", "P"], ["verdict", ""], ["paper", ""], ["words", "Adam cifar"]]
+CHOICES = [
+    ["verdict", "reproduced"],
+    ["paper", "P"],
+    ["verdict", ""],
+    ["paper", ""],
+    ["about", "depth"],
+    ["about", ""],
+    ["words", "Adam cifar"],
+]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -77,9 +85,10 @@ def test_every_page_fits_and_loads_nothing_from_elsewhere(site, address, tmp_pat
     reproduced = [row for row in CLAIMS if row["verdict"] == "reproduced"]
     from_p = [row for row in reproduced if row["place"].startswith("P")]
     every_p = [row for row in CLAIMS if row["place"].startswith("P")]
-    for (shown, words), rows in zip(seen["claims"], (reproduced, from_p, every_p, CLAIMS), strict=False):
+    deep = [row for row in CLAIMS if row["question"] == "depth"]
+    for (shown, words), rows in zip(seen["claims"], (reproduced, from_p, every_p, CLAIMS, deep, CLAIMS), strict=False):
         assert (shown, words) == (len(rows), f"{len(rows)} of {len(CLAIMS)} claims")
-    assert 0 < seen["claims"][4][0] < len(CLAIMS)
+    assert 0 < seen["claims"][6][0] < len(CLAIMS)
 
 
 @pytest.mark.skipif(browser.BROWSER is None, reason="needs chromium")

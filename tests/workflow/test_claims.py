@@ -11,7 +11,7 @@ from sibp.results import records, summary
 from sibp.results.quantities import DURATIONS, LEVELS, PLAIN, Quantity
 from tests.unit.tiny import as_run, experiment, mapping, write
 from workflow.figures import columns
-from workflow.scripts import claims, findings
+from workflow.scripts import claims, findings, wording
 
 ASKED = {"id": "x", "methods": {name: {"method": "sgd"} for name in ("a", "b", "z", "a-armijo")}}
 TRIED = experiment(**ASKED)
@@ -118,13 +118,14 @@ def test_what_passes_without_divergence_fails_by_it_alone(tmp_path):
 def test_never_is_slow_and_to_diverge_is_not(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.2]], b=[[0.1, None]])
     slow = [claims.run_test(made, "x", {"quantity": quantity(label, steps_to=0.8), "at_least": 100}) for label in "ab"]
-    assert [(outcome.result, outcome.text) for outcome in slow] == [("pass", "never in 1 of 1 seeds"), ("fail", "diverged")]
+    assert [(outcome.result, outcome.ours.numbers) for outcome in slow] == [("pass", "never"), ("fail", "diverged")]
 
 
 def test_to_arrive_is_sooner_than_one_that_diverged(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.9]], b=[[0.1, None]])
     sooner = {"quantity": quantity("a", epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
-    assert claims.run_test(made, "x", sooner) == claims.Outcome("pass", "1 against diverged")
+    outcome = claims.run_test(made, "x", sooner)
+    assert (outcome.result, outcome.ours.numbers, outcome.other.numbers) == ("pass", "1", "diverged")
     later = {"quantity": quantity("b", epochs_to=0.8), "is": "above", "than": quantity("a", epochs_to=0.8)}
     assert claims.run_test(made, "x", later).result == "fail"
 
@@ -141,10 +142,10 @@ def test_table_and_verdict_say_the_same_of_the_same_runs(a, tmp_path):
     end = summary.last(summary.curve(as_run(rows))).iloc[0]
     alive = claims.per_seed(made, "x", quantity()).dropna().to_numpy()
     assert end["n"] == len(alive)
-    assert claims.describe(alive) == (
-        f"{end['train_accuracy_mean']:.4g} [{end['train_accuracy_low']:.4g}, {end['train_accuracy_high']:.4g}]"
+    assert wording.Measured("a", Quantity("train_accuracy"), alive).numbers == (
+        f"{end['train_accuracy_mean']:.4f} [{end['train_accuracy_low']:.4f}, {end['train_accuracy_high']:.4f}]"
         if len(alive) > 1
-        else f"{end['train_accuracy_mean']:.4g}"
+        else f"{end['train_accuracy_mean']:.4f}"
     )
 
 
@@ -171,7 +172,7 @@ def test_to_arrive_is_below_never_and_never_is_not_below_never(tmp_path):
 
 
 def claim(*tests):
-    texts = {"id": "c", "place": "p", "says": "s", "paper": "v", "criterion": "k"}
+    texts = {"id": "c", "place": "p", "question": "depth", "says": "s", "paper": "v", "criterion": "k"}
     return texts | {"exhibit": "x", "runs": "x", "tests": list(tests)}
 
 
@@ -239,7 +240,7 @@ def test_a_claim_may_ask_the_rows_of_an_exhibit_s_table(tmp_path):
     rows = pd.DataFrame({"kind": ["a", "b", "c"], "holds": [True, False, True], "paper": [True, False, False]})
     rows.to_csv(tmp_path / "t.csv", index=False)
     found = [claims.evaluate(made, tmp_path, claim(test)) for test in (whole, other)]
-    assert [(one["verdict"], one["ours"]) for one in found] == [("not reproduced", "1 of 2"), ("reproduced", "2 of 2")]
+    assert [(one["verdict"], one["ours"]) for one in found] == [("not reproduced", "1 of 2 hold"), ("reproduced", "2 of 2 agree")]
     with pytest.raises(LookupError, match="no row of t has"):
         claims.evaluate(made, tmp_path, claim(whole | {"where": {"kind": "z"}}))
 
@@ -254,7 +255,7 @@ def test_the_page_names_scale_counts_and_every_claim(tmp_path):
 
 def test_a_claim_is_judged_on_the_main_label_and_armijos_rule_is_shown_beside_it(tmp_path):
     made = runs(tmp_path, **{"a": [[0.9]] * 3, "b": [[0.5]] * 3, "a-armijo": [[0.4]] * 3})
-    claim = {key: "" for key in ("place", "says", "paper", "criterion")} | {"id": "c", "exhibit": "x", "runs": "x"}
+    claim = {key: "" for key in ("place", "question", "says", "paper", "criterion")} | {"id": "c", "exhibit": "x", "runs": "x"}
     test = {"quantity": quantity("a"), "is": "above", "than": quantity("b")}
     row = claims.evaluate(made, tmp_path, claim | {"tests": [test]})
     assert (row["verdict"], row["armijo"]) == ("reproduced", "not reproduced")
@@ -264,7 +265,7 @@ def test_a_claim_is_judged_on_the_main_label_and_armijos_rule_is_shown_beside_it
 
 def test_a_claim_about_speed_gives_steps_and_seconds(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.6, 0.9], [0.1, 0.9, 0.9]], b=[[0.1, 0.2, 0.9], [0.1, 0.2, 0.3]])
-    claim = {key: "" for key in ("place", "says", "paper", "criterion")} | {
+    claim = {key: "" for key in ("place", "question", "says", "paper", "criterion")} | {
         "id": "c",
         "exhibit": "x",
         "runs": "x",
@@ -272,8 +273,8 @@ def test_a_claim_about_speed_gives_steps_and_seconds(tmp_path):
     }
     test = {"quantity": quantity(epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
     row = claims.evaluate(made, tmp_path, claim | {"tests": [test, {"quantity": quantity("b", epoch=1), "at_least": 0}]})
-    assert row["pace"] == "a: 15 steps, 3 s; b: not in every seed; b: 10 steps, 2 s"
-    assert "(a: 15 steps, 3 s; b: not in every seed; b: 10 steps, 2 s)" in claims.markdown([row])
+    assert row["pace"] == "SGD (a): 15 steps, 3 s; SGD (b): not in every seed; SGD (b): 10 steps, 2 s"
+    assert f"({row['pace']})" in claims.markdown([row])
 
 
 def test_the_pace_of_several_settings_is_that_of_the_one_whose_number_counts():
@@ -283,18 +284,21 @@ def test_the_pace_of_several_settings_is_that_of_the_one_whose_number_counts():
     assert Quantity("train_accuracy", over="mean").pace(rows).to_numpy().tolist() == [[15, 3.0]]
 
 
-def test_the_first_page_tells_what_was_judged_at_the_papers_size_paper_by_paper():
-    row = {"says": "it trains", "paper": "0.9 %", "provisional": False, "ours": "0.91 [0.9, 0.92]; 1"}
+def test_the_first_page_tells_question_by_question_what_was_judged_at_the_papers_size():
+    row = {"says": "it trains", "paper": "0.9 %", "provisional": False, "ours": "SIBP 0.91 [0.9, 0.92]; 1"}
     rows = [
-        row | {"place": "A 4.1, Table 1", "verdict": "not reproduced", "size": "papers'"},
-        row | {"place": "J 5.2, Table 2", "verdict": "reproduced", "size": "papers'", "provisional": True},
-        row | {"place": "J 5.3, Figure 8", "verdict": "partly", "size": "smaller"},
+        row | {"question": "speed", "place": "A 4.1, Table 1", "verdict": "not reproduced", "size": "papers'"},
+        row | {"question": "depth", "place": "J 5.2, Table 2", "verdict": "partly", "size": "papers'", "provisional": True},
+        row | {"question": "depth", "place": "J 5.2, Figure 6", "verdict": "partly", "size": "papers'"},
+        row | {"question": "depth", "place": "J 5.3, Figure 8", "verdict": "partly", "size": "smaller"},
+        row | {"question": "theory", "place": "J 4.3, Theorem 4.1", "verdict": "partly", "size": "smaller"},
     ]
-    first, *parts = findings.page(rows, [{"title": "T"}, {"title": "Why", "finding": "Because."}])
+    first, deep, fast, theory, why = findings.page(rows, [{"title": "T"}, {"title": "Why", "finding": "Because."}])
     assert first["text"] == claims.counted(rows)
-    assert [tuple(part.values()) for part in parts] == [
-        ("J, the journal version", "Reproduced", "it trains (Table 2: 0.9 %, ours 0.91; 1, provisional)."),
-        ("", "Open", "1 of 2 claims wait for runs of the papers' size."),
-        ("A, the preprint", "Not reproduced", "it trains (Table 1: 0.9 %, ours 0.91; 1)."),
-        ("Why", "", "Because."),
-    ]
+    assert (deep["title"], fast["title"]) == (findings.QUESTIONS["depth"], findings.QUESTIONS["speed"])
+    assert deep["text"] == "2 of 3 claims have runs of the papers' size: 2 partly."
+    assert [each["verdict"] for each in deep["claims"]] == ["partly, provisional", "partly"]
+    said = {"verdict": "not reproduced", "place": "A,\N{NO-BREAK SPACE}Table\N{NO-BREAK SPACE}1", "ours": "SIBP 0.91; 1"}
+    assert fast["claims"] == [said | {"says": "it trains", "paper": "0.9 %"}]
+    assert (theory["text"], theory["claims"]) == ("0 of 1 claims have runs of the papers' size.", [])
+    assert why == {"title": "Why.", "text": "Because.", "claims": []}

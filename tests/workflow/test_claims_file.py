@@ -36,6 +36,15 @@ def test_every_claim_asks_for_labels_and_measures_that_its_runs_have(one):
                 assert set(values) <= set(offered)
 
 
+def test_a_claim_about_nothing_that_is_asked_is_refused(tmp_path):
+    (tmp_path / "papers.yaml").write_text("{}")
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump([CLAIMS[0] | {"question": "dept"}]))
+    with pytest.raises(
+        LookupError, match=r"^claims\.yaml: j-table2-sgd-large: question: got 'dept', need .*did you mean 'depth'\?$"
+    ):
+        claims.load(tmp_path / "claims.yaml")
+
+
 PAPERS = papers.read()
 READY = claims.load(ROOT / "workflow" / "claims.yaml")
 

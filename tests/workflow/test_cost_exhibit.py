@@ -81,3 +81,13 @@ def test_what_an_old_record_lacks_is_shown_as_not_measured(exhibit, record):
     for name in ("floor", "SIBP, 5 CG steps: / the best SGD", "the best SGD", "SIBP, 5 CG steps: / the best Adam", "the best Adam"):
         assert lines[name] == ["not measured", "not measured"]
     assert "vector instructions not measured" in page["caption"]
+
+
+def test_what_it_finds_are_the_ratios_of_the_module_and_the_engine(exhibit, record):
+    with_engine = json.loads(json.dumps(record))
+    with_engine["cases"][0]["steps"].append({"step": "SIBP, 5 CG steps, engine", "ratio": 1.25, "best_ratio": 1.5})
+    page, _ = exhibit(with_engine)
+    told = ", ".join(f"{row(record, case, 'SIBP, 5 CG steps')['ratio']:.2f} ({case})" for case in ("784-32-10", "small-cnn"))
+    engine = "1.25 (784-32-10), over SGD in its fastest form 1.50 (784-32-10)"
+    assert f"as an optimizer of a module {told}; in the engine that trained the exhibits {engine};" in page["finding"]
+    assert page["finding"].endswith("as the authors' program computes it not measured.")

@@ -111,7 +111,8 @@ def finished(tmp_path):
     (root / "paper/report.pdf").write_bytes(b"PDF")
     (root / "results/summary/j-table2.csv").write_text("mean\n" + "0.5\n" * 100)
     (root / "results/claims.json").write_text(
-        '[{"verdict": "reproduced", "size": "smaller"}, {"verdict": "partly", "size": "smaller"}]'
+        '[{"verdict": "reproduced", "size": "papers\'", "question": "depth"},'
+        ' {"verdict": "partly", "size": "smaller", "question": "depth"}]'
     )
     (root / "paper/claims.md").write_text("# Claims\n")
     job = {"exhibit": "j-table2", "scale": "laptop", "device": "a CPU", "members": 5, "commit": "0123456789", "dirty": False}
@@ -179,12 +180,13 @@ def test_the_kept_results_stay_below_their_limit():
 def test_the_readme_shows_pictures_and_verdicts_of_the_kept_results(finished):
     root, experiments, to = finished
     reference.keep(root, to)
-    page = "# T\n<!-- results:begin -->\nold\n<!-- results:end -->\nkept\n"
+    page = "# T\n<!-- results:begin -->\nformer\n<!-- results:end -->\nkept\n"
     text = readme.refreshed("README.md", page, readme.reference_results(to, experiments))
-    assert "old" not in text and "kept" in text
+    assert "former" not in text and "kept" in text
     assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
     assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text and "Laptop scale: fewer epochs." in text
-    assert "2 claims. 2 at a smaller size" in text and ": 1 reproduced, 1 partly." in text
+    assert "2 claims. 1 at the papers' own size: 1 reproduced." in text and ": 1 partly." in text
+    assert "| Does SIBP train deep nets where gradients vanish? | 1 |  |  | 1 |" in text
     assert readme.refreshed("README.md", text, readme.reference_results(to, experiments)) == text
 
 

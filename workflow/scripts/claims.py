@@ -24,14 +24,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from sibp.core import atomic
+from sibp.core import atomic, messages
 from sibp.experiments import size, specs
 from sibp.experiments.jobs import Job, of_record
+from sibp.experiments.schema import Experiment
 from sibp.results import quantities, records
 from sibp.results.quantities import Quantity
 from sibp.results.statistics import interval
 from workflow.figures import papers
-from workflow.scripts.findings import ENOUGH_SEEDS, counted
+from workflow.scripts.findings import ENOUGH_SEEDS, QUESTIONS, counted
+from workflow.scripts.wording import Measured, names, sentence
 
 BOUNDS = ("at_least", "at_most", "near")
 
@@ -65,18 +67,24 @@ class Runs:
 
     def has_papers_size(self, exhibit: str, label: str) -> bool:
         """Return whether a run had the papers' size, see `sibp.experiments.size`."""
-        path = self.experiments / f"{exhibit}.yaml"
         ran = of_record(self.record(exhibit, label), label, f"{exhibit}/{label}.parquet")
-        return size.has_papers_size(ran, Job(specs.load_experiment(path, shallow=True).trained, label))
+        return size.has_papers_size(ran, Job(self.experiment(exhibit).trained, label))
+
+    def experiment(self, exhibit: str) -> Experiment:
+        """Return what the papers ran, or what an exhibit draws, as its file says."""
+        return specs.load_experiment(self.experiments / f"{exhibit}.yaml", shallow=True)
 
 
 def load(path: Path) -> list[dict[str, Any]]:
     """Return the claims of a file, with the papers' numbers, which stand in papers.yaml beside it, in place of their names.
 
     Raises:
-        LookupError: in one line that names the claim, if it names a number that is not there.
+        LookupError: in one line that names the claim, if it names a number or a question that is not there.
     """
     claims = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for claim in claims:
+        if claim.get("question") not in QUESTIONS:
+            raise LookupError(f"claims.yaml: {claim['id']}: question: {messages.need(claim.get('question'), QUESTIONS)}")
     stated = papers.read(path.with_name("papers.yaml"))
     return [with_numbers(claim, stated) for claim in claims]
 
@@ -132,51 +140,41 @@ def read_quantity(mapping: dict[str, Any]) -> Quantity:
 
 def pace(runs: Runs, claim: dict[str, Any]) -> str:
     """Return for each quantity of a claim about speed the steps and the seconds that it took, means over the seeds, in words."""
-    words = {}
+    words, names = {}, called(runs, claim)
     for mapping in (test[key] for test in claim["tests"] for key in ("quantity", "than") if key in test):
         quantity, exhibit = read_quantity(mapping), mapping.get("exhibit", claim["runs"])
         steps, seconds = quantity.pace(runs.rows(exhibit, mapping["label"], quantity)).mean()
         text = f"{steps:.0f} steps, {seconds:.3g} s" if math.isfinite(steps) else "not in every seed"
-        words[f"{mapping['label']}: {text}"] = None
+        words[f"{names[mapping['label']]}: {text}"] = None
     return "; ".join(words)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One test: pass, open or fail, and our number in words."""
+    """One test: pass, open or fail, and what it measured of whom, and of whom else."""
 
     result: str
-    text: str
+    ours: Measured
+    other: Measured | None = None
 
 
 def judge(values: np.ndarray, low: float, high: float) -> str:
     """Return whether numbers, one for each seed, lie in [low, high]: pass, open or fail."""
     if np.isnan(values).any():
         return "fail"
-    middle, left, right = _ends(values)
+    middle, (left, right) = float(np.mean(values)), interval(values)
+    if math.isnan(left):  # one seed, or never: the mean itself decides
+        left = right = middle
     if low <= left and right <= high:
         return "pass"
     return "open" if low <= middle <= high else "fail"
 
 
-def _ends(values: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean and the ends of its interval; the mean itself where there is no interval: one seed, or never."""
-    middle, (left, right) = float(np.mean(values)), interval(values)
-    return (middle, middle, middle) if math.isnan(left) else (middle, left, right)
-
-
-def describe(values: np.ndarray) -> str:
-    """Return mean and interval in words."""
-    for name, those in (("diverged", np.isnan(values)), ("never", np.isinf(values))):
-        if those.any():
-            return name if those.all() and name == "diverged" else f"{name} in {those.sum()} of {len(values)} seeds"
-    middle, left, right = _ends(values)
-    return f"{middle:.4g}" if left == right else f"{middle:.4g} [{left:.4g}, {right:.4g}]"
-
-
 def run_test(runs: Runs, exhibit: str, test: dict[str, Any]) -> Outcome:
     """Return the outcome of one test of a claim."""
     ours = per_seed(runs, exhibit, test["quantity"])
+    values = ours.to_numpy(float)
+    measured = Measured(test["quantity"]["label"], read_quantity(test["quantity"]), values)
     if "than" in test:
         other = per_seed(runs, exhibit, test["than"], lost=math.inf)
         pairs = ours.to_frame("ours").join(other.rename("other"), how="inner")
@@ -186,33 +184,31 @@ def run_test(runs: Runs, exhibit: str, test: dict[str, Any]) -> Outcome:
         # never against never is no difference; never against a number is one without end
         gap = np.where(np.isinf(pairs["ours"]) & np.isinf(pairs["other"]), 0.0, gap)
         bounds = (margin, math.inf) if test["is"] == "above" else (-math.inf, -margin)
-        words = describe(per_seed(runs, exhibit, test["than"]).to_numpy(float))
         strict = gap if margin else np.where(gap == 0, math.nan, gap)
-        return Outcome(judge(strict, *bounds), f"{describe(ours.to_numpy(float))} against {words}")
-    values = ours.to_numpy(float)
+        shown = per_seed(runs, exhibit, test["than"]).to_numpy(float)  # one that diverged is told as that
+        return Outcome(judge(strict, *bounds), measured, Measured(test["than"]["label"], read_quantity(test["than"]), shown))
     bounds = {
         "at_least": lambda v: (v, math.inf),
         "at_most": lambda v: (-math.inf, v),
         "near": lambda v: (v - test["within"], v + test["within"]),
     }
     name = next(name for name in bounds if name in test)
-    return Outcome(judge(values, *bounds[name](test[name])), describe(values))
+    return Outcome(judge(values, *bounds[name](test[name])), measured)
 
 
-def read_table(table: pd.DataFrame, test: dict[str, Any]) -> Outcome:
-    """Return the outcome of a test of an exhibit's rows: does `column` equal `equals`, a value or a column, in all of them?"""
+def read_table(table: pd.DataFrame, test: dict[str, Any]) -> tuple[str, str]:
+    """Return the result of a test of an exhibit's rows, does `column` equal `equals`, a value or a column, in all? And in how many."""
     for name, value in test.get("where", {}).items():
         table = table[table[name].isin([value] if isinstance(value, str) else value)]
     if table.empty:
         raise LookupError(f"no row of {test['table']} has {test['where']}")
     other = test["equals"]
     right = table[test["column"]] == (table[other] if isinstance(other, str) else other)
-    return Outcome("pass" if right.all() else "fail", f"{right.sum()} of {len(right)}")
+    return "pass" if right.all() else "fail", f"{right.sum()} of {len(right)} {'agree' if isinstance(other, str) else 'hold'}"
 
 
-def verdict(outcomes: list[Outcome]) -> str:
-    """Return the verdict on a claim from its tests."""
-    results = [outcome.result for outcome in outcomes]
+def verdict(results: list[str]) -> str:
+    """Return the verdict on a claim from the results of its tests."""
     if all(result == "pass" for result in results):
         return "reproduced"
     return "partly" if any(result in ("pass", "open") for result in results) else "not reproduced"
@@ -240,9 +236,15 @@ def used_by(claim: dict[str, Any]) -> set[tuple[str, str]]:
     return {(q.get("exhibit", claim.get("runs")), q["label"]) for t in tests for q in (t["quantity"], t.get("than")) if q}
 
 
+def called(runs: Runs, claim: dict[str, Any]) -> dict[str, str]:
+    """Return what a claim's row calls the labels of its tests."""
+    mappings = [test[key] for test in claim["tests"] for key in ("quantity", "than") if key in test]
+    return names(runs.experiment(claim["runs"]), [mapping["label"] for mapping in mappings]) if mappings else {}
+
+
 def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     """Return a claim's row: verdict, our numbers, scale, seeds and training seconds."""
-    head = {key: claim[key] for key in ("id", "place", "says", "paper", "criterion")}
+    head = {key: claim[key] for key in ("id", "place", "question", "says", "paper", "criterion")}
     head["command"] = f"snakemake --cores all {claim['exhibit']}"
     of_tables = [test for test in claim["tests"] if "table" in test]
     of_runs = [test for test in claim["tests"] if "table" not in test]
@@ -251,16 +253,18 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     if not all(runs.has(*pair) for pair in used) or not all(file.exists() for file in files.values()):
         return head | {"verdict": "not run", "size": "", "provisional": False, "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
     outcomes = [run_test(runs, claim["runs"], test) for test in of_runs]
-    outcomes += [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
+    rows = [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
+    results = [*(outcome.result for outcome in outcomes), *(result for result, _ in rows)]
+    measured = sentence([(outcome.ours, outcome.other) for outcome in outcomes], called(runs, claim))
     made = [runs.record(*pair) for pair in sorted(used)]
     is_full, seeds = all(runs.has_papers_size(*pair) for pair in used), min((len(r["seeds"]) for r in made), default=0)
     second = with_second_search(runs, claim)
     row = head | {
-        "verdict": verdict(outcomes),
+        "verdict": verdict(results),
         "size": "papers'" if is_full else "smaller",
         "provisional": is_full and 0 < seeds < ENOUGH_SEEDS,
-        "ours": "; ".join(outcome.text for outcome in outcomes),
-        "results": [outcome.result for outcome in outcomes],
+        "ours": "; ".join(filter(None, (measured, *(text for _, text in rows)))),
+        "results": results,
         "scale": made[0]["scale"] if made else "",
         "seeds": seeds,
         "seconds": round(sum(record["seconds"].get("train", 0.0) for record in made), 1),
@@ -268,7 +272,7 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
     if claim.get("about") == "speed":
         row["pace"] = pace(runs, claim)
     if second:
-        row["armijo"] = verdict([run_test(runs, claim["runs"], test) for test in second["tests"]])
+        row["armijo"] = verdict([run_test(runs, claim["runs"], test).result for test in second["tests"]])
     return row
 
 
