@@ -42,12 +42,14 @@ class Reference:
         return [named] if isinstance(named, str) else named
 
     def stamp(self) -> str:
-        """Return by what, where and from which commit the results were made."""
+        """Return by what, where and from which commits the results were made."""
         jobs = self.jobs
         commits = [str(commit)[:8] for commit in jobs["commit"].dropna().unique()]
+        # provenance.csv names each job's
+        made_at = f"commit {commits[0] if commits else 'unknown'}" if len(commits) < 2 else f"{len(commits)} commits"
         return (
             f"Scale **{_distinct(jobs['scale'])}**: {jobs['exhibit'].nunique()} experiments, {jobs['members'].sum()} networks, "
-            f"{duration(jobs['total_seconds'].sum())} on {_distinct(jobs['device'])}, commit {', '.join(commits) or 'unknown'}."
+            f"{duration(jobs['total_seconds'].sum())} on {_distinct(jobs['device'])}, {made_at}."
         )
 
 

@@ -190,6 +190,15 @@ def test_the_readme_shows_pictures_and_verdicts_of_the_kept_results(finished):
     assert readme.refreshed("README.md", text, readme.reference_results(to, experiments)) == text
 
 
+def test_commits_are_named_or_counted(finished):
+    root, experiments, to = finished
+    reference.keep(root, to)
+    results = readme.reference_results(to, experiments)
+    assert results.stamp().endswith("commit 01234567.")
+    results.jobs = pd.concat([results.jobs, results.jobs.assign(commit="76543210")])
+    assert results.stamp().endswith(", 2 commits.")
+
+
 def test_the_page_of_results_shows_tables_and_costs_of_the_kept_results(finished):
     root, experiments, to = finished
     reference.keep(root, to)
