@@ -59,7 +59,7 @@ check: setup ## formatting, lint, types, and the CPU kernels under sanitizers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/ty check --quiet && $(BIN)/clang-format --dry-run --Werror sibp/kernels/csrc/*pp && $(BIN)/snakefmt --line-length 132 --check Snakefile workflow/rules && $(BIN)/snakemake --lint
 	@$(BIN)/python -m tools.sanitize
 
-readme: setup ## refresh the results in README.md from results/reference/
+readme: setup ## refresh what README.md, docs/results.md, docs/exhibits.md and figures/README.md show of the kept results
 	@$(BIN)/python -m tools.readme
 
 reference: setup ## keep this run's results in results/reference/; FROM=FOLDER merges finished jobs into those that are kept

@@ -1,4 +1,4 @@
-"""Semi-Implicit Back Propagation and the methods it is compared with, at the price of SGD.
+"""Semi-Implicit Back Propagation and the methods it is compared with, at a price near SGD's.
 
 import sibp
 model = sibp.mlp([784, 500, 10], std=0.01, seed=0)

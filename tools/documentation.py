@@ -150,7 +150,7 @@ def section(page: dict[str, Any]) -> str:
 def claims() -> str:
     """Return the page of the papers' claims, with lists that choose among them."""
     text = (REFERENCE / "claims.md").read_text(encoding="utf-8").partition("\n| claim ")[0]
-    text = text.replace("docs/measurements.md", "[measurements](measurements.md)")
+    text = re.sub(r"docs/(\w+)\.md", r"[\1](\1.md)", text)
     rows = json.loads((REFERENCE / "claims.json").read_text(encoding="utf-8"))
     facts = [filters(row) for row in rows]
     lists = "".join(choice(key, [fact[key] for fact in facts]) for key in facts[0])

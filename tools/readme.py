@@ -23,6 +23,7 @@ from workflow.scripts.findings import QUESTIONS, VERDICTS, counted
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES, MOST_PICTURES = ("j-fig10", "j-fig4", "j-fig3", "j-fig6", "j-fig8", "i-fig2"), 3  # the first of these that were made
 TABLES = ("a-table1", "j-table2")
+STEP = "SIBP, 5 CG steps"  # in the record of costs
 EMPTY = "No run's results are kept in the repository yet; after `make`, `make reference readme` puts them here."
 
 
@@ -128,6 +129,25 @@ def listing(_: Reference | None) -> str:
     return "\n".join(lines)
 
 
+def speed(reference: Reference | None) -> str:
+    """Return for each network of the one-thread cost table how long a step of SIBP takes, over torch's SGD."""
+    file = reference and reference.folder / "costs/x-cost/one-thread.json"
+    if not file or not file.is_file():
+        return EMPTY
+    cost = json.loads(file.read_text(encoding="utf-8"))
+    lines = [
+        "| network | `sibp.SIBP` on a module | the exhibits' engine | the engine, over torch's fastest SGD |",
+        "| --- |" + " --- |" * 3,
+    ]
+    for case in cost["cases"]:
+        steps = {row["step"]: row for row in case["steps"]}
+        module, engine = steps[STEP], steps[f"{STEP}, engine"]
+        lines.append(f"| {case['case']} | {module['ratio']:.2f} | {engine['ratio']:.2f} | {engine['best_ratio']:.2f} |")
+    batches = _distinct(pd.Series([case["batch"] for case in cost["cases"]]))
+    told = f"One thread of {cost['environment']['processor']['name']}, batches of {batches}; the exhibit `x-cost` has all steps."
+    return "\n".join([*lines, "", told])
+
+
 def _papers_order(exhibit: Exhibit) -> tuple[int, bool, int, str]:
     name = re.match(r"(\w)(?:-(table|fig)(\d+))?", exhibit.id)
     assert name is not None  # an id begins with a letter
@@ -145,7 +165,7 @@ def pictures(reference: Reference | None) -> str:
 
 
 PAGES = {
-    "README.md": {"results": results},
+    "README.md": {"speed": speed, "results": results},
     "docs/results.md": {"table": table, "cost": cost},
     "docs/exhibits.md": {"exhibits": listing},
     "figures/README.md": {"gallery": pictures},

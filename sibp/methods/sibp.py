@@ -29,7 +29,7 @@ class SIBPOptions(Options):
         eta: step on the activations, F' = F - eta delta, > 0; delta sums over the mini-batch (J 4.1).
         lam: proximal weight 1/(2 lam), > 0; A and I write lambda/2 with lambda = 1/lam, the authors' program lambda = 1/(2 lam).
         cg_steps: nonlinear conjugate gradient iterations per subproblem; 5 in the papers.
-        variant: ``newton`` takes a curvature step along each direction (ours); ``armijo`` backtracks as the papers say;
+        variant: ``newton`` takes a curvature step along each direction (ours); ``armijo`` backtracks by the rule of the authors' program;
             ``released`` and ``released-rowwise`` follow the authors' later and first program to the last quirk.
         space: where the conjugate gradient works, see `sibp.solvers.subproblem`; ``auto`` takes the cheaper one.
         l1: weight gamma of an l1 term in every subproblem (J Remark 4.1, 5.5), >= 0. Above 0 the subproblems are solved by `cg_steps`

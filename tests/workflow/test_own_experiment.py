@@ -37,8 +37,8 @@ def test_the_page_works_as_it_stands(tmp_path):
         assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
         said.append(done.stdout)
     assert [kind for kind, _ in BLOCKS] == ["yaml", "sh", "sh", "yaml", "sh", "sh", "python"]
-    assert "sibp-paper" in said[0] and "[full]" in said[0]
-    assert said[1].split() == [f"results/widths/{label}.parquet" for label in ("sgd", "sibp", "sibp-paper")]
+    assert "sibp-armijo" in said[0] and "[full]" in said[0]
+    assert said[1].split() == [f"results/widths/{label}.parquet" for label in ("sgd", "sibp", "sibp-armijo")]
     assert "widths: test accuracy against epoch" in said[3] and "widths: train loss against seconds" in said[3]
     assert (here / "mine.pdf").read_bytes().startswith(b"%PDF") and (here / "widths.png").stat().st_size > 10**4
     assert "<svg" in (here / "widths.html").read_text()

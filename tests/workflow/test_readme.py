@@ -180,7 +180,7 @@ def test_the_kept_results_stay_below_their_limit():
 def test_the_readme_shows_pictures_and_verdicts_of_the_kept_results(finished):
     root, experiments, to = finished
     reference.keep(root, to)
-    page = "# T\n<!-- results:begin -->\nformer\n<!-- results:end -->\nkept\n"
+    page = "# T\n<!-- speed:begin -->\n<!-- speed:end -->\n<!-- results:begin -->\nformer\n<!-- results:end -->\nkept\n"
     text = readme.refreshed("README.md", page, readme.reference_results(to, experiments))
     assert "former" not in text and "kept" in text
     assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
@@ -188,6 +188,16 @@ def test_the_readme_shows_pictures_and_verdicts_of_the_kept_results(finished):
     assert "2 claims. 1 at the papers' own size: 1 reproduced." in text and ": 1 partly." in text
     assert "| Does SIBP train deep nets where gradients vanish? | 1 |  |  | 1 |" in text
     assert readme.refreshed("README.md", text, readme.reference_results(to, experiments)) == text
+
+
+def test_the_speed_table_has_the_ratios_of_the_record_of_costs():
+    record = json.loads((ROOT / "results/reference/costs/x-cost/one-thread.json").read_text(encoding="utf-8"))
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| ")]
+    for case in record["cases"]:
+        steps = {row["step"]: row for row in case["steps"]}
+        module, engine = steps["SIBP, 5 CG steps"], steps["SIBP, 5 CG steps, engine"]
+        ratios = [module["ratio"], engine["ratio"], engine["best_ratio"]]
+        assert [case["case"], *(f"{ratio:.2f}" for ratio in ratios)] in lines
 
 
 def test_commits_are_named_or_counted(finished):
@@ -211,13 +221,13 @@ def test_the_page_of_results_shows_tables_and_costs_of_the_kept_results(finished
 
 def test_without_kept_results_the_pages_say_how_to_make_them(tmp_path):
     assert readme.reference_results(tmp_path, tmp_path) is None
-    for name, parts in (("README.md", 1), ("docs/results.md", 2)):
+    for name, parts in (("README.md", 2), ("docs/results.md", 2)):
         page = "".join(f"<!-- {part}:begin -->\n<!-- {part}:end -->\n" for part in readme.PAGES[name])
         assert readme.refreshed(name, page, None).count("`make reference readme`") == parts
 
 
 def test_a_readme_without_markers_is_refused():
-    with pytest.raises(SystemExit, match="results:begin"):
+    with pytest.raises(SystemExit, match="speed:begin"):
         readme.refreshed("README.md", "# nothing", None)
 
 

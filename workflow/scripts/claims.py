@@ -290,7 +290,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         "",
         f"{counted(rows)} Scale of the runs: {scales}.",
         "",
-        "Every criterion was written before the runs. Ours: mean over the seeds with its 95 % interval; where the interval straddles a "
+        "Every criterion was written before the runs; which line search is judged as SIBP was decided later (D-48 in docs/deviations.md). "
+        "Ours: what was measured, mean over the seeds with its 95 % interval; where the interval straddles a "
         "bound the test is open and the verdict at most *partly*. One seed has no interval. A claim about speed also has in brackets the "
         "steps, and the seconds of training, after which each number was there. Size: whether data, network, length and batch size are the "
         f"papers'; a verdict at their size from fewer than {ENOUGH_SEEDS} seeds is provisional. What each number is, and what a seed that "
