@@ -21,6 +21,8 @@ from tools import older_runs
 from tools.offline_gpu import parts
 
 EXPERIMENTS = Path("workflow/experiments")
+# of `training`: its size, where it is measured, and what a machine's memory and kind decide
+MAY_DIFFER = {*size.LENGTHS, "batch_size", "evaluate_every", "measure", "prune", "ensemble", "device"}
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Finished:
     def other_settings(self) -> list[str]:
         """Return the settings, seeds and size aside, in which the run differs from today's experiment file."""
         ours, theirs = self.ran.settings(), self.full.settings()
-        sized = {"seeds", "data", "network", "training"}
-        return [key for key in ours if key not in sized and ours[key] != theirs[key]]
+        others = [key for key in ours if key not in {"seeds", "data", "network", "training"} and ours[key] != theirs[key]]
+        ran, full = self.ran.training.model_dump(), self.full.training.model_dump()
+        return others + [f"training.{key}" for key in ran if key not in MAY_DIFFER and ran[key] != full[key]]
 
     def words(self) -> str:
         """Return its size and number of seeds in words."""
@@ -72,10 +75,18 @@ def read(path: Path, experiments: Path = EXPERIMENTS) -> Finished:
     )
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: its line, and the experiment whose kept runs changed, if any."""
+
+    line: str
+    changed: str | None = None
+
+
 def merge(
     folders: list[Path], into: Path, check: Callable[[Finished], str] | None = None, experiments: Path = EXPERIMENTS
-) -> Iterator[str]:
-    """Take from folders what is better than the runs below `into`, ``<id>/<label>.parquet``; yield a line for each job.
+) -> Iterator[Outcome]:
+    """Take from folders what is better than the runs below `into`, ``<id>/<label>.parquet``; yield an outcome for each job.
 
     Ensembles that were trained one by one are joined first. `check` says why a run's code does not count as today's, or nothing; by
     default the golden runs decide, see `other_code`.
@@ -85,22 +96,23 @@ def merge(
         yield from (_take(path, into, check or other_code, experiments) for path in paths)
 
 
-def _take(path: Path, into: Path, check: Callable[[Finished], str], experiments: Path) -> str:
-    """Take one run if it is better than what there is, and say so in a line."""
+def _take(path: Path, into: Path, check: Callable[[Finished], str], experiments: Path) -> Outcome:
+    """Take one run if it is better than what there is."""
     try:
         new = read(path, experiments)
     except SpecError as fault:
-        return f"refused {fault}"
+        return Outcome(f"refused {fault}")
     target = into / f"{new.name}.parquet"
     old = read(target, experiments) if target.exists() else None
     if other := new.other_settings():
-        return f"refused {new.name}: was trained with another {', '.join(other)} than its experiment file has"
+        return Outcome(f"refused {new.name}: was trained with another {', '.join(other)} than its experiment file has")
     if old is not None and old.rank >= new.rank:
-        return f"left {new.name}: {new.words()}; there is {old.words()}"
+        return Outcome(f"left {new.name}: {new.words()}; there is {old.words()}")
     if fault := check(new):
-        return f"refused {new.name}: {fault}"
+        return Outcome(f"refused {new.name}: {fault}")
     records.write(target, new.run)
-    return f"took {new.name}: {new.words()}" + (f" in place of {old.words()}" if old else "")
+    place = f" in place of {old.words()}" if old else ""
+    return Outcome(f"took {new.name}: {new.words()}{place}", new.ran.experiment.id)
 
 
 def other_code(run: Finished) -> str:

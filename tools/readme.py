@@ -131,8 +131,7 @@ def listing(_: Reference | None) -> str:
 
 def speed(reference: Reference | None) -> str:
     """Return for each network of the one-thread cost table how long a step of SIBP takes, over torch's SGD."""
-    file = reference and reference.folder / "costs/x-cost/one-thread.json"
-    if not file or not file.is_file():
+    if reference is None or not (file := reference.folder / "costs/x-cost/one-thread.json").is_file():
         return EMPTY
     cost = json.loads(file.read_text(encoding="utf-8"))
     lines = [

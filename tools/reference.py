@@ -72,15 +72,13 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
     """
     there = redraw.unpack(reference, root)
     results, paper = root / "results", root / "paper"
-    lines = []
-    for line in merge_runs.merge(folders, results / "runs"):
-        print(line, flush=True)
-        lines.append(line)
-    changed = {line.split()[1].partition("/")[0] for line in lines if line.startswith("took ")}
+    for outcome in merge_runs.merge(folders, results / "runs"):
+        print(outcome.line, flush=True)
+        if outcome.changed:
+            there.add(outcome.changed)
     for file in (file for folder in folders for file in take_measured(folder, results)):
         print(f"took {file.parent.name}/{file.stem}: of {file.parts[-3]}", flush=True)
         there.add(file.parent.name)
-    there |= changed
     for name in as_kept(results / "runs"):
         summarise.write(sorted((results / "runs" / name).glob("*.parquet")), results / f"summary/{name}.csv")
     drawn = [exhibit.id for exhibit in exhibits() if redraw.needed(exhibit) <= there]

@@ -142,7 +142,7 @@ def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: D
     trained = min(job.steps * each, limit)
     points = len(job.evaluation_points)
     reached = points if trained < limit else max(2, math.ceil(points * trained / (job.steps * each)))
-    evaluated = partial(_evaluation, network, len(members), sizes, loss=loss, dtype=dtype, kind=device.kind)
+    evaluated = partial(_evaluation, network, len(members), job.batch, sizes, loss=loss, dtype=dtype, kind=device.kind)
     seen, pruned = evaluated(training.measure), evaluated([*sizes]) if training.prune else Seen()
     drawn = DRAW * len(members) * network.parameter_count * (2 if training.is_timed else 1)
     resident = sum(sizes.values()) * math.prod(network.input_shape) + device.context
@@ -261,32 +261,33 @@ class _Counted(Samples):
 def _evaluation(
     network: Network,
     members: int,
+    batch: int,
     sizes: Mapping[str, int],
     measure: Sequence[str],
     *,
     loss: str,
     dtype: torch.dtype,
     kind: str,
-    batch: int = 100,
 ) -> Seen:
     """Return what one evaluation does: splits, whose sizes are given, and metrics of a network."""
     splits = tuple(sizes[name] for name in measure if sizes.get(name))
     metrics = tuple(name for name in measure if name in evaluation.METRICS)
-    key = ("evaluation", network, members, splits, metrics, loss, dtype, kind)
-    count = partial(_counted_evaluation, loss=loss, dtype=dtype, device=torch.device(kind), batch=batch)
-    return count_cache.cached(key, lambda: (count(network, members, splits, metrics), 0))[0]
+    rows = batch if metrics else 0  # the splits are measured in chunks of their own
+    key = ("evaluation", network, members, rows, splits, metrics, loss, dtype, kind)
+    count = partial(_counted_evaluation, loss=loss, dtype=dtype, device=torch.device(kind))
+    return count_cache.cached(key, lambda: (count(network, members, rows, splits, metrics), 0))[0]
 
 
 def _counted_evaluation(
     network: Network,
     members: int,
+    batch: int,
     splits: Iterable[int],
     metrics: Iterable[str],
     *,
     loss: str,
     dtype: torch.dtype,
     device: torch.device,
-    batch: int,
 ) -> Seen:
     with fake_cuda.fake_device() as mode:
         parameters, recorder = fake_cuda.affines(mode, network, members, dtype, device), Recorder(device)

@@ -5,12 +5,10 @@ On a CPU only a fresh process can tell, so each measurement is one.
 
 import ctypes
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import torch
 
@@ -19,6 +17,7 @@ from sibp.bench.steps import STEPS
 from sibp.bench.timed import Case
 from sibp.core import precision
 from sibp.nets import papers
+from sibp.results import environment
 
 __all__ = ["peak_bytes"]
 
@@ -64,12 +63,13 @@ def _measure(case: Case, step: str, device: torch.device) -> int:
         _three(call)
         return torch.cuda.max_memory_allocated(device) - before
     _trim()
-    before = _forget_peak()
+    environment.reset_peak_memory(device)
+    before = environment.peak_memory(device)
     call = STEPS[step].build(case, device)
     _trim()  # the initial law draws in double precision
-    _forget_peak()
+    environment.reset_peak_memory(device)
     _three(call)
-    return _peak() - before
+    return environment.peak_memory(device) - before
 
 
 def _three(call: Callable[[], object]) -> None:
@@ -81,25 +81,3 @@ def _trim() -> None:
     """Give memory that was freed back to the system, where the C library can."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _forget_peak() -> int:
-    """Set the process's highest mark to the bytes now in memory, where the system lets it.
-
-    Returns:
-        The mark.
-    """
-    with suppress(OSError):  # elsewhere what came before hides a part of the rise
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _peak()
-
-
-def _peak() -> int:
-    if Path("/proc/self/status").exists():
-        return _status("VmHWM")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _status(key: str) -> int:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
-    return int(lines[key].split()[0]) * 1024

@@ -37,17 +37,6 @@ class Dataset:
     classes: tuple[str, ...]
     generated: bool = False
 
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.classes)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image: (1, 28, 28) or (3, 32, 32)."""
-        *channels, height, width = self.train_images.shape[1:]
-        return (*(channels or [1]), height, width)
-
 
 def check(entry: Entry, arrays: Mapping[str, np.ndarray]) -> None:
     """Refuse arrays that are not, bit for bit, those of a data set.

@@ -33,16 +33,6 @@ class Split:
     x_test: np.ndarray
     y_test: np.ndarray
 
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return self.dataset.num_classes
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
-        return self.dataset.input_shape
-
 
 def split(
     dataset: Dataset,

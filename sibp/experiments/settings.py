@@ -117,7 +117,7 @@ class Training(Strict):
     sampling: Literal["permutation", "replacement"] = "permutation"
     dtype: Literal["float32", "float64"] = "float32"
     evaluate_every: Every = Every(epochs=1)
-    measure: tuple[Measure, ...] = ("train", "test")
+    measure: Annotated[tuple[Measure, ...], Field(min_length=1)] = ("train", "test")
     mode: Literal["ensemble", "timed"] = "ensemble"
     device: Literal["any", "cpu"] = "any"
     ensemble: PositiveCount = 25

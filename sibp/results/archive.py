@@ -29,9 +29,12 @@ def pack(runs: Path, folder: Path) -> None:
     Args:
         runs: what ``sibp run --out`` wrote.
         folder: of the files; made if need be.
+
+    Raises:
+        RecordError: if a file holds another label's run than its name says, as that of a single ensemble does.
     """
     for experiment in sorted(path for path in runs.glob("*") if any(path.glob("*.parquet"))):
-        finished = {file.stem: records.read(file) for file in sorted(experiment.glob("*.parquet"))}
+        finished = {file.stem: _read_label(file) for file in sorted(experiment.glob("*.parquet"))}
         roles = {name: role for run in finished.values() for name, role in run.roles.items()}
         labels = {
             label: {"record": run.record, "columns": {name: str(kind) for name, kind in run.rows.dtypes.items()}}
@@ -43,6 +46,13 @@ def pack(runs: Path, folder: Path) -> None:
         table = records.table(whole.astype(dict.fromkeys(measured, "float32")), roles, {LABELS: base64.b64encode(packed)})
         folder.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, folder / f"{experiment.name}.parquet", compression="zstd", compression_level=19)
+
+
+def _read_label(file: Path) -> records.Run:
+    run = records.read(file)
+    if (label := run.rows["method"].iloc[0]) != file.stem:
+        raise records.RecordError(f"{file}: holds a run of {label}, need a file named {label}.parquet")
+    return run
 
 
 def is_archive(file: Path) -> bool:

@@ -256,6 +256,9 @@ class Quantity:
         return before[["step", "seconds"]].iloc[0].to_dict()
 
     def _select(self, rows: pd.DataFrame) -> pd.DataFrame:
+        for key, names in (("metric", [self.metric]), ("where", self.where)):
+            if unknown := [name for name in names if name not in rows]:
+                raise LookupError(f"{key}: {messages.need(unknown[0], rows.columns)}")
         for name, values in self.where.items():
             chosen = rows[np.isclose(rows[name].to_numpy(float)[:, None], np.array(values, float)).any(axis=1)]
             if chosen.empty:

@@ -170,7 +170,8 @@ def pruned(problem: Problem, parameters: Sequence[Affine], members: Sequence[int
         shares: of the weights to cut.
 
     Returns:
-        One record per member and share: ``member``, ``share``, ``sparsity``, and what `measure` says of each split.
+        One record per member and share: ``member``, ``share``, ``sparsity``, and what `measure` says of each split, None for what
+        is no number.
     """
     records = []
     for share in shares:
@@ -178,7 +179,9 @@ def pruned(problem: Problem, parameters: Sequence[Affine], members: Sequence[int
         zeros, metrics = sparsity(cut).tolist(), {}
         for name, samples in problem.splits.items():
             measured = measure(problem.network, problem.loss, cut, samples, problem.dtype)
-            metrics |= {f"{name}_{key}": values.tolist() for key, values in measured.items()}
+            metrics |= {
+                f"{name}_{key}": [v if math.isfinite(v) else None for v in values.tolist()] for key, values in measured.items()
+            }
         for i, member in enumerate(members):
             own = {name: values[i] for name, values in metrics.items()}
             records.append({"member": member, "share": share, "sparsity": zeros[i], **own})

@@ -95,7 +95,7 @@ def _train(
     with clock("total"):
         with clock("data"):
             problem, record["data"] = _problem(job, device, root)
-        _check_memory(problem, 1, registry.get(job.algorithm))
+        _check_memory(problem, registry.get(job.algorithm))
         groups = job.groups if ensemble is None else [job.groups[ensemble - 1]]
         ensembles = Ensembles(job, problem, clock, progress, checkpoint=file, record=record, groups=groups)
         rows, outcome = ensembles.train()
@@ -128,8 +128,8 @@ def _settings(job: Job, problem: Problem) -> dict[str, Any]:
     }
 
 
-def _check_memory(problem: Problem, members: int, method: type[Method] = Method) -> None:
-    """Refuse an ensemble that cannot fit on a CUDA device, before it is built.
+def _check_memory(problem: Problem, method: type[Method]) -> None:
+    """Refuse a job of which not even one member can fit on a CUDA device, before it is built; larger ensembles are halved.
 
     Raises:
         MemoryError: with what it needs and what is free.
@@ -137,8 +137,8 @@ def _check_memory(problem: Problem, members: int, method: type[Method] = Method)
     if problem.device.type != "cuda":
         return
     batch = problem.training.batch(len(problem.splits["train"]))
-    need = members * bytes_per_member(problem.network, batch, problem.dtype, method)
+    need = bytes_per_member(problem.network, batch, problem.dtype, method)
     free, _ = torch.cuda.mem_get_info(problem.device)
     if need > free:
         gib = 2**30
-        raise MemoryError(f"training.ensemble: {members} members need about {need / gib:.1f} GiB, {free / gib:.1f} GiB are free")
+        raise MemoryError(f"network: one member needs about {need / gib:.2g} GiB, {free / gib:.2g} GiB are free")

@@ -254,7 +254,7 @@ class Trainer:
         for name, values in metrics.items():
             if name.endswith("_loss"):
                 run.mark(~values.isfinite())
-        alive = (run.diverged_at < 0).tolist()
+        alive = run.freeze().tolist()
         table = {name: values.tolist() for name, values in metrics.items()}
         end = "done" if run.step == self.steps else "running" if in_time else "out_of_time"
         for i, member in enumerate(self.members):

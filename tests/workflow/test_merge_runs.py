@@ -37,7 +37,11 @@ def experiments(tmp_path):
 
 
 def merge(tmp_path, experiments, check=lambda run: ""):
-    return list(merge_runs.merge([tmp_path / "from"], tmp_path / "kept", check, experiments))
+    outcomes = list(merge_runs.merge([tmp_path / "from"], tmp_path / "kept", check, experiments))
+    assert [outcome.changed for outcome in outcomes] == [
+        "tiny" if outcome.line.startswith("took ") else None for outcome in outcomes
+    ]
+    return [outcome.line for outcome in outcomes]
 
 
 def seeds(tmp_path):
@@ -68,6 +72,16 @@ def test_the_papers_size_goes_before_any_number_of_seeds(tmp_path, experiments):
     trained(tmp_path / "from", seeds=1)
     (line,) = merge(tmp_path, experiments)
     assert line.startswith("took tiny/sgd: the papers' size, 1 of 3 seeds in place of 40 of 60 training samples")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("sampling", "replacement"), ("dtype", "float64"), ("fixed_layers", 1), ("mode", "timed")]
+)
+def test_a_run_that_was_trained_in_another_way_is_refused(key, value, tmp_path, experiments):
+    trained(tmp_path / "from", **{f"training__{key}": value})
+    assert merge(tmp_path, experiments) == [
+        f"refused tiny/sgd: was trained with another training.{key} than its experiment file has"
+    ]
 
 
 def test_a_run_with_other_options_is_refused(tmp_path, experiments):

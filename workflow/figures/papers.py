@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from sibp.core import messages
 from sibp.results.quantities import Quantity
 
 SECOND = "-armijo"  # ends the labels that show Armijo's rule beside the main ones, see docs/deviations.md
@@ -71,6 +72,8 @@ def _descend(paper: Mapping[str, Any], keys: str | list[str]) -> float:
 
 def _cells(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> list[float]:
     rows, columns = (_listed(reference.get(key, every)) for key, every in (("row", []), ("column", paper["columns"])))
+    if reference["metric"] not in paper["metrics"]:
+        raise LookupError(f"papers.yaml: metric: {messages.need(reference['metric'], paper['metrics'])}")
     metric = paper["metrics"].index(reference["metric"])
     cells = [
         cell[metric]

@@ -75,12 +75,20 @@ def test_a_job_that_insists_on_the_cpu_is_counted_there():
 def test_equal_chunks_of_an_evaluation_are_counted_once_and_multiplied(monkeypatch):
     monkeypatch.setattr(evaluation, "chunk_size", lambda *_: 16)
     loss, device = losses.get("cross-entropy"), torch.device("cuda")
-    counted = cost._counted_evaluation(MLP, 2, [40], (), loss=loss.name, dtype=torch.float32, device=device, batch=100)
+    counted = cost._counted_evaluation(MLP, 2, 0, [40], (), loss=loss.name, dtype=torch.float32, device=device)
     with fake_device() as mode:
         parameters = fake_cuda.affines(mode, MLP, 2)
         samples = Samples(empty(mode, 40, 784, dtype=torch.uint8), empty(mode, 40, dtype=torch.int64))
         whole = watch(mode, lambda: evaluation.measure(MLP, loss, parameters, samples, torch.float32))
     assert (counted.kernels, counted.flops) == (whole.kernels, whole.flops)
+
+
+def test_a_gradients_norm_is_counted_for_the_jobs_mini_batch():
+    few, many = (
+        cost._evaluation(MLP, 1, batch, {}, ["first_gradient_norm"], loss="cross-entropy", dtype=torch.float32, kind="cuda").flops
+        for batch in (20, 40)
+    )
+    assert 1.9 < many / few < 2.1
 
 
 def test_a_count_is_read_from_the_cache_and_a_damaged_one_is_counted_anew(tmp_path, monkeypatch):

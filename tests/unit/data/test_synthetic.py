@@ -14,7 +14,7 @@ def test_a_stand_in_has_the_shapes_of_the_real_data_set_and_says_that_it_is_one(
     assert dataset.train_images.shape == (50, *arrays["train_images"].shape[1:])
     assert dataset.test_images.shape == (30, *arrays["test_images"].shape[1:])
     assert {array.dtype for array in (dataset.train_images, dataset.train_labels)} == {np.dtype(np.uint8)}
-    assert dataset.generated and dataset.source == "generated with seed 0" and dataset.num_classes == 10
+    assert dataset.generated and dataset.source == "generated with seed 0" and len(dataset.classes) == 10
     assert dataset.hashes["test_labels"] == digest(dataset.test_labels)
 
 

@@ -49,6 +49,7 @@ def test_the_papers_settings_are_kept_at_full_scale():
         ({"training__batch_size": "all"}, "training.batch_size: got 'all', need a whole number from 1 to 1000000000 or full"),
         ({"training__batch_size": 61}, "training.batch_size: got 61, need at most data.train = 60, or full"),
         ({"training__fixed_layers": 2}, "training.fixed_layers: got 2, need less than the network's 2 layers"),
+        ({"training__measure": []}, "training.measure: got [], need a list of at least 1"),
         ({"training__measure": ["trian"]}, "training.measure[0]: got 'trian', need train, validation"),
         ({"training__measure": ["test"], "data__test": 0}, "training.measure: got 'test', but `data` leaves no samples"),
         ({"training__measure": ["test"], "data__merge_test": True}, "training.measure: got 'test', but `data` leaves no"),

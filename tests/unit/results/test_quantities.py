@@ -161,6 +161,13 @@ def test_only_members_with_the_named_options_count():
     assert take(PAIRS, where={"eta": (1, 2)}, over="max")[:2] == [0.9, 0.6]
     with pytest.raises(LookupError, match=r"^where: eta: no member has 3, need one of 1, 2$"):
         take(PAIRS, where={"eta": (3,)})
+    with pytest.raises(LookupError, match=r"^where: got 'etta', need .*did you mean 'eta'\?$"):
+        take(PAIRS, where={"etta": (3,)})
+
+
+def test_a_metric_that_was_not_measured_is_named():
+    with pytest.raises(LookupError, match=r"^metric: got 'test_acuracy', need .*"):
+        Quantity("test_acuracy").per_seed(PAIRS)
 
 
 # --- as a file says it ------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Training one label: the numbers, the rows, the records, and what happens to members that diverge or run out of time."""
 
 import itertools
+import math
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from sibp.results.progress import Clock, Progress
 from sibp.results.records import Role
 from sibp.training import cuda_graph, evaluation, runs, sampling
 from sibp.training.problem import Problem
+from sibp.training.sampling import Samples
 from sibp.training.trainer import CHECK_EVERY, Trainer
 from tests.unit.tiny import experiment
 from tests.unit.training.test_cuda_graph import replaying
@@ -215,6 +217,24 @@ def test_a_member_that_diverges_keeps_its_rows_but_loses_its_numbers():
     assert all(0 < entry["step"] <= 3 for entry in about["diverged"])
 
 
+def test_a_member_that_is_lost_at_the_last_evaluation_costs_no_other_its_record(tmp_path):
+    methods = {"sgd": {"grid": {"eta": [0.1, 1e30]}}}
+    changes = {"training__epochs": None, "training__steps": 1, "training__prune": [0.0, 0.5]}
+    rows, _ = runs.run(experiment(methods=methods, **changes), "sgd", out=tmp_path)
+    assert rows[rows["step"] == 1]["status"].tolist() == ["done", "diverged"] * 2
+    cuts = pd.DataFrame(records.read_record(tmp_path / "tiny/sgd.parquet")["pruned"])
+    assert (cuts.groupby("member")["sparsity"].max() == [0.5, 1.0] * 2).all()  # what is lost is zero
+
+
+def test_what_is_no_number_after_pruning_is_none():
+    network, parameters = papers.build("mlp", widths=[4, 3], activation="relu"), [Affine(torch.full((1, 3, 4), math.inf), None)]
+    samples = {"test": Samples(torch.ones(5, 4), torch.arange(5) % 3)}
+    training = experiment().training
+    problem = Problem(network, losses.get("cross-entropy"), None, training, samples, torch.device("cpu"))
+    (entry,) = evaluation.pruned(problem, parameters, [7], [0.0])
+    assert entry["member"] == 7 and entry["test_loss"] is None
+
+
 def test_a_member_that_diverges_does_not_touch_the_others():
     beside, _ = run(**EXPLODING)
     healthy, _ = run(**EXPLODING | {"methods": {"sgd": {"grid": {"eta": [0.1, 0.01]}}}})
@@ -311,11 +331,11 @@ def test_progress_hears_of_every_step_and_of_the_end():
     assert told.metrics["test_accuracy"] == last["test_accuracy"]
 
 
-def test_an_ensemble_that_cannot_fit_on_the_device_is_refused(monkeypatch):
+def test_a_job_of_which_no_member_fits_on_the_device_is_refused(monkeypatch):
     made, _ = start()
     problem = made.problem.__class__(**{**vars(made.problem), "device": torch.device("cuda")})
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**6, 10**9))
-    with pytest.raises(MemoryError, match="50 members need about"):
-        runs._check_memory(problem, 50)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**5, 10**9))
+    with pytest.raises(MemoryError, match=r"^network: one member needs about .* GiB, 9\.3e-05 GiB are free$"):
+        runs._check_memory(problem, SGD)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
-    runs._check_memory(problem, 50)
+    runs._check_memory(problem, SGD)
