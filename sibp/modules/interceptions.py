@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from sibp.modules import calls
-from sibp.modules.graph import read_graph
+from sibp.modules.graph import Roots, read_graph
 
 __all__ = ["INTERCEPTIONS"]
 
@@ -68,7 +68,7 @@ def _grad(watch: Any, function: Callable, args: tuple, kwargs: Mapping[str, Any]
     if given.get("create_graph"):
         outputs = given["outputs"]
         tensors = [outputs] if isinstance(outputs, Tensor) else outputs
-        if read_graph([get_gradient_edge(tensor).node for tensor in tensors], {}, {}).uses:
+        if read_graph(Roots([get_gradient_edge(tensor).node for tensor in tensors], {}, {})).uses:
             raise ValueError(TWICE)
     was_plain, watch.is_plain = watch.is_plain, True
     try:

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import _engine_run_backward, get_gradient_edge
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointFunction
 from typing_extensions import override
 
 from sibp.modules import calls
 from sibp.modules.affine import Gradients, Needs
 from sibp.modules.fates import Fate, check_uses, decide
 from sibp.modules.functions import ActivationFunction, AffineFunction
-from sibp.modules.graph import read_graph
+from sibp.modules.graph import Node, Roots, read_graph
 from sibp.modules.groups import check_dtype
 from sibp.modules.interceptions import INTERCEPTIONS
 from sibp.modules.problems import Problem, Target, Terms, join
@@ -56,10 +57,11 @@ class Watch(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.names, self.weights, self.update, self.terms, self.allow = names, weights, update, terms, allow
-        self.means: dict[object, int] = {}  # see `read_graph`
+        self.means: dict[object, int] = {}  # see `Roots`
         self.rows: dict[object, int] = {}
+        self.nodes: list[Node] | None = None  # while a checkpoint is looked into: what it would run backward
         self.fates: dict[int, Fate] | None = None  # while a graph runs backward
-        self.output: Use | None = None
+        self.output: Tensor | None = None  # the output layer's weight
         self.waiting: dict[int, list[Problem]] = {}  # uses that have come backward, of weights with more to come
         self.solved: dict[int, str] = {}  # how, by the parameter's id
         self.left: dict[int, str] = {}  # ordinary gradients: why, by the parameter's id
@@ -132,7 +134,8 @@ class Watch(TorchFunctionMode):
     def go_back(self, tensors: Tensor | Sequence[Tensor], gradients: Any = None, *, retain_graph: bool | None = None) -> None:
         """Read the graph of some tensors, decide what becomes of every weight, and run backward with the mode on.
 
-        The mode stays on so that what a checkpoint computes anew is seen as it was the first time.
+        The mode stays on so that what a checkpoint computes anew is seen as it was the first time. A checkpoint with
+        ``use_reentrant=True`` comes here itself while the graph that holds it runs backward; by then all is decided.
 
         Args:
             tensors: what goes backward, as `torch.autograd.backward` takes it.
@@ -143,10 +146,13 @@ class Watch(TorchFunctionMode):
             RuntimeError: if a weight moved since it was used, or if not all of its uses have received an error.
         """
         tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-        graph = read_graph([tensor.grad_fn or get_gradient_edge(tensor).node for tensor in tensors], self.means, self.rows)
-        is_outermost = self.fates is None  # else it is a checkpoint with use_reentrant=True that goes backward
-        if is_outermost:
-            check_uses(graph, self)
+        nodes = [tensor.grad_fn or get_gradient_edge(tensor).node for tensor in tensors]
+        if self.nodes is not None:
+            self.nodes += nodes
+            return
+        outer, is_outermost = self.fates, self.fates is None
+        graph = read_graph(Roots(nodes, self.means, self.rows), self.look_into if is_outermost else None)
+        check_uses(graph, self)
         fates, left = decide(graph, self.names, self.weights)
         self.allow(left)
         self.has_gone_back = True
@@ -156,15 +162,36 @@ class Watch(TorchFunctionMode):
                 return  # a loss without a value moves nothing
         if is_outermost or self.update.terms is None:
             self.update.set_terms(self.terms, graph.terms)
-        self.left |= left
-        outer, (self.fates, self.output) = (self.fates, self.output), (fates, graph.output)
+            self.output = None if graph.output is None else graph.output.W
+        self.left = left | self.left
+        self.fates = fates | (outer or {})  # a checkpoint of somebody else's has not been looked into
         try:
             self.run_back(tensors, gradients, retain_graph=retain_graph)
         finally:
-            self.fates, self.output = outer
-        if self.waiting:
+            self.fates = outer
+        if is_outermost and self.waiting:
             name = self.names[next(iter(self.waiting))]
             raise RuntimeError(f"{name}: not all of its uses have received an error")
+
+    def look_into(self, checkpoint: Node) -> Roots:
+        """Run what a checkpoint with ``use_reentrant=True`` holds as its backward does, up to where it would go backward itself.
+
+        Its graph says nothing of the weights inside, which have to be known before any moves.
+
+        Args:
+            checkpoint: its node, the context of torch's function.
+
+        Returns:
+            The roots of the graph inside.
+        """
+        outer = self.nodes, self.means, self.rows
+        self.nodes, self.means, self.rows = [], {}, {}
+        try:
+            with torch.random.fork_rng(devices=[]), self:  # as if it had not run
+                CheckpointFunction.backward(checkpoint, *[None] * len(checkpoint._input_metadata))
+            return Roots(self.nodes, self.means, self.rows)
+        finally:
+            self.nodes, self.means, self.rows = outer
 
     def run_back(self, tensors: Sequence[Tensor], gradients: Any, *, retain_graph: bool | None) -> None:
         """Run backward with the mode on.
@@ -289,7 +316,7 @@ class Watch(TorchFunctionMode):
         """
         map_, W, update = use.map, use.W, self.update
         problem = Problem(
-            map_, W, use.b if fate.with_bias else None, map_.rows(X), map_.to_rows(error).contiguous(), target, use is self.output
+            map_, W, use.b if fate.with_bias else None, map_.rows(X), map_.to_rows(error).contiguous(), target, use.W is self.output
         )
         gb = problem.D.sum(1).view(-1) if needs[2] and not fate.with_bias else None
         through_new = update.is_sibp and fate.uses == 1

@@ -43,6 +43,7 @@ def largest_error(moves, gradients, implicit, scale):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")  # of one checkpoint in another
 @pytest.mark.parametrize("method", ["sibp", "proxbp"])
 @pytest.mark.parametrize("name", zoo.CASES)
 def test_moves_are_proportional_to_gradients(name, method):

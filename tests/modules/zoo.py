@@ -220,6 +220,21 @@ class Checkpointed(nn.Module):
         return self.head(checkpoint(self.mid, F.relu(self.first(x)), use_reentrant=self.reentrant))
 
 
+class CheckpointedTwice(nn.Module):
+    """Checkpoints of the older form, one in the other and one behind, of a layer that is used outside as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.again, self.head = nn.Linear(10, 12), nn.Linear(12, 12), nn.Linear(12, CLASSES)
+
+    def inner(self, x):
+        return x + checkpoint(lambda h: F.relu(self.again(h)), F.dropout(x, 0.1), use_reentrant=True)
+
+    def forward(self, x):
+        x = self.again(F.relu(self.first(x)))
+        return checkpoint(self.head, checkpoint(self.inner, x, use_reentrant=True), use_reentrant=True)
+
+
 def mlp(*widths, activation=nn.ReLU):
     pairs = [(nn.Linear(i, o), activation()) for i, o in pairwise(widths)]
     return nn.Sequential(*[module for pair in pairs for module in pair][:-1])
@@ -295,6 +310,7 @@ CASES = {
     "weight read twice": Case(Reread, flat, classes),
     "checkpoint": Case(lambda: Checkpointed(False), flat, classes),
     "checkpoint, reentrant": Case(lambda: Checkpointed(True), flat, classes),
+    "checkpoints, reentrant, nested": Case(CheckpointedTwice, flat, classes),
     "weight_norm below": Case(
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(10, 12)), nn.ReLU(), nn.Linear(12, CLASSES)),
         flat,
