@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -184,6 +184,16 @@ class Job:
     def digest(self) -> str:
         """The SHA-256, in hex, of `settings`: equal for jobs that give equal numbers with equal code."""
         return hashlib.sha256(json.dumps(self.settings(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def in_record(self) -> dict[str, Any]:
+        """What its run's record says of it, from which `of_record` makes it again: plain JSON."""
+        return {
+            "digest": self.digest,
+            "settings": self.experiment.model_dump(mode="json", exclude_none=True),
+            "seeds": list(self.seeds),
+            "members": [{"member": each.number, "seed": each.seed, **asdict(each.options)} for each in self.members],
+        }
 
     @property
     def code(self) -> str:

@@ -1,7 +1,6 @@
 """One training run: all members of one label of an experiment, from data to records."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +118,9 @@ def _settings(job: Job, problem: Problem) -> dict[str, Any]:
         "method": job.label,
         "algorithm": job.algorithm,
         "scale": job.experiment.scale,
-        "digest": job.digest,
-        "settings": job.experiment.model_dump(mode="json", exclude_none=True),
         "training": job.training.model_dump(mode="json", exclude_none=True),
         "network": {"name": problem.network.name, "parameters": problem.network.parameter_count},
-        "seeds": list(job.seeds),
-        "members": [{"member": m.number, "seed": m.seed, **asdict(m.options)} for m in job.members],
+        **job.in_record,
     }
 
 

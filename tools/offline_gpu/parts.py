@@ -1,7 +1,6 @@
 """Ensembles that were trained one by one, put together as the job that would have trained them all: more seeds, the more there are."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -46,11 +45,8 @@ def join(parts: list[records.Run]) -> records.Run | None:
     record = (
         first
         | lists
+        | smaller.in_record
         | {
-            "digest": smaller.digest,
-            "settings": smaller.experiment.model_dump(mode="json", exclude_none=True),
-            "seeds": list(smaller.seeds),
-            "members": [{"member": m.number, "seed": m.seed, **asdict(m.options)} for m in smaller.members],
             "device": "; ".join(dict.fromkeys(record["device"] for record in every)),
             "started": min(record["started"] for record in every),
             "peak_memory_bytes": max(record["peak_memory_bytes"] for record in every),
