@@ -25,8 +25,7 @@ SINGLE = 0.01  # likewise where one member says nothing about spread
 
 def last(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the last evaluation of each setting, indexed by what identifies the setting."""
-    names = setting(summary)
-    ends = summary.sort_values("step", kind="stable").groupby(names, dropna=False, sort=False).tail(1)
+    names, ends = setting(summary), summaries.last(summary)
     keys = [tuple(_word(value) for value in row) for row in ends[names].itertuples(index=False)]
     return ends.set_index(pd.Index(keys, tupleize_cols=False))
 

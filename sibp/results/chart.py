@@ -6,6 +6,7 @@ from string import ascii_lowercase
 import numpy as np
 
 from sibp.results.curves import Curve, Runs
+from sibp.results.quantities import is_higher_better
 
 __all__ = ["HEIGHT", "LETTERS", "best", "text"]
 
@@ -53,7 +54,7 @@ def best(curves: list[Curve], measure: str) -> list[Curve]:
     Returns:
         Those that have values, in their order, at most as many as there are letters.
     """
-    sign = -1 if measure.endswith("accuracy") else 1
+    sign = -1 if is_higher_better(measure) else 1
     ranked = sorted((curve for curve in curves if math.isfinite(curve.last(measure))), key=lambda curve: sign * curve.last(measure))
     first = list({curve.label: curve for curve in reversed(ranked)}.values())
     chosen = [*sorted(first, key=ranked.index), *(curve for curve in ranked if curve not in first)][: len(LETTERS)]
@@ -70,7 +71,7 @@ def is_logarithmic(values: np.ndarray, measure: str) -> bool:
     Returns:
         False for an accuracy, whatever its spread.
     """
-    return not measure.endswith("accuracy") and values.min() > 0 and values.max() / values.min() >= SPREAD
+    return not is_higher_better(measure) and values.min() > 0 and values.max() / values.min() >= SPREAD
 
 
 def _chart(drawn: dict[str, Curve], measure: str, axis: str, width: int) -> list[str]:
