@@ -1,9 +1,10 @@
 """Block coordinate descent as an object that steps and can be resumed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sibp.methods.base import State
@@ -102,16 +103,24 @@ class BCD:
         if state_dict["method"] != "bcd":
             raise ValueError(f"state_dict: is of method {state_dict['method']!r}, need 'bcd'")
         options, weight = read_options("bcd", state_dict["options"]), check_parameters(self.model)
-        shapes = {(len(self.data[0]), layer.fan_out) for layer in self._engine(*self.data).network.layers}
+        layers = self._engine(*self.data).network.layers
+        need = _in_words([((1, len(self.data[0]), layer.fan_out), weight.dtype) for layer in layers])
         try:
             state = {
                 name: [tensor.to(weight.device, copy=True) for tensor in tensors] for name, tensors in state_dict["state"].items()
             }
-            fits = not state or (
-                all({tuple(t.shape[1:]) for t in state[name]} == shapes for name in "UV") and len(state["probe"]) == 1
-            )
-        except (AttributeError, KeyError, TypeError) as error:
+            sizes = {name: _in_words([(tensor.shape, tensor.dtype) for tensor in state[name]]) for name in "UV" if state}
+            if state:
+                (_,) = state["probe"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"state_dict: is damaged: {error!r}") from None
-        if not fits:
-            raise ValueError("state_dict: has U and V of other sizes than this model and data")
+        for name, size in sizes.items():
+            if size != need:
+                raise ValueError(f"state_dict: {name} is {size}, need {need} for this model and data")
         self.options, self.state = options, state
+
+
+def _in_words(tensors: Sequence[tuple[Sequence[int], torch.dtype]]) -> str:
+    """Return shapes and dtypes as a message has them, such as ``[1, 12, 8], [1, 12, 3] in float32``."""
+    shapes = ", ".join(str(list(shape)) for shape, _ in tensors)
+    return f"{shapes} in {' and '.join(sorted({str(dtype).removeprefix('torch.') for _, dtype in tensors}))}"

@@ -49,7 +49,10 @@ def test_bad_arguments_are_refused_at_construction(make, line):
         (lambda s: s | {"options": {"rho": -1.0}}, "bcd: rho: got -1.0, need greater than 0"),
         (lambda s: s | {"state": 5}, "state_dict: is damaged"),
         (lambda s: s | {"state": {"U": s["state"]["U"]}}, "state_dict: is damaged"),
-        (lambda s: s | {"state": s["state"] | {"U": [t[:, :5] for t in s["state"]["U"]]}}, "has U and V of other sizes"),
+        (
+            lambda s: s | {"state": s["state"] | {"U": [t[:, :5] for t in s["state"]["U"]]}},
+            r"state_dict: U is \[1, 5, 8\], \[1, 5, 3\]",
+        ),
     ],
 )
 def test_a_damaged_state_is_refused_and_changes_nothing(damage, line):
@@ -61,3 +64,21 @@ def test_a_damaged_state_is_refused_and_changes_nothing(damage, line):
         optimizer.load_state_dict(damage(optimizer.state_dict()))
     assert torch.equal(optimizer.step(), twin.step())
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin_model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("other", "line"),
+    [
+        (
+            lambda: sibp.BCD(sibp.mlp([6, 8, 8, 3]), X, Y),
+            r"U is \[1, 12, 8\], \[1, 12, 8\], \[1, 12, 3\] in float32, need \[1, 12, 8\], \[1, 12, 3\] in float32",
+        ),
+        (lambda: sibp.BCD(net().double(), X.double(), Y), r"U is .* in float64, need .* in float32 for this model and data"),
+    ],
+)
+def test_the_state_of_another_model_is_refused(other, line):
+    stranger, optimizer = other(), sibp.BCD(net(), X, Y)
+    stranger.step()
+    with pytest.raises(ValueError, match=line):
+        optimizer.load_state_dict(stranger.state_dict())
+    assert not optimizer.state
