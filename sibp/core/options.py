@@ -16,7 +16,10 @@ from typing import Annotated, Any, Literal, NamedTuple, dataclass_transform, get
 
 from sibp.core import messages
 
-__all__ = ["Bounds", "Count", "NonNegative", "Option", "OptionError", "Options", "Positive", "Share", "describe"]
+__all__ = [
+    *("Bounds", "Count", "NonNegative", "Option", "OptionError", "Options", "Positive", "Share"),
+    *("check_number", "describe", "plain"),
+]
 
 
 WORDS: dict[type, str] = {float: "a number", int: "a whole number", bool: "true or false"}
@@ -98,8 +101,46 @@ class Option(NamedTuple):
         return number
 
 
+def plain(value: Any) -> Any:
+    """Return a number of numpy, or an array or tensor of one number, as Python's; all else as it is.
+
+    Args:
+        value: what was given.
+
+    Returns:
+        Python's number or flag, or `value`.
+    """
+    try:
+        return value.item()
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return value
+
+
+def check_number(name: str, value: object, bounds: Bounds, need: str) -> float:
+    """Check a number that is no option of a method.
+
+    Args:
+        name: of the argument.
+        value: what was given; see `plain` for what counts as a number. Flags and texts do not.
+        bounds: where it has to be; it has to be finite in any case.
+        need: what is allowed, in words.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: in one line: name, value, need.
+    """
+    try:
+        number = _convert(value, float)
+        bounds.check(number)
+    except ValueError:
+        raise ValueError(f"{name}: got {value!r}, need {need}") from None
+    return number
+
+
 def _convert(value: Any, kind: type) -> Any:
-    """Convert a number or a flag; numbers of numpy and tensors of one number are numbers, texts and flags are not.
+    """Convert a number or a flag; see `plain` for what counts as one, texts do not.
 
     Returns:
         The value as `kind`.
@@ -107,7 +148,7 @@ def _convert(value: Any, kind: type) -> Any:
     Raises:
         ValueError: with what is needed.
     """
-    words = WORDS[kind]
+    value, words = plain(value), WORDS[kind]
     if isinstance(value, bool) is not (kind is bool) or isinstance(value, str | bytes):
         raise ValueError(words)
     try:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from sibp.core.options import Count, NonNegative, OptionError, Options, Positive, Share
+from sibp.core.options import Count, NonNegative, OptionError, Options, Positive, Share, plain
 from sibp.methods.adam import AdamRule
 from sibp.methods.first_order import FirstOrder, Rule
 from sibp.methods.rmsprop import RMSpropRule
@@ -54,7 +54,7 @@ class ProxPropOptions(OracleOptions):
         optimizer: ``sgd``, ``adam`` or ``rmsprop``, fed with the directions.
         eta: its step size (P's tau), > 0; P uses 1 with ``sgd`` and 1e-3 with ``adam``, the defaults.
         momentum: of ``sgd`` (0.95 in P) and ``rmsprop``, in [0, 1).
-        nesterov: of ``sgd``, true in P.
+        nesterov: of ``sgd``, true in P; by default where there is a momentum.
         beta1: of ``adam``.
         beta2: of ``adam``.
         alpha: of ``rmsprop``.
@@ -73,12 +73,17 @@ class ProxPropOptions(OracleOptions):
     @classmethod
     @override
     def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        return {} if given.get("optimizer", "sgd") == "sgd" else {"eta": 1e-3, "momentum": 0.0, "nesterov": False}
+        if given.get("optimizer", "sgd") != "sgd":
+            return {"eta": 1e-3, "momentum": 0.0, "nesterov": False}
+        momentum = plain(given.get("momentum"))
+        return {"nesterov": False} if isinstance(momentum, int | float) and momentum == 0 else {}
 
     @override
     def check(self) -> None:
-        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise OptionError(f"nesterov: got true, need optimizer sgd with a momentum > 0, got {self.optimizer}")
+        if self.nesterov and self.optimizer != "sgd":
+            raise OptionError(f"nesterov: got true with optimizer {self.optimizer}, need sgd")
+        if self.nesterov and self.momentum == 0:
+            raise OptionError("nesterov: got true with momentum 0, need a momentum > 0")
 
 
 class ProxPropSolver:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sibp.core.options import Options, describe
+from sibp.core.options import Bounds, Options, check_number, describe
 from sibp.methods.base import columns
 from sibp.methods.proxbp import ProxBPOptions, ProxBPSolver
 from sibp.methods.proxprop import OracleOptions, ProxPropSolver
@@ -60,7 +60,9 @@ class Group:
         self.method = method
         self.kind, self.solver_class = METHODS[method]
         self.options = self._options(values)
-        self.max_change = _bound(values["max_change"])
+        change = values["max_change"]
+        words = "a number > 0, or None for no bound"
+        self.max_change = None if change is None else check_number("max_change", change, Bounds(above=0), words)
         self.snapshot = snapshot_of(method)(values)
         self._solvers: dict[tuple[object, ...], Solver] = {}
         self.known: dict[tuple[object, ...], bool] = {}  # see `Update.has_kernel_of_update`
@@ -124,9 +126,7 @@ def check_rate(rate: object) -> float:
     """
     if type(rate) is float and 0 <= rate < INFINITY:  # at every step
         return rate
-    if isinstance(rate, bool) or not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < INFINITY:
-        raise ValueError(f"eta: got {rate!r}, need a number >= 0")
-    return float(rate)
+    return check_number("eta", rate, Bounds(least=0), "a number >= 0")
 
 
 def check_dtype(name: str, parameter: Tensor) -> None:
@@ -147,11 +147,3 @@ def check_dtype(name: str, parameter: Tensor) -> None:
         raise ValueError(f"{name}: is {parameter.dtype}, need torch.float32 or torch.float64; torch.autocast is fine")
     if any(base.__name__ == "DTensor" for base in type(parameter).__mro__):
         raise ValueError(f"{name}: is a DTensor, whose rows lie on other devices, need a plain tensor")
-
-
-def _bound(change: object) -> float | None:
-    if change is None:
-        return None
-    if isinstance(change, bool) or not isinstance(change, int | float) or not 0 < change < float("inf"):
-        raise ValueError(f"max_change: got {change!r}, need a number > 0, or None for no bound")
-    return float(change)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sibp.core import messages
+from sibp.core.options import Bounds, check_number, plain
 from sibp.modules.groups import Group, check_dtype, check_rate, option_keys, snapshot_of
 from sibp.modules.problems import Terms
 from sibp.modules.update import Update
@@ -75,8 +76,12 @@ class Parameters(torch.optim.Optimizer):
             own = group.keys() - TORCHS_KEYS - {"implicit", "rest"}
             group.setdefault("rest", {name: group.pop(name) for name in own})
         super().add_param_group(group)
+        values = self.param_groups[-1]
+        for name in option_keys(self.method) if values["implicit"] else ():
+            if not (name == "lr" and isinstance(values[name], Tensor)):  # which a scheduler changes in place
+                values[name] = plain(values[name])
         try:
-            self._options.append(self._check(self.param_groups[-1], len(self.param_groups) - 1))
+            self._options.append(self._check(values, len(self.param_groups) - 1))
         except ValueError:
             self.param_groups.pop()
             raise
@@ -131,12 +136,13 @@ class Parameters(torch.optim.Optimizer):
         shapes = [len(group["params"]) for group in self.param_groups]
         try:
             theirs = [len(group["params"]) for group in groups]
-            options = [Group(self.method, group) for group in groups if group["implicit"]]
+            for group in groups:
+                if group["implicit"]:
+                    Group(self.method, group)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"state_dict: param_groups are damaged: {error!r}") from None
         if theirs != shapes:
             raise ValueError(f"state_dict: has groups of {theirs} parameters, need {shapes}")
-        del options
 
     def watch(self, terms: Terms, allow: Callable[[Mapping[int, str]], None], *, in_place: bool) -> Watch:
         """Return a watch over the groups that are implicit.
@@ -208,7 +214,7 @@ def check_terms(terms: object) -> Terms:
         terms: a number > 0, ``"sum"`` for a loss that is a sum, or None to take it from the graph.
 
     Returns:
-        `terms`.
+        `terms`; a number as Python's.
 
     Raises:
         ValueError: if it is none of those.
@@ -217,6 +223,4 @@ def check_terms(terms: object) -> Terms:
         return None
     if isinstance(terms, str) and terms == "sum":
         return "sum"
-    if isinstance(terms, bool) or not isinstance(terms, int | float) or not 0 < terms < float("inf"):
-        raise ValueError(f"terms: got {terms!r}, need a number > 0, 'sum', or None for the output layer's rows")
-    return terms
+    return check_number("terms", terms, Bounds(above=0), "a number > 0, 'sum', or None for the output layer's rows")

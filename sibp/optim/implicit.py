@@ -39,9 +39,8 @@ class Implicit(Parameters):
 
     def __init__(self, params: Iterable[Any], options: Mapping[str, Any], rest: Rest | None, terms: Terms) -> None:
         self.rest: torch.optim.Optimizer | None = None
-        self.terms = terms
+        self.terms = check_terms(terms)
         self._last: Watch | None = None
-        check_terms(terms)
         super().__init__(params, self.name, options)
         if rest is not None:
             self.rest = _build(rest, [self._for_rest(group) for group in self.param_groups])
@@ -264,7 +263,7 @@ class SIBP(Implicit):
     Args:
         params: parameters, (name, parameter) pairs, or groups with their own options; ``{"params": ..., "implicit": False}`` is for
             parameters that `rest` shall train.
-        eta: step on the activations, > 0; kept as ``lr`` in the groups, where schedulers find it. The error is that of the loss's sum.
+        eta: step on the activations, >= 0; kept as ``lr`` in the groups, where schedulers find it. The error is that of the loss's sum.
         lam: proximal weight 1/(2 lam), > 0; a large one allows large steps.
         cg_steps: conjugate gradient iterations per subproblem, >= 1.
         variant: ``newton``, a curvature step along each direction (ours), or ``armijo``, backtracking.
@@ -310,7 +309,7 @@ class ProxBP(Implicit):
 
     Args:
         params: as for `SIBP`.
-        eta: step on the pre-activations, > 0; kept as ``lr`` in the groups. The error is that of the loss's sum.
+        eta: step on the pre-activations, >= 0; kept as ``lr`` in the groups. The error is that of the loss's sum.
         lam: proximal weight 1/(2 lam), > 0.
         solver: ``cg`` runs `cg_steps` linear conjugate gradient iterations, ``exact`` solves by Cholesky.
         cg_steps: iterations, >= 1.

@@ -35,7 +35,7 @@ class Oracle:
     Args:
         params: as for `sibp.SIBP`; groups may have their own options.
         method: ``proxprop``, whose output layer gets the gradient (P eq. 12), ``sibp`` or ``proxbp``.
-        eta: step of ``sibp`` and ``proxbp``, > 0.
+        eta: step of ``sibp`` and ``proxbp``, >= 0.
         lam: proximal weight of ``sibp`` and ``proxbp``, > 0.
         tau_prox: of ``proxprop``, the weight of its proximal term 1/(2 tau_prox), > 0.
         solver: ``cg`` or ``exact``, of ``proxprop`` also ``gradient``.

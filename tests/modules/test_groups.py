@@ -1,8 +1,10 @@
 """Groups of parameters, schedulers, frozen and unfrozen layers."""
 
 import copy
+import io
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -23,6 +25,21 @@ def test_groups_have_their_own_options():
     sibp.SIBP(first.parameters(), eta=0.3, lam=0.2).step(lambda: loss(first))
     sibp.SIBP(last.parameters(), eta=0.05, max_change=0.5).step(lambda: loss(last))
     assert torch.equal(model[2].weight, last[2].weight) and not torch.equal(model[2].weight, first[2].weight)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.array, torch.tensor, lambda value: torch.tensor([value])])
+def test_numbers_of_numpy_and_tensors_of_one_number_are_numbers(number):
+    model, twin = net(), net()
+    optimizer = sibp.SIBP(model.parameters(), eta=number(0.25), lam=number(0.5), max_change=number(0.125), terms=number(8.0))
+    optimizer.step(lambda: loss(model))
+    sibp.SIBP(twin.parameters(), eta=0.25, lam=0.5, max_change=0.125, terms=8).step(lambda: loss(twin))
+    assert equal(model, twin)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    optimizer.load_state_dict(torch.load(file, weights_only=True))
+    with pytest.raises(ValueError, match=r"terms: got .*, need a number > 0"):
+        sibp.SIBP(model.parameters(), terms=number(0.0))
 
 
 def test_a_group_that_is_not_implicit_goes_to_rest_with_its_own_options():

@@ -59,6 +59,8 @@ CONSTRUCTION = [
     (lambda m: sibp.SIBP("model"), r"params: got 'model', need tensors, such as model\.parameters\(\)"),
     (named(eta=-1), "eta: got -1, need a number >= 0"),
     (named(eta=float("nan")), "eta: got nan, need a number >= 0"),
+    (named(eta=torch.tensor(True)), r"eta: got tensor\(True\), need a number >= 0"),
+    (named(eta=torch.ones(2)), r"eta: got tensor\(\[1\., 1\.\]\), need a number >= 0"),
     (named(lam=0), "lam: got 0, need greater than 0"),
     (named(cg_steps=0), "cg_steps: got 0, need greater than or equal to 1"),
     (named(variant="newtn"), r"variant: got 'newtn', need .*did you mean 'newton'\?"),

@@ -94,3 +94,12 @@ def test_l1_adds_the_sign_of_the_parameters_to_the_gradient():
 def test_nesterov_without_momentum_is_refused():
     with pytest.raises(ValueError, match="nesterov: got true with momentum 0"):
         registry.options("sgd")(nesterov=True)
+
+
+def test_proxprop_without_momentum_is_without_nesterov():
+    assert registry.options("proxprop")(momentum=0).nesterov is False
+    assert registry.options("proxprop")().nesterov is True
+    with pytest.raises(ValueError, match="nesterov: got true with momentum 0, need a momentum > 0"):
+        registry.options("proxprop")(momentum=0, nesterov=True)
+    with pytest.raises(ValueError, match="nesterov: got true with optimizer adam, need sgd"):
+        registry.options("proxprop")(optimizer="adam", nesterov=True)

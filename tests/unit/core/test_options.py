@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict, replace
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,6 +34,7 @@ def test_values_have_the_option_s_type_and_the_rest_are_defaults():
     assert [type(value) for value in vars(tried).values()] == [float, int, float, float, bool, str]
     assert Tried(flag=True).share == 0.5
     assert replace(tried, steps=4) == Tried(eta=1, l1=2, steps=4)
+    assert Tried(eta=np.ones(1), steps=np.int64(4), flag=np.True_) == Tried(eta=1.0, steps=4, flag=True)
     assert hash(Tried()) == hash(Tried(eta=0.1))
     assert describe(Tried)["word"].choices == ("cg", "exact")
 
@@ -44,6 +46,9 @@ def test_values_have_the_option_s_type_and_the_rest_are_defaults():
         ({"eta": float("nan")}, "eta: got nan, need a finite number"),
         ({"eta": float("inf")}, "eta: got inf, need a finite number"),
         ({"eta": True}, "eta: got True, need a number"),
+        ({"eta": np.True_}, "eta: got np.True_, need a number"),
+        ({"eta": torch.tensor(True)}, "eta: got tensor(True), need a number"),
+        ({"eta": np.ones(2)}, "eta: got array([1., 1.]), need a number"),
         ({"eta": "0.1"}, "eta: got '0.1', need a number"),
         ({"eta": [1, 2]}, "eta: got [1, 2], need a number"),
         ({"eta": 10**400}, f"eta: got {10**400}, need a number"),
