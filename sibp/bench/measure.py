@@ -22,6 +22,7 @@ from sibp.bench.steps import STEPS
 from sibp.bench.timed import Call, Case, Step, count_operations
 from sibp.bench.timing import Timing, ceiling, exponent, interleaved
 from sibp.core import atomic, precision
+from sibp.core.messages import first_line
 from sibp.kernels import native
 from sibp.nets import papers
 from sibp.results import environment
@@ -135,7 +136,7 @@ def _set_up(case: Case, device: torch.device) -> tuple[dict[str, dict[str, Any]]
             if step.counted:
                 row["operations"] = count_operations(calls[label]) // step.per
         except (ValueError, RuntimeError) as fault:
-            row["skipped"] = str(fault).splitlines()[0]
+            row["skipped"] = first_line(fault)
             calls.pop(label, None)
         compiling += (time.perf_counter() - begin) * step.compiled
     return rows, calls

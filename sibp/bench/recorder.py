@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
 from sibp.bench.operations import MAPS, Call, Operation, of_torch
+from sibp.core.messages import first_line
 from sibp.kernels import native
 from sibp.kernels.launches import DECLARED, Work
 
@@ -36,7 +37,7 @@ ALERTS = {
         "_adaptive_avg_pool2d_backward",
         "adaptive_max_pool2d_backward",
     ),
-    *("avg_pool3d_backward", "fractional_max_pool2d_backward", "reflection_pad1d_backward", "reflection_pad2d_backward", "put_"),
+    *("avg_pool3d_backward", "fractional_max_pool2d_backward", "reflection_pad1d_backward", "reflection_pad2d_backward", "put"),
     *("nll_loss2d_forward", "_ctc_loss_backward", "histc", "bincount", "median", "kthvalue", "grid_sampler_2d_backward", "cumsum"),
     *("upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "_embedding_bag_dense_backward"),
 }
@@ -68,14 +69,12 @@ class Seen:
     Attributes:
         operations: each distinct one, and how often.
         fault_counts: each fault, and how often.
-        places: kernels by file and line.
         peak: most bytes of new tensors at a time.
         raised: the exception that ended it, if one did.
     """
 
     operations: collections.Counter[Operation] = field(default_factory=collections.Counter)
     fault_counts: collections.Counter[Fault] = field(default_factory=collections.Counter)
-    places: collections.Counter[str] = field(default_factory=collections.Counter)
     peak: int = 0
     raised: str = ""
 
@@ -93,17 +92,6 @@ class Seen:
     def flops(self) -> int:
         """Floating point operations."""
         return sum(operation.work.flops * count for operation, count in self.operations.items())
-
-    def dearest(self, count: int) -> str:
-        """Name the lines that launch most kernels.
-
-        Args:
-            count: how many lines.
-
-        Returns:
-            Such as ``nets/layers.py:93 (12), ...``.
-        """
-        return ", ".join(f"{place} ({kernels})" for place, kernels in self.places.most_common(count))
 
     def reads(self) -> int:
         """Return how often the host looks at a value: its host syncs.
@@ -156,7 +144,7 @@ class Recorder(TorchDispatchMode):
         self.check_transfer(call)
         if here or any(x.device.type == self.kind for x in call.outputs):
             self.hold(call)
-            if plain in ALERTS or name == "aten::put_":
+            if plain in ALERTS:
                 self.fault("alert", plain)
             self.count(call)
         return result
@@ -262,7 +250,6 @@ class Recorder(TorchDispatchMode):
         if (operation := self.known[key]) is not None:
             self.seen.peak = max(self.seen.peak, self.held + operation.work.held)
             self.seen.operations[operation] += self.times
-            self.seen.places[place()] += self.times * operation.work.kernels
 
     def declared(self, call: Call) -> Operation:
         """Return an operator of ours with the work that it declares; one that declares none is a fault.
@@ -332,10 +319,9 @@ def in_words(fault: Exception) -> str:
     Returns:
         Such as ``ValueError: got 3 at nets/layers.py:93``.
     """
-    lines = [line for line in str(fault).splitlines() if line.strip()] or ["?"]
     trace, line = fault.__traceback__, "?"
     while trace is not None:
         if trace.tb_frame.f_code.co_filename.startswith(PACKAGE) and not trace.tb_frame.f_code.co_filename == __file__:
             line = f"{trace.tb_frame.f_code.co_filename.removeprefix(PACKAGE)}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return f"{type(fault).__name__}: {lines[0][:160]} at {line}"
+    return f"{type(fault).__name__}: {first_line(fault)[:160]} at {line}"

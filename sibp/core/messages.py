@@ -3,9 +3,21 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["need", "shown", "suggest"]
+__all__ = ["first_line", "need", "shown", "suggest"]
 
 LONGEST = 80  # characters of a value that a message shows
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message.
+
+    Args:
+        error: anybody's.
+
+    Returns:
+        The first line that says something; the type's name where there is none.
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def shown(value: object) -> str:

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sibp.core.messages import first_line
 from sibp.data.archives import Raw, read_archive, read_folder
 from sibp.data.formats import LAYOUTS, Layout, decode
 from sibp.data.packages import AptPackage, NpmPackage, Report
@@ -206,7 +207,7 @@ def _torchvision_urls(entry: Entry, layout: Layout) -> dict[str, list[str]]:
     try:
         from torchvision import datasets
     except (ImportError, RuntimeError) as error:  # RuntimeError: its operators do not fit the installed torch
-        raise DataError(f"torchvision, which lists them, cannot be imported ({str(error).splitlines()[0]})") from None
+        raise DataError(f"torchvision, which lists them, cannot be imported ({first_line(error)})") from None
     kind = getattr(datasets, entry.title)
     if layout.archive:
         return {layout.archive: [kind.url.replace("cifar-10-python.tar.gz", layout.archive)]}

@@ -28,7 +28,7 @@ from sibp.kernels.switch import is_off, obstacle, off
 
 __all__ = ["LEAKS", "SUFFIXES", "fallback", "function", "off", "status", "supports"]
 
-LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}
+LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": 0.01}  # slopes below zero
 FLAGS = [
     *("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden"),
     # sums may be reordered into vector lanes; NaN and infinity keep their meaning

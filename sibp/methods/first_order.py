@@ -39,7 +39,7 @@ class Rule(ABC):
             parameters: weights and biases `[E, ...]`.
 
         Returns:
-            Lists of tensors by name, one tensor per parameter, or nothing.
+            Lists of tensors by name: one tensor per parameter, or one that serves all (Adam's step count); or nothing.
         """
 
     @abstractmethod

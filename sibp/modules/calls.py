@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sibp.modules.affine import DENSE, TRANSPOSED, AffineMap, Convolution
+from sibp.nets.activations import LEAK
 
 __all__ = ["ACTIVATIONS", "AFFINE", "COMPOSITES", "ELEMENTWISE_MEANS", "Call", "transparent"]
 
@@ -87,7 +88,7 @@ def _named(name: str, *, is_inplace: bool = False) -> Callable[..., tuple[str, b
 
 
 def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> tuple[str, bool] | None:
-    return ("leaky_relu", inplace) if negative_slope == 0.01 else None
+    return ("leaky_relu", inplace) if negative_slope == LEAK else None
 
 
 def _softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> tuple[str, bool] | None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sibp.core import messages
+from sibp.kernels.native import LEAKS
 
 __all__ = ["ACTIVATIONS", "Activation", "get"]
 
@@ -29,7 +30,7 @@ class Activation:
     piecewise_linear: bool = False
 
 
-LEAK = 0.01
+LEAK = LEAKS["leaky_relu"]  # the slope of leaky ReLU below zero; the kernels and torch have the same
 
 ACTIVATIONS = {
     a.name: a

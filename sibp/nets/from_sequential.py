@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sibp.nets import bridges, layers
+from sibp.nets.activations import LEAK
 from sibp.nets.layers import Affine, Step
 from sibp.nets.network import Layer, Network
 
@@ -125,8 +126,8 @@ class _Reading:
         kind = ACTIVATION_MODULES.get(type(module))
         if kind is None:
             raise ValueError(f"model.{name}: {type(module).__name__} is not supported, need one of {SUPPORTED}")
-        if kind == "leaky_relu" and module.negative_slope != 0.01:
-            raise ValueError(f"model.{name}: got {module}, need negative_slope=0.01")
+        if kind == "leaky_relu" and module.negative_slope != LEAK:
+            raise ValueError(f"model.{name}: got {module}, need negative_slope={LEAK}")
         if kind == "softplus" and (module.beta, module.threshold) != (1.0, 20.0):
             raise ValueError(f"model.{name}: got {module}, need beta=1, threshold=20")
         if kind == "identity":

@@ -12,6 +12,7 @@ from torch import Tensor, distributed, nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from typing_extensions import override
 
+from sibp.core.messages import first_line
 from sibp.modules.parameters import Parameters, check_terms
 from sibp.modules.problems import Terms
 from sibp.modules.report import nothing_solved, reasons, report_lines, report_model
@@ -176,7 +177,7 @@ class Implicit(Parameters):
             self._load(state_dict)
         except Exception as error:
             self._load(before)
-            raise ValueError(f"state_dict: is damaged: {str(error).splitlines()[0]}") from None
+            raise ValueError(f"state_dict: is damaged: {first_line(error)}") from None
 
     def _load(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})

@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from sibp.core import atomic
 from sibp.core.errors import OneLineError
+from sibp.core.messages import first_line
 
 __all__ = ["CLOCK_KEYS", "STATUSES", "RecordError", "Role", "Run", "read", "read_record", "roles", "table", "write"]
 
@@ -175,9 +176,9 @@ def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
     except OSError as fault:  # pyarrow's complaints about a file's content are OSErrors, too
-        raise RecordError(f"{path}: {fault.strerror or str(fault).splitlines()[0]}") from None
+        raise RecordError(f"{path}: {fault.strerror or first_line(fault)}") from None
     except (pyarrow.ArrowException, ValueError) as fault:
-        raise RecordError(f"{path}: {str(fault).splitlines()[0]}") from None
+        raise RecordError(f"{path}: {first_line(fault)}") from None
 
 
 def _check(rows: pd.DataFrame, context: str) -> None:

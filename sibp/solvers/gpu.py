@@ -141,15 +141,15 @@ def minimise_l1(
     return D
 
 
-def _minimise_l1(problem: Subproblem, start: Tensor, gamma: Tensor, iterations: int, smooth: Tensor) -> tuple[Tensor, Tensor]:
+def _minimise_l1(problem: Subproblem, V: Tensor, gamma: Tensor, iterations: int, smooth: Tensor) -> tuple[Tensor, Tensor]:
     Z, T, space = problem.Z, problem.T, problem.space
     is_bias = not isinstance(space, LayerSpace)
     rows = (Z.new_empty(1, Z.shape[1], 0), [1, 1, 1, 1, 0, 0]) if is_bias else _rows(space)
-    D, Z_new = torch.empty_like(start), torch.empty_like(Z)
+    D, Z_new = torch.empty_like(V), torch.empty_like(Z)
     numbers = (iterations, proximal_gradient.HALVINGS, LEAKS[problem.activation.name])
-    if calls.call("minimise_sparse", *rows, is_bias, Z, T, start, problem.lam, gamma, smooth, D, Z_new, *numbers):
+    if calls.call("minimise_sparse", *rows, is_bias, Z, T, V, problem.lam, gamma, smooth, D, Z_new, *numbers):
         return D, Z_new
-    return proximal_gradient.minimise_l1(problem, start, gamma, iterations, smooth)
+    return proximal_gradient.minimise_l1(problem, V, gamma, iterations, smooth)
 
 
 def solve_linear(space: LayerSpace, R: Tensor, lam: Tensor, iterations: int, tolerance: Tensor | float = 0.0) -> Tensor:

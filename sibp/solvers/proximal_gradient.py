@@ -76,7 +76,7 @@ def soft_threshold(V: Tensor, threshold: Tensor) -> Tensor:
 
 
 def minimise_l1(
-    problem: Subproblem, start: Tensor, gamma: Tensor, iterations: int, smooth: Tensor | None = None
+    problem: Subproblem, V: Tensor, gamma: Tensor, iterations: int, smooth: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Minimise f(D) + gamma ||V + D||_1 (J Remark 4.1, 5.5 with r = l1) from D = 0, or from a solution of f alone where that is lower.
 
@@ -86,7 +86,7 @@ def minimise_l1(
 
     Args:
         problem: f, in weight or bias space.
-        start: V, the present parameters in the space's coordinates, `[E, I, O]` or `[E, 1, O]`.
+        V: the present parameters in the space's coordinates, `[E, I, O]` or `[E, 1, O]`.
         gamma: weight of the l1 term, >= 0, `[E, 1, 1]`.
         iterations: how many.
         smooth: coordinates of a D that nearly minimises f, so that a small gamma changes little.
@@ -94,8 +94,8 @@ def minimise_l1(
     Returns:
         Coordinates of D and the pre-activation there. Cost per iteration: two products and one per halving, on a device all of them.
     """
-    objective = Sparse(problem, start, gamma)
-    point = objective.at(torch.zeros_like(start))
+    objective = Sparse(problem, V, gamma)
+    point = objective.at(torch.zeros_like(V))
     if smooth is not None:
         trial = objective.at(smooth)
         point = _moved(point, trial, trial.value < point.value)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sibp.core.messages import first_line
 from sibp.methods import Method, State
 from sibp.nets import propagation
 from sibp.nets.layers import Affine
@@ -172,7 +173,7 @@ def _cause(error: BaseException) -> str:
     """Return the first line of what went wrong first: the end of a recording that failed raises an error of its own over it."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line(error)
 
 
 def _same(lists: State, state: State) -> bool:

@@ -105,7 +105,7 @@ def third_step(kind, net, monkeypatch, captured=True, rest=own.rest, rate=None):
 def test_a_captured_step_does_not_look_at_the_device_and_is_within_its_budget(kind, net, monkeypatch):
     seen = third_step(kind, net, monkeypatch)
     assert seen.faults() == []
-    assert seen.kernels <= KERNELS[kind, net], f"{seen.kernels} kernels; most at {seen.dearest(3)}"
+    assert seen.kernels <= KERNELS[kind, net]
 
 
 def test_outside_a_graph_a_step_waits_only_for_a_loss_that_rest_must_not_see(monkeypatch):

@@ -10,6 +10,7 @@ from typing_extensions import override
 from sibp.bench import variants
 from sibp.bench.check import work
 from sibp.bench.check.report import Report
+from sibp.core.messages import first_line
 from sibp.core.options import describe
 from sibp.experiments.schema import Trained
 from sibp.experiments.strict import parse
@@ -89,7 +90,7 @@ def waits(report: Report) -> None:
             method.step(parameters, state, x, y)
         except RuntimeError as fault:
             if method.capture_obstacle is None:
-                bad.append(f"{', '.join(row)}: {str(fault).splitlines()[0][:80]}")
+                bad.append(f"{', '.join(row)}: {first_line(fault)[:80]}")
         finally:
             torch.cuda.set_sync_debug_mode("default")
     report.data["waits"] = bad

@@ -18,6 +18,7 @@ from pathlib import Path
 from sibp.bench.check import bits, numbers, own, speed
 from sibp.bench.check.report import Report
 from sibp.core import precision
+from sibp.core.messages import first_line
 
 __all__ = ["BLOCKS", "main"]
 
@@ -63,7 +64,7 @@ def main(
             block(report)
         except Exception as fault:  # one block must not take the others' time with it
             report.keep_traceback(name)
-            report.say(name, f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:160]}", passed=False)
+            report.say(name, f"{type(fault).__name__}: {first_line(fault)[:160]}", passed=False)
         report.write()
     report.write()
     print(report.summary())

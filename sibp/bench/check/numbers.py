@@ -8,6 +8,7 @@ import torch
 from sibp.bench import variants
 from sibp.bench.check import work
 from sibp.bench.check.report import Report
+from sibp.core.messages import first_line
 from sibp.kernels import switch
 from sibp.nets import initialisation, losses
 from sibp.training import evaluation
@@ -50,7 +51,7 @@ def _compared(report: Report, block: str, labels: Callable[[str], Iterable[str]]
             double, single = differences(row, report.device)
         except (RuntimeError, ValueError) as fault:  # the other rows go on
             report.keep_traceback(f"{block}, {' '.join(row)}")
-            bad.append(f"{' '.join(row)}: {type(fault).__name__} {str(fault).splitlines()[0][:80]}")
+            bad.append(f"{' '.join(row)}: {type(fault).__name__} {first_line(fault)[:80]}")
             continue
         worst, first = max(worst, double), max(first, single)
         if not (double <= (FLAT if _ends_flat(row) else DOUBLE) and single <= SINGLE):

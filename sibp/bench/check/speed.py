@@ -12,6 +12,7 @@ from sibp.bench import cost, rates
 from sibp.bench.cases import CASES
 from sibp.bench.check.report import Report
 from sibp.core import precision
+from sibp.core.messages import first_line
 from sibp.kernels import native
 from sibp.kernels.triton import calls
 from sibp.methods import Options, registry
@@ -216,7 +217,7 @@ def _row(row: Row, setting: Setting) -> Row:
         try:
             work(row, setting)
         except (RuntimeError, MemoryError, TypeError, AttributeError) as fault:
-            faults.append(f"{type(fault).__name__}: {(str(fault).splitlines() or ['?'])[0][:100]}")
+            faults.append(f"{type(fault).__name__}: {first_line(fault)[:100]}")
     row.fault = "; ".join(faults) or None
     if setting.device == "cuda":
         torch.cuda.empty_cache()
@@ -267,7 +268,7 @@ def _torch_row(label: str, name: str, network: Network, batch: int, device: str)
         try:
             _time_torch(row, _torch_step(model, optimizer(model.parameters(), lr=1e-3, fused=fused, **extra), x, y), device)
         except RuntimeError as fault:
-            row.reason = str(fault).splitlines()[0][:100]
+            row.reason = first_line(fault)[:100]
     return row
 
 

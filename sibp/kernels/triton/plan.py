@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sibp.core.messages import first_line
+
 __all__ = ["CompileError", "Launch", "Search", "blocks", "millionths", "run", "scratch"]
 
 HELD = 4096  # numbers that a program of eight warps holds in registers without spilling, in float64 too
@@ -130,5 +132,4 @@ def _compile(launch: Launch) -> None:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # each part of Triton, and the compilers it calls, has its own
-        text = (str(error).strip().splitlines() or ["no message"])[0]
-        raise CompileError(f"{launch.kernel.__name__}: {type(error).__name__}: {text}") from error
+        raise CompileError(f"{launch.kernel.__name__}: {type(error).__name__}: {first_line(error)}") from error

@@ -76,7 +76,7 @@ def test_a_step_stays_on_the_device_and_within_its_budget(label):
 def within_budget(label, network, method, seen):
     check(method, seen, f"{label}, {network}")
     budget = BUDGETS[label, network]
-    assert seen.kernels <= budget, f"{label}, {network}: {seen.kernels} kernels, {budget} allowed; most at {seen.dearest(3)}"
+    assert seen.kernels <= budget, f"{label}, {network}: {seen.kernels} kernels, {budget} allowed"
 
 
 @pytest.mark.parametrize("label", ["sgd", "sibp", "sibp variant=armijo"])
@@ -172,6 +172,7 @@ FAULTS = {
     "a copy to the host": ("transfer: _to_copy", lambda x: x.cpu()),
     "a tensor left on the host": ("mix: add", lambda x: torch.ops.aten.add(x, torch.ones(5))),
     "no deterministic kernel": ("alert: cumsum", lambda x: x.cumsum(-1)),
+    "nor one in place": ("alert: put", lambda x: x.clone().put_(torch.zeros_like(x[0, 0, :1], dtype=torch.int64), x[0, 0, :1])),
     "a kernel that declares nothing": ("undeclared: sibp_test::silent", lambda x: torch.ops.sibp_test.silent(x)),
 }
 
@@ -218,9 +219,9 @@ def test_a_kernel_of_ours_counts_what_it_declares(monkeypatch):
     assert (more.kernels - plain.kernels, more.bytes - plain.bytes, more.flops - plain.flops) == (7, 160, 120)
 
 
-def test_a_step_over_its_budget_says_where_the_kernels_are(monkeypatch):
+def test_a_step_over_its_budget_is_found(monkeypatch):
     monkeypatch.setitem(BUDGETS, ("sgd", "784-500-10"), 3)
-    with pytest.raises(AssertionError, match=r"3 allowed; most at \w+/\w+\.py:\d+"):
+    with pytest.raises(AssertionError, match=r"sgd, 784-500-10: \d+ kernels, 3 allowed"):
         within_budget("sgd", "784-500-10", *watched("sgd", registry.options("sgd")(), NETWORKS["784-500-10"]))
 
 
