@@ -103,6 +103,41 @@ def test_the_output_layer_of_proxprop_is_that_of_the_loss(forward):
     assert equal(step(forward, True, make, **options)[0], step(forward, False, make, **options)[0])
 
 
+class Foreign(torch.autograd.Function):
+    """A checkpoint that is not torch's, as some libraries have, which cannot be looked into."""
+
+    @staticmethod
+    def forward(ctx, function, x):
+        ctx.function = function
+        ctx.save_for_backward(x)
+        with torch.no_grad():
+            return function(x)
+
+    @staticmethod
+    def backward(ctx, *errors):
+        x = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            value = ctx.function(x)
+        torch.autograd.backward(value, *errors)
+        return None, x.grad
+
+
+def test_a_checkpoint_that_is_not_torchs_may_hold_layers_of_its_own():
+    def made(again):
+        torch.manual_seed(0)
+        model, x = Net().double(), X.clone().requires_grad_()
+        sibp.SIBP([*model.a.parameters(), *model.b.parameters()]).step(lambda: F.cross_entropy(model.a(again(model.b, x)), Y))
+        return model
+
+    assert equal(made(Foreign.apply), made(lambda function, x: function(x)))
+
+
+def test_a_layer_inside_and_outside_of_one_that_is_not_torchs_is_refused():
+    layer, x = nn.Linear(6, 6).double(), X.clone().requires_grad_()
+    with pytest.raises(RuntimeError, match=r"weight: has moved already in this step"):
+        sibp.SIBP(layer.named_parameters()).step(lambda: F.cross_entropy(layer(Foreign.apply(layer, x)), Y))
+
+
 def test_what_is_inside_is_refused_before_anything_moves():
     torch.manual_seed(0)
     before = Net().double()
