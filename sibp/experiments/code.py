@@ -1,4 +1,4 @@
-"""What code a training job runs, as one hash: an edit that can change its numbers changes the hash, others do not.
+"""What code a job runs. Of training it is one hash: an edit that can change its numbers changes the hash, others do not.
 
 The modules are the import closure of the trainer and of one method's module, read with `ast`: nothing is imported. Comments,
 docstrings and layout do not count; C++ sources in a package's `csrc` count as they are.
@@ -6,11 +6,11 @@ docstrings and layout do not count; C++ sources in a package's `csrc` count as t
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ["fingerprint", "modules"]
+__all__ = ["fingerprint", "imported", "modules", "sources"]
 
 ENTRY = "sibp.training.runs"
 METHODS = "sibp.methods"
@@ -73,6 +73,42 @@ def modules(method: str, package: Path = PACKAGE, entry: str = ENTRY) -> list[st
     return sorted((_closure(own, package, LISTS) | _closure({entry}, package, LISTS | every)) - INERT)
 
 
+def sources(scripts: Iterable[Path], root: Path, packages: tuple[str, ...]) -> list[Path]:
+    """Return the files that scripts run: their own, and those of the modules in some packages that they import, one through another.
+
+    Args:
+        scripts: files below `root`.
+        root: the folder that `packages` are imported from.
+        packages: dotted names of packages or modules; what they import from elsewhere is not followed.
+
+    Returns:
+        Files, sorted.
+    """
+    seen, waiting = set(), list(scripts)
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen.add(file)
+            waiting += imported(file, root, packages).values()
+    return sorted(seen)
+
+
+def imported(script: Path, root: Path, packages: tuple[str, ...]) -> dict[str, Path]:
+    """Return the modules of some packages that a script itself imports, with their files.
+
+    Args:
+        script: a file below `root`.
+        root: as in `sources`, like `packages`.
+        packages: dotted names.
+
+    Returns:
+        Files by dotted name.
+    """
+    names = _imports(_source(script), script.relative_to(root).parts[:-1])
+    within = [name for name in sorted(names) if any(f"{name}.".startswith(f"{package}.") for package in packages)]
+    return {name: file for name in within if (file := _python_file(root.joinpath(*name.split("."))))}
+
+
 @cache
 def normal_form(source: str) -> str:
     """Return a module's syntax tree as text, without docstrings.
@@ -126,5 +162,9 @@ def _source(file: Path) -> str:
 def _file(name: str, package: Path) -> Path | None:
     if not f"{name}.".startswith("sibp."):
         return None
-    path = package.joinpath(*name.split(".")[1:])
+    return _python_file(package.joinpath(*name.split(".")[1:]))
+
+
+def _python_file(path: Path) -> Path | None:
+    """Return the file of the module or package at a path without its ending."""
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)

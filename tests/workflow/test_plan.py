@@ -61,6 +61,16 @@ def test_the_page_of_costs_counts_every_job_and_a_user_may_say_what_one_process_
     assert training(plan(repository, *words, "scale=full", "job=experiment")) == len(TRAINED)
 
 
+def test_a_rule_s_inputs_are_all_that_its_script_runs(repository):
+    said = snakemake(repository, "--dry-run", "--config", "scale=smoke", "root=out")
+    read = {rule: set(files.split(", ")) for rule, files in re.findall(r"rule ([a-z0-9-]+):\n    input: (.+)\n", said)}
+    assert read["claims"] >= {f"workflow/{name}.py" for name in ("scripts/claims", "scripts/wording", "figures/style")}
+    assert read["claims"] >= {"workflow/papers.yaml", "workflow/experiments/j-fig4.yaml", "sibp/results/quantities.py"}
+    assert read["x-search"] >= {f"workflow/{name}.py" for name in ("scripts/draw", "notebooks/x-search", "figures/searches")}
+    assert read["gallery"] >= {"out/paper/tables/j-fig2.md", "workflow/scripts/gallery.py"}
+    assert "workflow/figures/style.py" not in read["provenance"] | read["summary"]
+
+
 def test_timed_jobs_come_last_and_have_all_cores(repository):
     files = [f"out/results/runs/{name}/sgd.parquet" for name in ("x-fair-mnist", "j-table2")]
     said = snakemake(repository, "--dry-run", *files, "--config", "scale=full", "root=out")

@@ -95,12 +95,16 @@ def test_a_browser_shows_every_figure_with_its_caption_and_no_error(page, tmp_pa
 
 
 def test_a_second_run_does_nothing_also_after_a_notebook_was_touched_and_draws_it_anew_after_an_edit(made):
-    notebook = made[0] / "workflow/notebooks/j-fig2.py"
-    text = notebook.read_text(encoding="utf-8")
-    os.utime(notebook)
+    """Also an edit of what a notebook computes with: `theory` and `j-table1` measure the methods themselves."""
+    files = [made[0] / name for name in ("workflow/notebooks/j-fig2.py", "sibp/theory/problems.py")]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    os.utime(files[0])
     assert jobs(snakemake(made[0], *SMOKE)) == {}
     try:
-        notebook.write_text(text + "\n# more\n", encoding="utf-8")
-        assert "j-fig2" in jobs(snakemake(made[0], *SMOKE, "--dry-run"))
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(text + "\nMORE = 1\n", encoding="utf-8")
+        planned = jobs(snakemake(made[0], *SMOKE, "--dry-run"))
     finally:
-        notebook.write_text(text, encoding="utf-8")
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(text, encoding="utf-8")
+    assert planned.keys() & set(EXHIBITS) == {"j-fig2", "theory", "j-table1"}

@@ -2,7 +2,7 @@ rule provenance:
     """What ran where, from which commit, at what cost: a row a training job."""
     input:
         runs=all_runs(),
-        script=local("workflow/scripts/provenance.py"),
+        code=code_of("workflow/scripts/provenance.py"),
     output:
         "<results>/provenance.csv",
     log:

@@ -72,12 +72,8 @@ config |= {"device": DEVICE, "scale": SCALE}  # resolved, as the rules' commands
 EXHIBITS = [name for name, content in EXPERIMENTS.items() if content.shows]
 FIGURES = [name for name in EXHIBITS if EXPERIMENTS[name].shows == "figure"]
 TABLES = [name for name in EXHIBITS if name not in FIGURES]
-MEASURING = ["sibp/experiments/size.py", *(f"sibp/results/{name}.py" for name in ("quantities", "statistics", "summary"))]
-DRAWING = [
-    *MEASURING,
-    "workflow/papers.yaml",
-    *(f"workflow/figures/{path.name}" for path in sorted((WORKFLOW / "figures").glob("[!.]*.py"))),
-]
+MEASURING = ("sibp.experiments.size", "sibp.results")  # what the package itself does to runs
+PAPERS = "workflow/papers.yaml"
 # Started by one job after another, each importing the same for seconds. Training on a GPU takes longer than that and forks badly.
 SERVED = ["workflow.scripts.draw", "workflow.scripts.summarise", *["sibp.cli"] * (DEVICE == "cpu")]
 
@@ -148,14 +144,30 @@ def bench_options(exhibit, label):
     return [*threads, "--seconds", f"{measured.seconds:g}", *quick, *cases, "--scale", SCALE]
 
 
-def drawn_from(exhibit):
-    """Return all that an exhibit's numbers and looks come from."""
-    notebook = f"workflow/notebooks/{exhibit}.py"
+def code_of(*scripts):
+    """Return the files of scripts with all that they import of the workflow and of what measures runs: an edit there runs them again."""
+    root = Path(workflow.basedir)
+    files = code.sources([root / script for script in scripts], root, ("workflow", *MEASURING))
+    return [local(file.relative_to(root).as_posix()) for file in files]
+
+
+def notebook_of(exhibit):
+    return [f"workflow/notebooks/{exhibit}.py"] if EXPERIMENTS[exhibit].notebook else []
+
+
+def computed_by(exhibit):
+    """Return fingerprints of what an exhibit's notebook itself computes with: `sibp.theory`, and every method that it tries."""
+    root = Path(workflow.basedir)
+    entries = {name for file in notebook_of(exhibit) for name in code.imported(root / file, root, ("sibp",))}
+    return [code.fingerprint("every method", entry=entry) for entry in sorted(entries)]
+
+
+def drawn_from(exhibit, script):
+    """Return all that an exhibit's numbers and looks come from, drawn by a script."""
     files = [experiment_file(source) for source in {exhibit: None} | dict.fromkeys(EXPERIMENTS[exhibit].sources)]
-    files += [notebook] if EXPERIMENTS[exhibit].notebook else []
     files += ["workflow/selection/chosen.yaml"] if exhibit == "x-search" else []  # all that it shows
     numbers = [*runs(exhibit), *costs(exhibit), *fits(exhibit), *summaries(exhibit)]
-    return [*numbers, *map(local, [*files, *DRAWING])]
+    return [*numbers, *map(local, [*files, PAPERS]), *code_of(script, *notebook_of(exhibit))]
 
 
 def summaries(exhibit):

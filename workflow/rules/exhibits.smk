@@ -5,8 +5,7 @@ for exhibit in EXHIBITS:
         name:
             exhibit
         input:
-            drawn_from(exhibit),
-            script=local("workflow/scripts/draw.py"),
+            drawn_from(exhibit, "workflow/scripts/draw.py"),
         output:
             *tables(exhibit),
             *figures(exhibit),
@@ -20,6 +19,7 @@ for exhibit in EXHIBITS:
             title=EXPERIMENTS[exhibit].title,
             place=place(exhibit),
             root=config["root"],
+            code=computed_by(exhibit),
         shell:
             "python -m workflow.scripts.forked workflow.scripts.draw {params.exhibit:q} --root {params.root:q} > {log:q} 2>&1"
 
@@ -27,8 +27,7 @@ for exhibit in EXHIBITS:
 rule notebook:
     """An exhibit as an executed notebook."""
     input:
-        lambda wildcards: drawn_from(wildcards.exhibit),
-        script=local("workflow/scripts/notebook.py"),
+        lambda wildcards: drawn_from(wildcards.exhibit, "workflow/scripts/notebook.py"),
     output:
         "<results>/notebooks/{exhibit}.ipynb",
     log:
@@ -37,6 +36,7 @@ rule notebook:
         "../../envs/environment.yaml"
     params:
         root=config["root"],
+        code=lambda wildcards: computed_by(wildcards.exhibit),
     shell:
         "python -m workflow.scripts.notebook {wildcards.exhibit:q} --root {params.root:q} --output {output:q} > {log:q} 2>&1"
 

@@ -11,8 +11,7 @@ rule report:
         deviations=local("docs/deviations.md"),
         citation=local("CITATION.cff"),
         source=local("paper/report.typ"),
-        script=local("workflow/scripts/typeset.py"),
-        findings=local("workflow/scripts/findings.py"),
+        code=code_of("workflow/scripts/typeset.py"),
     output:
         "<paper>/report.pdf",
     log:
@@ -29,7 +28,8 @@ rule gallery:
     input:
         exhibits=EXHIBIT_FILES,
         figures=expand("<figures>/{exhibit}.png", exhibit=FIGURES),
-        script=local("workflow/scripts/gallery.py"),
+        tables=expand("<paper>/tables/{exhibit}.md", exhibit=EXHIBITS),
+        code=code_of("workflow/scripts/gallery.py"),
     output:
         "<figures>/all.md",
     log:
@@ -46,9 +46,9 @@ rule claims:
         runs=all_runs(),
         exhibits=[f"<paper>/tables/{exhibit}.csv" for exhibit in EXHIBITS if isinstance(EXPERIMENTS[exhibit], Computed)],
         claims=local("workflow/claims.yaml"),
-        measuring=[local(path) for path in ("workflow/papers.yaml", "workflow/figures/papers.py", *MEASURING)],
-        script=local("workflow/scripts/claims.py"),
-        findings=local("workflow/scripts/findings.py"),
+        papers=local(PAPERS),
+        experiments=[local(experiment_file(exhibit)) for exhibit in TRAINED],
+        code=code_of("workflow/scripts/claims.py"),
     output:
         page="<paper>/claims.md",
         table="<results>/claims.json",

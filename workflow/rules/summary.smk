@@ -1,9 +1,8 @@
 rule summary:
     """Mean, spread and 95 % interval over the seeds, and how many members diverged."""
     input:
-        script=local("workflow/scripts/summarise.py"),
         runs=lambda wildcards: runs(wildcards.exhibit),
-        measuring=[local(path) for path in MEASURING],
+        code=code_of("workflow/scripts/summarise.py"),
     output:
         "<results>/summary/{exhibit}.csv",
     log:

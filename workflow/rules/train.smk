@@ -89,7 +89,7 @@ rule selection:
     """The searches for what the papers leave unsaid, and their choices; `make selection` puts them in workflow/selection/chosen.yaml."""
     input:
         runs=[file for search in SEARCHES for file in runs(search)],
-        script=local("workflow/scripts/choose.py"),
+        code=code_of("workflow/scripts/choose.py"),
     output:
         "<results>/selection.yaml",
     log:

@@ -71,3 +71,26 @@ def test_every_method_of_the_package_has_a_fingerprint_of_its_own():
         file.stem for file in (code.PACKAGE / "methods").glob("[!_]*.py") if file.stem not in {"base", "registry", "sequential"}
     ]
     assert len({code.fingerprint(method) for method in methods}) == len(methods) > 5
+
+
+def test_a_script_s_files_are_those_of_the_packages_that_it_imports_one_through_another(tmp_path):
+    texts = {
+        "app/main.py": "import json\nfrom app.parts import wheel\nfrom lib import other\n",
+        "app/parts/__init__.py": "",
+        "app/parts/wheel.py": "from lib.numbers import pi\n",
+        "app/parts/unused.py": "",
+        "lib/numbers.py": "from lib import other\n",
+        "lib/other.py": "",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    main = tmp_path / "app/main.py"
+    files = code.sources([main], tmp_path, ("app", "lib.numbers"))
+    assert [file.relative_to(tmp_path).as_posix() for file in files] == [
+        "app/main.py",
+        "app/parts/__init__.py",
+        "app/parts/wheel.py",
+        "lib/numbers.py",
+    ]
+    assert code.imported(main, tmp_path, ("lib",)) == {"lib.other": tmp_path / "lib/other.py"}
