@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from sibp.core import cores
 from sibp.results import archive
 from workflow.figures.exhibit import Exhibit, exhibits
 from workflow.scripts import draw
@@ -48,7 +49,7 @@ def needed(exhibit: Exhibit) -> set[str]:
 def draw_all(exhibits: list[str], root: Path) -> Iterator[tuple[str, str]]:
     """Draw exhibits beside each other; yield each one's id and, if it failed, why in one line, else nothing."""
     os.environ |= {"SIBP_ROOT": str(root.resolve()), "MPLBACKEND": "agg"}
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(cores.count()) as pool:
         waiting = {pool.submit(_draw_quietly, exhibit): exhibit for exhibit in exhibits}
         for ended in as_completed(waiting):
             fault = ended.exception()

@@ -220,10 +220,10 @@ def _counted(arguments: argparse.Namespace) -> int:
 
     import sibp.cli.doctor as examination
     from sibp.bench import rates
+    from sibp.core import cuda
 
     inputs.check_known("device", [] if arguments.device is None else [arguments.device], rates.DEVICES)
-    here = "cuda" if torch.cuda.is_available() else "cpu"
-    device = arguments.device or rates.measured(torch.device(here))
+    device = arguments.device or rates.measured(torch.device("cpu" if cuda.fault() else "cuda"))
     counted = examination.exhibits(inputs.EXPERIMENTS, arguments.scale or "full", device)
     print(examination.as_json(counted) if arguments.json else examination.as_table(counted))
     return 0

@@ -54,6 +54,16 @@ def test_the_command_counts_and_refuses_unknown_devices(folder, capsys):
     assert "need h100, h200 or cpu; did you mean 'h100'" in capsys.readouterr().err
 
 
+def test_a_gpu_that_torch_has_no_code_for_is_not_counted_on(folder, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (3, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "an old GPU")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80", "sm_90"])
+    assert cli.main(["doctor", "--scale", "full"]) == 0
+    assert "on cpu at scale full" in capsys.readouterr().out
+
+
 def test_without_experiments_no_time_is_estimated(folder, tmp_path):
     report = doctor.examine(tmp_path / "nowhere")
     assert (report["minutes"], report["minutes_in_all"]) == ({}, None)

@@ -7,8 +7,9 @@ import sys
 import time
 
 import pytest
+import torch
 
-from tools.offline_gpu import workers
+from tools.offline_gpu import run, workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
@@ -144,3 +145,15 @@ def test_what_runs_is_told_as_long_as_its_process_lives(tmp_path):
     ended.wait()
     (tmp_path / "running.json").write_text(json.dumps({"process": ended.pid, "jobs": ["a"]}))
     assert results.now_running() == set()
+
+
+def test_a_gpu_that_torch_has_no_code_for_is_none(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (3, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "an old GPU")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80", "sm_90"])
+    assert run.find_device("auto") == "cpu"
+    with pytest.raises(SystemExit):
+        run.find_device("cuda")
+    assert "has no code for an old GPU" in capsys.readouterr().err

@@ -102,11 +102,13 @@ def find_device(wanted: str) -> str:
     """Return the device; looked for in a fork, since CUDA does not survive one."""
     import torch
 
+    from sibp.core import cuda
+
     with multiprocessing.get_context("fork").Pool(1) as child:
-        there = child.apply(torch.cuda.is_available)
-    if wanted == "cuda" and not there:
-        refuse(f"device: cuda asked for, but torch {torch.__version__} finds no usable GPU")
-    return wanted if wanted != "auto" else "cuda" if there else "cpu"
+        fault = child.apply(cuda.fault)
+    if wanted == "cuda" and fault:
+        refuse(f"device: cuda asked for, but torch {torch.__version__} {fault}")
+    return wanted if wanted != "auto" else "cpu" if fault else "cuda"
 
 
 def table(jobs: list[Job], has: Callable[[Job], bool], runs: Path) -> str:

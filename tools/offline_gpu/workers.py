@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sibp.core import atomic
+from sibp.core import atomic, cores
 from sibp.results import records
 from tools.offline_gpu import order, parts
 
@@ -200,7 +200,7 @@ class Pool:
 
     def __init__(self, results: Results, begun: float, words: list[str], on_gpu: int = 1) -> None:
         self.results, self.begun, self.words, self.on_gpu = results, begun, words, on_gpu
-        self.cores, self.stopping = len(os.sched_getaffinity(0)), False
+        self.cores, self.stopping = cores.count(), False
         self.workers: list[Worker] = []
         self.failed: list[str] = []
 
