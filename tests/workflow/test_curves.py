@@ -1,16 +1,19 @@
 """Figures of curves and the numbers behind them, on made-up runs."""
 
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from sibp.experiments.drawing import Metric
+from sibp.nets import losses
 from sibp.results.quantities import Quantity
 from workflow.figures import curve_table
-from workflow.figures.columns import column
-from workflow.figures.curves import Curves
+from workflow.figures.columns import TITLES, column
+from workflow.figures.curves import LOSSES, UNITS, Curves
 from workflow.figures.layout import MISSING
 from workflow.figures.papers import Value
 
@@ -31,9 +34,10 @@ def runs(label: str, *seeds: list[float | None], algorithm: str = "sgd", **colum
 def draw():
     """Return curves of some labels' rows; close all figures at the end."""
 
-    def make(*labels, paper=None, **settings):
+    def make(*labels, paper=None, loss="cross-entropy", **settings):
         frame = pd.concat(labels, ignore_index=True)
         exhibit = SimpleNamespace(id="j-fig9", scale="smoke", paper=paper or {}, runs=frame, seeds=frame["seed"].nunique())
+        exhibit.source = SimpleNamespace(experiment=SimpleNamespace(trained=SimpleNamespace(loss=loss)))
         return Curves(exhibit, list(frame["method"].unique()), **settings)
 
     yield make
@@ -42,6 +46,21 @@ def draw():
 
 def line(ax, label):
     return next(one for one in ax.lines if one.get_label() == label)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_metric_that_a_figure_may_show_has_a_title_and_a_unit():
+    assert TITLES.keys() == set(get_args(Metric))
+    assert {metric.rsplit("_", 1)[1] for metric in TITLES} == {*UNITS, "loss"}
+
+
+def test_a_loss_is_named_as_the_experiment_says(draw):
+    assert LOSSES.keys() == losses.LOSSES.keys()
+    for loss, unit in LOSSES.items():
+        (ax,) = draw(runs("sgd", [0.1, 0.5]), loss=loss).draw("train_loss").axes
+        assert ax.get_ylabel() == unit
 
 
 # --- numbers in words -------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 
 from sibp.results.quantities import TAKES, Quantity
 from tests.unit.tiny import experiment
+from workflow.figures import columns
 from workflow.scripts import wording
 from workflow.scripts.wording import Measured, sentence
 
@@ -37,7 +38,7 @@ def test_a_quantity_is_named(quantity, name):
 
 
 def test_whatever_is_taken_has_a_name():
-    assert set(wording.NAMES) == set(TAKES)
+    assert set(columns.PHRASES) == set(TAKES)
 
 
 @pytest.mark.parametrize(

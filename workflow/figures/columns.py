@@ -7,25 +7,41 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from sibp.results.quantities import Quantity
+from sibp.results.quantities import FAILED, Quantity
 from sibp.results.statistics import Statistics, over_seeds
 from workflow.figures.layout import MISSING, decimal, number, spread
 
 TITLES = {
     "train_loss": "training loss",
     "train_accuracy": "training accuracy",
+    "validation_loss": "validation loss",
     "validation_accuracy": "validation accuracy",
+    "test_loss": "test loss",
     "test_accuracy": "test accuracy",
     "first_gradient_norm": "norm of ∂J/∂W₁",
 }
-HEADS = {
+PHRASES = {  # of quantities, by what they take
+    "first": "first {metric}",
     "last": "{metric}",
     "best": "best {metric}",
-    "epoch": "{metric}, epoch {at}",
-    "within": "{metric}, {at} s",
+    "highest": "highest {metric}",
+    "epoch": "{metric} at epoch {at}",
+    "within": "{metric} after {at} s",
+    "pruned": "{metric} with {share} of the weights cut",
     "epochs_to": "epochs to {at} {metric}",
+    "steps_to": "steps to {at} {metric}",
     "seconds_to": "seconds to {at} {metric}",
+    "falls_to": "steps until the {metric} is {share} of its start",
+    "epochs_to_highest": "epochs to the highest {metric}",
+    "epochs_to_settle": "epochs until the {metric} settles",
+    FAILED: "",
 }
+HEADS = PHRASES | {"epoch": "{metric}, epoch {at}", "within": "{metric}, {at} s"}  # the shorter form that a column has room for
+
+
+def share(at: float) -> str:
+    """Return a share in percent, as phrases say it."""
+    return f"{100 * at:g} %"
 
 
 @dataclass(frozen=True)
@@ -95,5 +111,5 @@ def column(
     quantity = Quantity(metric, take, at)
     if head is None:
         shown = number(float(f"{at:.2g}")) if take == "within" else number(at)
-        head = HEADS[take].format(metric=TITLES[metric], at=shown)
+        head = HEADS[take].format(metric=TITLES[metric], at=shown, share=share(at))
     return Column(quantity, head, ("higher" if quantity.is_higher_better else "lower") if better is None else better)

@@ -24,7 +24,8 @@ from workflow.figures.hyperparameters import SYMBOLS, band, in_words
 from workflow.figures.layout import Table, number
 
 AXES = {"epoch": "epoch", "seconds": "training time [s]"}
-UNITS = {"loss": "mean cross-entropy", "accuracy": "accuracy", "norm": "norm of the gradient"}
+UNITS = {"accuracy": "accuracy", "norm": "norm of the gradient"}
+LOSSES = {"cross-entropy": "mean cross-entropy", "squared": "mean squared error"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class Curves:
         self.drawn += [metric] if metric not in self.drawn else []
 
     def _axes(self, ax: Axes, metric: str, log_axis: bool) -> None:
-        title, unit = TITLES[metric], UNITS[metric.rsplit("_", 1)[1]]
-        ax.set(xlabel=AXES[self.axis], ylabel=unit, title=title)
+        units = UNITS | {"loss": LOSSES[self.exhibit.source.experiment.trained.loss]}
+        ax.set(xlabel=AXES[self.axis], ylabel=units[metric.rsplit("_", 1)[1]], title=TITLES[metric])
         if log_axis:
             style.logarithmic(ax, "x")
             ax.xaxis.set_major_formatter("{x:g}")

@@ -14,23 +14,7 @@ from sibp.experiments.schema import Experiment
 from sibp.results.quantities import FAILED, Quantity
 from sibp.results.statistics import interval
 from workflow.figures import style
-
-NAMES = {
-    "first": "first {metric}",
-    "last": "{metric}",
-    "best": "best {metric}",
-    "highest": "highest {metric}",
-    "epoch": "{metric} at epoch {at}",
-    "within": "{metric} after {at} s",
-    "pruned": "{metric} with {share} of the weights cut",
-    "epochs_to": "epochs to {at} {metric}",
-    "steps_to": "steps to {at} {metric}",
-    "seconds_to": "seconds to {at} {metric}",
-    "falls_to": "steps until the {metric} is {share} of its start",
-    "epochs_to_highest": "epochs to the highest {metric}",
-    "epochs_to_settle": "epochs until the {metric} settles",
-    FAILED: "",
-}
+from workflow.figures.columns import PHRASES, share
 
 
 @dataclass(frozen=True)
@@ -45,7 +29,7 @@ class Measured:
     def name(self) -> str:
         """What was measured."""
         quantity, metric = self.quantity, self.quantity.metric.replace("_", " ")
-        name = NAMES[quantity.take].format(metric=metric, at=f"{quantity.at:g}", share=f"{100 * quantity.at:g} %")
+        name = PHRASES[quantity.take].format(metric=metric, at=f"{quantity.at:g}", share=share(quantity.at))
         if quantity.over == "mean" or not name:
             return name
         if quantity.over == "range":
