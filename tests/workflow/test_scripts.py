@@ -66,6 +66,28 @@ def test_a_search_prefers_a_point_that_never_diverged_and_on_a_tie_the_lower_los
     assert choose.choose(tie)["chosen"]["sgd"] == {"eta": 0.1}
 
 
+def test_a_search_keeps_the_types_of_its_options(tmp_path):
+    grid = {"cg_steps": [3, 5], "variant": ["newton", "bb"], "eta": [1.0]}
+    table = long_table({(1.0, 0): [0.5], (1.0, 1): [0.6], (1.0, 2): [0.9], (1.0, 3): [0.7]})
+    table["cg_steps"], table["variant"] = [3, 3, 5, 5], ["newton", "bb"] * 2
+    made = record(settings={"methods": {"sgd": {"grid": grid}}, "data": {"train": 300}})
+    records.write(tmp_path / "sgd.parquet", as_run(table, made))
+    choice = choose.choose(tmp_path)
+    assert yaml.safe_load(yaml.safe_dump(choice)) == choice
+    assert choice["chosen"]["sgd"] == {"cg_steps": 5, "variant": "newton", "eta": 1.0}
+    assert [type(value) for value in choice["chosen"]["sgd"].values()] == [int, str, float]
+    assert searches.beyond(choice["tried"]["sgd"], choice["chosen"]["sgd"]) == {"cg_steps": 8}
+    assert searches.beyond([{"cg_steps": 1}, {"cg_steps": 3}], {"cg_steps": 1}) == {}
+
+
+def test_a_label_without_a_grid_is_refused_in_a_line(tmp_path, monkeypatch):
+    made = record(settings={"methods": {"sgd": {}}, "data": {"train": 300}})
+    records.write(tmp_path / "deep/sgd.parquet", as_run(long_table({(1.0, 0): [0.5]}), made))
+    monkeypatch.setattr("sys.argv", ["choose", str(tmp_path / "deep"), "--output", str(tmp_path / "out.yaml")])
+    with pytest.raises(SystemExit, match="^choose: deep/sgd: grid: got none, need"):
+        choose.main()
+
+
 # --- provenance, where, gallery -------------------------------------------------------------------------------------------------
 
 
@@ -103,9 +125,9 @@ def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_pa
 
 
 def test_a_best_point_at_the_edge_of_its_grid_asks_for_the_next_one():
-    grid = [{"eta": eta, "lam": lam} for eta in (1, 0.3, 0.1) for lam in (10, 1)]
-    assert searches.beyond(grid, {"eta": 0.3, "lam": 10}) == {"lam": 100}
-    assert searches.beyond(grid, {"eta": 0.1, "lam": 1}) == {"eta": 0.033, "lam": 0.1}
+    grid = [{"eta": eta, "lam": lam} for eta in (1.0, 0.3, 0.1) for lam in (10.0, 1.0)]
+    assert searches.beyond(grid, {"eta": 0.3, "lam": 10.0}) == {"lam": 100}
+    assert searches.beyond(grid, {"eta": 0.1, "lam": 1.0}) == {"eta": 0.033, "lam": 0.1}
     assert searches.beyond([{"eta": 1}], {"eta": 1}) == {}
 
 

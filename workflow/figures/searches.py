@@ -33,12 +33,16 @@ def points(searches: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def beyond(tried: Sequence[Mapping[str, float]], chosen: Mapping[str, float]) -> dict[str, float]:
-    """Return for each option whose best value is the first or last of its grid the next one beyond it, in the ratio of the last two."""
+def beyond(tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> dict[str, float]:
+    """Return for each option whose best value is the first or last of its grid the next one beyond it, in the ratio of the last two.
+
+    Of a count it is a whole number, none below 1; words and flags have no edge.
+    """
     wanted = {}
     for name, best in chosen.items():
         values = sorted({point[name] for point in tried})
-        if len(values) > 1 and best in (values[0], values[-1]):
+        if not isinstance(best, str | bool) and len(values) > 1 and best in (values[0], values[-1]):
             neighbour = values[1] if best == values[0] else values[-2]
-            wanted[name] = float(f"{best * best / neighbour:.2g}")
-    return wanted
+            following = float(f"{best * best / neighbour:.2g}")
+            wanted[name] = round(following) if isinstance(best, int) else following
+    return {name: value for name, value in wanted.items() if value}

@@ -10,6 +10,7 @@ the search is to be extended and made again. docs/searches.md has the whole rule
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,15 @@ from workflow.figures.searches import beyond
 
 
 def candidates(folder: Path, label: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return one row per grid point of a label, best first, and the names of the searched options."""
+    """Return one row per grid point of a label, best first, and the names of the searched options.
+
+    Raises:
+        ValueError: in one line, if the label searches none.
+    """
     run = records.read(folder / f"{label}.parquet")
     names = list(run.record["settings"]["methods"][label].get("grid", {}))
+    if not names:
+        raise ValueError(f"{folder.name}/{label}: grid: got none, need the values of at least one option to choose from")
     last = run.rows.sort_values("step").groupby("member").tail(1).assign(diverged=lambda rows: rows["status"] == "diverged")
     sums = {"accuracy": ("validation_accuracy", "mean"), "loss": ("validation_loss", "mean"), "diverged": ("diverged", "sum")}
     points = last.groupby(names, dropna=False).agg(**sums).reset_index()
@@ -37,14 +44,14 @@ def choose(folder: Path) -> dict[str, Any]:
     chosen, tried = {}, {}
     for label in (file.stem for file in files):
         points, names = candidates(folder, label)
-        chosen[label] = {name: float(points.iloc[0][name]) for name in names}
+        chosen[label] = points[names].to_dict("records")[0]  # each value in its option's own type, which the column has
         tried[label] = [
             {
-                **{name: float(row[name]) for name in names},
-                "accuracy": None if row["diverged"] else round(float(row["accuracy"]), 4),
-                **({"diverged": int(row["diverged"])} if row["diverged"] else {}),
+                **{name: row[name] for name in names},
+                "accuracy": None if row["diverged"] else round(row["accuracy"], 4),
+                **({"diverged": row["diverged"]} if row["diverged"] else {}),
             }
-            for _, row in points.sort_values(names).iterrows()
+            for row in points.sort_values(names).to_dict("records")
         ]
     record = records.read_record(files[0])
     settings = {"scale": record["scale"], "seeds": record["seeds"], "samples": record["settings"]["data"]["train"]}
@@ -57,7 +64,10 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--output", required=True, type=Path)
     arguments = parser.parse_args()
-    result = {folder.name: choose(folder) for folder in arguments.folders}
+    try:
+        result = {folder.name: choose(folder) for folder in arguments.folders}
+    except ValueError as fault:
+        sys.exit(f"choose: {fault}")
     for name, search in result.items():
         for label, chosen in search["chosen"].items():
             for option, value in beyond(search["tried"][label], chosen).items():
