@@ -100,4 +100,4 @@ lock: setup ## resolve envs/requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra workflow --extra test --extra check --extra docs pyproject.toml envs/requirements.in -o envs/requirements.lock
 
 clean: ## remove what the workflow wrote, not the data, the environment or results/reference/
-	@rm -rf .smoke .redrawn .snakemake logs figures/*.png figures/*.svg figures/all.md paper/tables paper/figures paper/exhibits paper/report.pdf results/runs results/summary results/data results/notebooks results/provenance.csv
+	@rm -rf .smoke .redrawn .snakemake logs figures/*.png figures/*.svg figures/all.md paper/tables paper/figures paper/exhibits paper/report.pdf paper/claims.md results/runs results/costs results/fits results/summary results/data results/notebooks results/provenance.csv results/claims.json results/selection.yaml

@@ -84,7 +84,7 @@ def test_a_label_without_a_grid_is_refused_in_a_line(tmp_path, monkeypatch):
     made = record(settings={"methods": {"sgd": {}}, "data": {"train": 300}})
     records.write(tmp_path / "deep/sgd.parquet", as_run(long_table({(1.0, 0): [0.5]}), made))
     monkeypatch.setattr("sys.argv", ["choose", str(tmp_path / "deep"), "--output", str(tmp_path / "out.yaml")])
-    with pytest.raises(SystemExit, match="^choose: deep/sgd: grid: got none, need"):
+    with pytest.raises(SystemExit, match=r"^choose: deep/sgd: grid: got none, need"):
         choose.main()
 
 

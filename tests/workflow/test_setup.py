@@ -1,6 +1,7 @@
 """Set-up: what users' shells, file systems and pip settings may look like; stand-ins play Python and uv, so nothing is installed."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,25 @@ def test_make_hides_a_module_system_s_packages(checkout):
     with (checkout / "Makefile").open("a") as file:
         file.write("\nshown:\n\t@env\n")
     assert "PYTHONPATH" not in run(checkout, "make", "shown", PYTHONPATH="/opt/modules")[0]
+
+
+def test_clean_removes_all_that_the_rules_write_and_nothing_else(checkout):
+    patterns = [file.read_text(encoding="utf-8") for file in (ROOT / "workflow/rules").glob("*.smk")]
+    written = {
+        checkout / f"{top}/{rest}" for text in patterns for top, rest in re.findall(r'"<(results|figures|paper|logs)>/(.+?)"', text)
+    }
+    stays = {
+        checkout / name
+        for name in ("paper/report.typ", "figures/README.md", "results/reference/claims.json", "results/campaign/a.parquet")
+    }
+    assert len(written) > 25
+    for file in written | stays:
+        (file if not file.suffix else file.parent).mkdir(parents=True, exist_ok=True)
+        if file.suffix:
+            file.touch()
+    run(checkout, "make", "clean")
+    assert not [file for file in written if file.exists()]
+    assert all(file.exists() for file in stays)
 
 
 def test_without_a_home_folder_uv_s_cache_is_in_the_environment(checkout):
