@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.unit.tiny import experiment
 from workflow.figures import hyperparameters, layout, plain, step_size_table, style
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, Text, cell
@@ -137,9 +138,28 @@ def with_records(identifier: str, **scales: str) -> Exhibit:
     return exhibit
 
 
+def test_labels_are_called_by_their_method_and_told_apart_where_they_share_it():
+    made = experiment(methods={"sgd": {}, "adam-slow": {"method": "adam"}, "sgd-full": {"method": "sgd"}, "x": {"method": "sgd"}})
+    assert style.names(made, ["sgd", "adam-slow", "sgd"]) == {"sgd": "SGD", "adam-slow": "Adam"}
+    assert style.names(made, ["sgd-full", "x"]) == {"sgd-full": "SGD (full)", "x": "SGD (x)"}
+
+
+def test_a_label_is_called_as_its_figure_calls_it():
+    figure = {"caption": "c", "panels": ["train_loss"], "table": ["train_loss"], "lines": {"a": "SGD, 5 steps", "b": None}}
+    made = experiment(methods={"a": {"method": "sgd"}, "b": {"method": "sgd"}}, figure=figure)
+    assert style.names(made, ["a", "b"]) == {"a": "SGD (5 steps)", "b": "SGD"}
+
+
+def test_the_label_of_armijos_rule_says_so():
+    made = experiment(methods={"sibp": {}, "sibp-armijo": {"method": "sibp"}})
+    assert style.names(made, ["sibp", "sibp-armijo"]) == {"sibp": "SIBP", "sibp-armijo": "SIBP (Armijo)"}
+
+
 def test_labels_from_different_scales_are_told_apart():
     exhibit = with_records("j-table2", sgd="full")
     assert exhibit.reductions == "SGD at the papers' own size; ProxBP, SIBP at 100 of 60000 training samples, 1 of 5 seeds"
+    deep = with_records("j-fig4", **{"bcd": "full", "bcd-bias": "full"})
+    assert "BCD, BCD (biases 0.1) at the papers' own size" in deep.reductions
 
 
 def test_a_label_with_a_length_of_its_own_is_no_other_scale():

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from sibp.results.quantities import TAKES, Quantity
-from tests.unit.tiny import experiment
 from workflow.figures import columns
-from workflow.scripts import wording
 from workflow.scripts.wording import Measured, sentence
 
 NAMES = {"sibp": "SIBP", "sgd": "SGD", "proxbp": "ProxBP"}
@@ -81,15 +79,3 @@ def test_rivals_of_one_stand_together_and_so_do_those_that_share_them():
     assert sentence([(ours, sgd), other], NAMES) == (
         "test accuracy: SIBP 0.9000 against SGD 0.8000; epochs to 0.9 test accuracy: SIBP 3 against SGD never"
     )
-
-
-def test_labels_are_called_by_their_method_and_told_apart_where_they_share_it():
-    made = experiment(methods={"sgd": {}, "adam-slow": {"method": "adam"}, "sgd-full": {"method": "sgd"}, "x": {"method": "sgd"}})
-    assert wording.names(made, ["sgd", "adam-slow", "sgd"]) == {"sgd": "SGD", "adam-slow": "Adam"}
-    assert wording.names(made, ["sgd-full", "x"]) == {"sgd-full": "SGD (full)", "x": "SGD (x)"}
-
-
-def test_a_label_is_called_as_its_figure_calls_it():
-    figure = {"caption": "c", "panels": ["train_loss"], "table": ["train_loss"], "lines": {"a": "SGD, 5 steps", "b": None}}
-    made = experiment(methods={"a": {"method": "sgd"}, "b": {"method": "sgd"}}, figure=figure)
-    assert wording.names(made, ["a", "b"]) == {"a": "SGD (5 steps)", "b": "SGD"}

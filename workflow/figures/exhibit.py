@@ -158,13 +158,9 @@ class Exhibit:
         return len({record["scale"] for record in self.records.values()}) > 1
 
     def _by_label(self) -> str:
-        """Return in words at which size each label ran, labels of one size together, by their methods' names where these differ."""
-        file = self.experiment.trained
-        names = {label: style.look(label, Job(file, label).algorithm)[0].replace(",", "") for label in self.records}
-        if len(set(names.values())) < len(names):
-            names = {label: label for label in names}
+        """Return in words at which size each label ran, labels of one size together."""
         sizes: dict[tuple[str, ...], list[str]] = {}
-        for label, name in names.items():
+        for label, name in style.names(self.experiment, self.records).items():
             sizes.setdefault(tuple(self._reductions(label)), []).append(name)
         return "; ".join(f"{', '.join(labels)} at {', '.join(parts) or PAPERS_SIZE}" for parts, labels in sizes.items())
 

@@ -1,5 +1,6 @@
 """How every figure looks: one seaborn style, one colour and one line style for each method, fonts that stay text in a PDF."""
 
+from collections import Counter
 from collections.abc import Iterable
 from textwrap import wrap
 from typing import Any
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator, FixedLocator, LogLocator, NullLocator
 
+from sibp.experiments.schema import Experiment
 from workflow.figures.papers import SECOND
 
 WIDTH = 6.3  # inches between the margins of an A4 page
@@ -65,6 +67,25 @@ def look(label: str, algorithm: str) -> tuple[str, dict[str, Any]]:
     if label.endswith(SECOND):
         return f"{name(algorithm)}, Armijo", {"color": sns.light_palette(METHODS[algorithm][1], 6)[3], "linestyle": (0, (2, 1))}
     return name(algorithm), line(algorithm)
+
+
+def names(experiment: Experiment, labels: Iterable[str]) -> dict[str, str]:
+    """Return what a sentence calls labels: what the figure's legend calls them, else their methods.
+
+    Args:
+        experiment: whose labels they are.
+        labels: those that the sentence speaks of; two that have the same method are told apart by what else their labels say.
+    """
+    lines = experiment.figure.lines if experiment.figure else {}
+    algorithms = {label: experiment.trained.algorithm(label) for label in dict.fromkeys(labels)}
+    named = {label: (label in lines and lines[label].name) or look(label, algorithm)[0] for label, algorithm in algorithms.items()}
+    count = Counter(named.values())
+    for label, called in named.items():
+        if count[called] > 1:
+            named[label] = f"{called} ({label.removeprefix(algorithms[label]).strip('-') or label})"
+        elif ", " in called:  # a comma would end the name
+            named[label] = f"{called.replace(', ', ' (', 1)})"
+    return named
 
 
 def tints(algorithm: str, count: int) -> list[dict[str, Any]]:

@@ -31,9 +31,9 @@ from sibp.experiments.schema import Experiment
 from sibp.results import quantities, records
 from sibp.results.quantities import Quantity
 from sibp.results.statistics import interval
-from workflow.figures import papers
+from workflow.figures import papers, style
 from workflow.scripts.findings import ENOUGH_SEEDS, QUESTIONS, counted
-from workflow.scripts.wording import Measured, names, sentence
+from workflow.scripts.wording import Measured, sentence
 
 BOUNDS = ("at_least", "at_most", "near")
 
@@ -239,7 +239,7 @@ def used_by(claim: dict[str, Any]) -> set[tuple[str, str]]:
 def called(runs: Runs, claim: dict[str, Any]) -> dict[str, str]:
     """Return what a claim's row calls the labels of its tests."""
     mappings = [test[key] for test in claim["tests"] for key in ("quantity", "than") if key in test]
-    return names(runs.experiment(claim["runs"]), [mapping["label"] for mapping in mappings]) if mappings else {}
+    return style.names(runs.experiment(claim["runs"]), [mapping["label"] for mapping in mappings]) if mappings else {}
 
 
 def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:

@@ -4,16 +4,13 @@ test accuracy, best setting: SIBP 0.9847 [0.9840, 0.9854] against SGD 0.9828 [0.
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sibp.experiments.schema import Experiment
 from sibp.results.quantities import FAILED, Quantity
 from sibp.results.statistics import interval
-from workflow.figures import style
 from workflow.figures.columns import PHRASES, share
 
 
@@ -85,22 +82,3 @@ def sentence(pairs: Sequence[Pair], names: Mapping[str, str]) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-def names(experiment: Experiment, labels: Iterable[str]) -> dict[str, str]:
-    """Return what a claim calls the labels of its tests: as the figure's legend does, else by the method.
-
-    Args:
-        experiment: whose labels they are.
-        labels: those of one claim; two that have the same method are told apart by what else their labels say.
-    """
-    lines = experiment.figure.lines if experiment.figure else {}
-    algorithms = {label: experiment.trained.algorithm(label) for label in dict.fromkeys(labels)}
-    named = {label: (label in lines and lines[label].name) or style.name(algorithm) for label, algorithm in algorithms.items()}
-    count = Counter(named.values())
-    for label, name in named.items():
-        if count[name] > 1:
-            named[label] = f"{name} ({label.removeprefix(algorithms[label]).strip('-') or label})"
-        elif ", " in name:  # a comma would end the line
-            named[label] = f"{name.replace(', ', ' (', 1)})"
-    return named
