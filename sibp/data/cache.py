@@ -7,6 +7,7 @@ there completely or not at all, whoever is killed.
 import errno
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import warnings
@@ -64,7 +65,7 @@ def load(name: str, root: str | Path | None = None, *, verify: bool = False) -> 
         DataError: it is damaged; the line says what to run.
     """
     entry, cache = find(name), _cache(root)
-    repair = f"sibp data {entry.name}" + (f" --dir {root}" if root else "")
+    repair = f"sibp data {entry.name}" + (f" --dir {shlex.quote(str(root))}" if root else "")
     try:
         try:
             (cache / entry.name).stat()  # exists() answers no, or raises, where a folder cannot be looked into

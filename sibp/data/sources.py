@@ -18,7 +18,9 @@ from typing import Protocol
 
 import numpy as np
 
+from sibp.core.errors import InputError
 from sibp.core.messages import first_line
+from sibp.core.options import Bounds
 from sibp.data.archives import Raw, read_archive, read_folder
 from sibp.data.formats import LAYOUTS, Layout, decode
 from sibp.data.packages import AptPackage, NpmPackage, Report
@@ -68,13 +70,15 @@ def _seconds() -> float:
     """Return the most seconds that one download may take: SIBP_DOWNLOAD_SECONDS, or 900.
 
     Raises:
-        ValueError: if that is no number.
+        InputError: if that is no number above 0.
     """
     given = os.environ.get("SIBP_DOWNLOAD_SECONDS", "900")
     try:
-        return float(given)
+        seconds = float(given)
+        Bounds(above=0).check(seconds)
     except ValueError:
-        raise ValueError(f"SIBP_DOWNLOAD_SECONDS: got '{given}', need a number of seconds") from None
+        raise InputError(f"SIBP_DOWNLOAD_SECONDS: got '{given}', need a number of seconds greater than 0") from None
+    return seconds
 
 
 @dataclass(frozen=True)

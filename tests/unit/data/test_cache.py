@@ -76,6 +76,8 @@ def test_a_missing_data_set_says_what_to_run(tiny, cache):
     assert str(caught.value) == f"data set 'mnist' is not in the cache ({cache}): run 'sibp data mnist'"
     with pytest.raises(DataError, match=r"run 'sibp data mnist --dir /nowhere'$"):
         load("mnist", root="/nowhere")
+    with pytest.raises(DataError, match=r"run 'sibp data mnist --dir '/no where''$"):
+        load("mnist", root="/no where")
 
 
 def _shorten(path: Path) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sibp.core.errors import InputError
 from sibp.data import DataError
 from sibp.data.packages import AptPackage, NpmPackage, run_client
 from sibp.data.sources import Folder, Servers, default_sources, download
@@ -273,6 +274,7 @@ def test_sources_are_the_folder_the_servers_and_the_package_in_this_order(tiny, 
     folder, servers, package = default_sources(tiny["fashion-mnist"])
     assert (folder.path, servers.seconds) == ("/somewhere", 60)
     assert package == AptPackage("tiny-fashion-mnist", 60)
-    monkeypatch.setenv("SIBP_DOWNLOAD_SECONDS", "soon")
-    with pytest.raises(ValueError, match=r"^SIBP_DOWNLOAD_SECONDS: got 'soon', need a number"):
-        default_sources(tiny["mnist"])
+    for wrong in ("soon", "nan", "inf", "-1", "0"):
+        monkeypatch.setenv("SIBP_DOWNLOAD_SECONDS", wrong)
+        with pytest.raises(InputError, match=rf"^SIBP_DOWNLOAD_SECONDS: got '{wrong}', need a number of seconds greater than 0$"):
+            default_sources(tiny["mnist"])
