@@ -1,6 +1,7 @@
 """One folder goes to a machine without a network, one file comes back, and Snakemake has nothing left to train."""
 
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -16,10 +17,10 @@ import yaml
 
 from sibp.results import records
 from tests.workflow.conftest import ROOT, copy_repository, jobs, link_kernels, run, snakemake
-from tools.offline_gpu import import_runs
+from tools.offline_gpu import bundle, import_runs
 from tools.offline_gpu.training_jobs import CampaignError
 
-HAS = ["torch", "typing-extensions", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
+HAS = ["torch", "typing-extensions", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock", "scipy"]
 WORDS = ("--config", "scale=smoke", "root=out", "job=label")
 LABELS = ("sgd-full", "sgd-stochastic", "sibp-full", "sibp-full-armijo", "sibp-stochastic", "sibp-stochastic-armijo")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -104,6 +105,27 @@ def test_a_bundle_that_was_changed_is_refused_in_one_line(node, tmp_path):
     )
 
 
+@pytest.mark.parametrize("size", ["0", "-1", "nan", "much"])
+def test_pieces_of_no_size_are_refused_in_a_line(size, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bundle", "--chunk", size])
+    with pytest.raises(SystemExit):
+        bundle.main()
+    assert f"argument --chunk: got '{size}', need a number of MiB greater than 0" in capsys.readouterr().err
+
+
+def test_what_the_machine_has_is_packed_for_no_other_package_either(tmp_path, monkeypatch):
+    def install(command, **_):
+        options = dict(itertools.pairwise(command))
+        assert Path(options["--override"]).read_text() == "torch ; python_version < '3'\nnumpy ; python_version < '3'\n"
+        (Path(options["--target"]) / "scipy-1.dist-info").mkdir(parents=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(bundle.subprocess, "run", install)
+    monkeypatch.setattr(bundle, "_mirror", dict)
+    assert bundle.packages(tmp_path, "3.12", "any", ["torch", "numpy"]) == ["scipy 1"]
+    assert zipfile.ZipFile(tmp_path / "packages.zip").namelist() == ["scipy-1.dist-info/"]
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +185,10 @@ def test_unchanged_it_is_taken_whole(changed):
         (
             lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda run: with_settings(run, seeds=3)),
             "j-fig3/sgd-full: was trained with other settings (seeds) than this checkout's",
+        ),
+        (
+            lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda run: with_settings(run, seeds=0)),
+            "j-fig3/sgd-full: settings.seeds: got 0, need greater than 0",
         ),
         (
             lambda m, c: rewritten(m, c, "j-fig3/sgd-full", lambda run: replace(run, record={})),

@@ -2,7 +2,10 @@
 
 import json
 import os
+import select
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -120,3 +123,14 @@ def test_without_a_server_the_command_imports_the_module_itself(command, tmp_pat
     assert done.returncode == 5
     done = command("show", "5", env={name: value for name, value in os.environ.items() if name != forked.SERVERS})
     assert done.communicate("")[0] == "here None show 5  here\n"
+
+
+def test_the_output_of_a_command_that_dies_before_it_has_asked_is_closed(command):
+    output, end = os.pipe()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(folder() / "small"))
+        socket.send_fds(connection, [struct.pack("!I", 100)], [end] * 3)
+    os.close(end)
+    assert command("loads", "0").communicate(timeout=60)[0] == "1\n"  # taken up after it
+    assert select.select([output], [], [], 10)[0] and os.read(output, 1) == b""
+    os.close(output)

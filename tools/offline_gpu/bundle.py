@@ -9,6 +9,7 @@ which its user starts: see docs/offline-gpu.md.
 import argparse
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ import torch
 
 from sibp.bench.rates import DEVICES
 from sibp.core import atomic
+from sibp.core.options import Bounds, check_number
 from sibp.data import DataError, fetch
 from sibp.experiments.yaml_file import SpecError
 from sibp.results import environment
@@ -80,13 +82,17 @@ def packages(bundle: Path, python: str, platform: str, has: list[str]) -> list[s
     if uv is None:
         raise CampaignError("uv is missing, which fetches packages for another machine: `make setup` installs it")
     with tempfile.TemporaryDirectory() as folder:
-        target = ["--target", folder, "--python", sys.executable, "--python-version", python, "--python-platform", platform]
+        left_out = Path(folder, "left-out.txt")  # what the machine has stays its own, also where another package needs it
+        left_out.write_text("".join(f"{name} ; python_version < '3'\n" for name in has), encoding="utf-8")
+        packed = Path(folder, "packed")
+        target = ["--target", str(packed), "--python", sys.executable, "--python-version", python, "--python-platform", platform]
+        target += ["--override", str(left_out)]
         command = [uv, "pip", "install", "--quiet", *target, "--only-binary", ":all:", "-c", "envs/requirements.lock", *lacks]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | _mirror())
         if done.returncode:
             raise CampaignError(f"packages for Python {python} on {platform}: {' '.join(done.stderr.split())[:300]}")
-        shutil.make_archive(str(bundle / "packages"), "zip", folder)
-        return sorted(path.name.removesuffix(".dist-info").replace("-", " ") for path in Path(folder).glob("*.dist-info"))
+        shutil.make_archive(str(bundle / "packages"), "zip", packed)
+        return sorted(path.name.removesuffix(".dist-info").replace("-", " ") for path in packed.glob("*.dist-info"))
 
 
 def _mirror() -> dict[str, str]:
@@ -111,7 +117,7 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             made |= {"python": arguments.python, "packages": names}
         for name in sorted({job["data"] for job in jobs} - {None}):
             dataset = fetch(name, report=lambda text: print(text, file=sys.stderr))
-            data_chunks.pack(dataset, bundle / "data" / name, round(arguments.chunk * 2**20))
+            data_chunks.pack(dataset, bundle / "data" / name, math.ceil(arguments.chunk * 2**20))
     claims = training_jobs.open_claims(Path("results/reference/claims.json"), {job["name"] for job in jobs})
     made |= {"device": arguments.device, "jobs": jobs, "claims": claims}
     atomic.write(bundle / "plan.json", json.dumps(made, indent=1) + "\n")
@@ -135,6 +141,14 @@ def contents(bundle: Path, made: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def mebibytes(text: str) -> float:
+    """Return a size of pieces, read from a command line."""
+    try:
+        return check_number("chunk", float(text), Bounds(above=0), "")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, need a number of MiB greater than 0") from None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(".bundle"), metavar="FOLDER")
@@ -146,7 +160,7 @@ def main() -> None:
     text = "more devices whose seconds are counted, so that run.py --status can tell the hours left on them"
     parser.add_argument("--also", nargs="*", default=[], choices=list(DEVICES), help=text)
     text = "MiB of a piece of a data set before it is compressed (default: 8); small ones fill calls better"
-    parser.add_argument("--chunk", type=float, default=8.0, metavar="MIB", help=text)
+    parser.add_argument("--chunk", type=mebibytes, default=8.0, metavar="MIB", help=text)
     parser.add_argument("--here", action="store_true", help="for this machine: its packages and its cache of data sets serve")
     parser.add_argument("--has", nargs="*", default=["torch", "numpy", "pandas", "pyarrow"], help="packages that it has")
     arguments = parser.parse_args()

@@ -146,8 +146,9 @@ def take(path: Path, root: str) -> tuple[str, list[str], list[str]]:
     for name, entry in manifest["jobs"].items():
         try:
             content = check(name, entry, contents, scale)
-        except (CampaignError, KeyError, TypeError) as fault:
-            refused.append(str(fault) if isinstance(fault, CampaignError) else f"{name}: its record lacks {fault}")
+        except (CampaignError, SpecError, KeyError, TypeError) as fault:
+            says_all = isinstance(fault, CampaignError | SpecError)
+            refused.append(str(fault) if says_all else f"{name}: its record lacks {fault}")
             continue
         put(Path(root) / f"results/runs/{name}.parquet", content)
         here.append(name)

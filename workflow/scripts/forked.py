@@ -91,6 +91,11 @@ def run_in_fork(module: str, words: list[str]) -> int | None:
     return code if code >= 0 else 128 - code
 
 
+def close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 class Server:
     """Forks of one process that has imported a module.
 
@@ -132,17 +137,18 @@ class Server:
     def accept(self) -> None:
         """Take one request and fork for it."""
         connection, _ = self.listener.accept()
+        descriptors: list[int] = []
         try:
             head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
             request = json.loads(connection.makefile("rb").read(*struct.unpack("!I", head)))
         except (OSError, ValueError, struct.error):  # killed before it had asked
+            close(descriptors)
             return connection.close()
         self.load()
         fork = os.fork()
         if not fork:
             self.run(connection, descriptors, request)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close(descriptors)
         self.forks[fork] = connection
         self.selector.register(connection, selectors.EVENT_READ, lambda: self.terminate(fork))
 
