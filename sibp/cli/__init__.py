@@ -1,13 +1,14 @@
 """The command line: `sibp data`, `run`, `show`, `list`, `doctor`, `check` and `bench`.
 
 Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
-Whatever goes wrong is said in one line; `--debug` adds the traceback. All checks come before anything is trained or written.
+Whatever goes wrong is said in one line; `--debug` shows the traceback before it. All checks come before anything is trained or written.
 """
 
 import importlib.util
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,17 @@ from sibp.core.errors import InputError, OneLineError
 
 __all__ = ["main", "preload"]
 
-EXTRA = ("filelock", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "rich", "yaml")  # what the extra `experiments` installs
+EXTRA = (
+    "filelock",
+    "numpy",
+    "pandas",
+    "PIL",
+    "pyarrow",
+    "pydantic",
+    "rich",
+    "scipy",
+    "yaml",
+)  # what the extra `experiments` installs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + getattr(stop, "number", signal.SIGINT)
     except Exception as fault:
         if debug:
-            raise
+            traceback.print_exc()
         code, line = _explain(fault)
         print(f"sibp: error: {line}", file=sys.stderr)
         return code

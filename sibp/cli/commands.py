@@ -270,5 +270,12 @@ def bench(arguments: argparse.Namespace) -> int:
     inputs.check_known("case", arguments.cases or (), bench.QUICK if arguments.quick else bench.CASES)
     if arguments.json:
         inputs.check_file(Path(arguments.json), "json")
-    files = (arguments.threads, arguments.json, arguments.cases)
-    return bench.main(device, *files, quick=arguments.quick, seconds=arguments.seconds, scale=arguments.scale)
+    return bench.main(
+        device,
+        arguments.threads,
+        arguments.json,
+        arguments.cases,
+        quick=arguments.quick,
+        seconds=arguments.seconds,
+        scale=arguments.scale,
+    )

@@ -72,7 +72,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="also write curves, one per member and measure, for `tensorboard --logdir DIR`",
     )
-    _add_machine(parser)
+    _add_scale(parser)
+    _add_device(parser)
+    _add_threads(parser)
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +96,8 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
-    _add_machine(parser)
+    _add_scale(parser)
+    _add_device(parser)
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +112,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+    _add_device(parser)
     parser.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
     parser.add_argument("--out", type=_path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
     parser.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
@@ -122,13 +125,19 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     text = "about how long the rounds of one network take together (default: 20)"
     parser.add_argument("--seconds", type=_seconds, metavar="S", help=text)
     parser.add_argument("--scale", metavar="S", help="the workflow's scale that this is part of, noted in the file")
-    _add_machine(parser, scale=False)
+    _add_device(parser)
+    _add_threads(parser)
 
 
-def _add_machine(parser: argparse.ArgumentParser, *, scale: bool = True) -> None:
-    if scale:
-        parser.add_argument("--scale", default="auto", metavar="S", help="auto, full, cpu, laptop, smoke or a file (default: auto)")
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", default="auto", metavar="S", help="auto, full, cpu, laptop, smoke or a file (default: auto)")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_threads, metavar="N", help="CPU threads; torch's choice by default")
 
 

@@ -78,7 +78,7 @@ def test_the_lock_names_no_address():
     ],
 )
 def test_what_is_imported_is_asked_for(folder, extras):
-    # data sets' own servers and bridges to its classes, the pictures of `sibp show`, and statistics over seeds: asked for by the workflow;
+    # data sets' own servers and bridges to its classes, and the pictures of `sibp show`: asked for by the workflow;
     # torch brings Triton, pydantic its core
-    optional = {"torchvision", "matplotlib", "scipy", "triton", "pydantic_core"}
+    optional = {"torchvision", "matplotlib", "triton", "pydantic_core"}
     assert imported(folder) - modules([*PROJECT["dependencies"], *extras]) - optional == set()
