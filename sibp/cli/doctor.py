@@ -30,7 +30,7 @@ def examine(experiments: Path, root: str | None = None) -> dict[str, Any]:
     """
     fault = cuda.fault()
     device = torch.device("cpu" if fault else "cuda")
-    scale = "full" if device.type == "cuda" else "laptop"
+    scale = specs.automatic_scale(device.type)
     surroundings = environment.environment(device)
     cache = _cache(root)
     measured = rates.measured(device)

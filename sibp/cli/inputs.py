@@ -93,7 +93,8 @@ def resolved(path: Path, scale: str, device: str) -> "Experiment":
     experiment = specs.load_experiment(path)
     beside = path.resolve().parent.parent / "scales"
     if scale == "auto":
-        scale = "laptop" if device == "cpu" and (beside / "laptop.yaml").is_file() else specs.FULL
+        scale = specs.automatic_scale(device)
+        scale = scale if (beside / f"{scale}.yaml").is_file() else specs.FULL
     folder = beside if yaml_file.names(beside) else EXPERIMENTS.parent / "scales"
     return specs.resolve(experiment, specs.load_scale(scale, folder, also=["auto"]))
 

@@ -20,6 +20,7 @@ __all__ = [
     "Experiment",
     "Scale",
     "SpecError",
+    "automatic_scale",
     "load_experiment",
     "load_scale",
     "resolve",
@@ -28,6 +29,18 @@ __all__ = [
 FULL = "full"  # the scale at which an experiment runs as its file says
 SUFFIXES = (".yaml", ".yml")
 DRAWN = ("figure", "table", "notebook")  # keys of an experiment that no run depends on
+
+
+def automatic_scale(device: str) -> str:
+    """Return the scale that `auto` stands for.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        `full` with a GPU, else `laptop`.
+    """
+    return FULL if device == "cuda" else "laptop"
 
 
 def load_experiment(path: str | Path, *, shallow: bool = False) -> Experiment:

@@ -58,7 +58,7 @@ DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto",
 if str(config["scale"]).endswith(specs.SUFFIXES):  # a scale of one's own
     SCALE_OPTION, SCALE = config["scale"], Path(config["scale"]).stem
 else:
-    SCALE = {"auto": "full" if DEVICE == "cuda" else "laptop"}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
+    SCALE = {"auto": specs.automatic_scale(DEVICE)}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
     SCALE_OPTION = SCALE
 SCALE_FILE = checked(specs.load_scale, SCALE_OPTION, WORKFLOW / "scales")
 JOB = {"auto": SCALE_FILE.job}.get(one_of("job", ["auto", "label", "experiment"]), config["job"])
