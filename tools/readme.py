@@ -16,8 +16,9 @@ import yaml
 
 from sibp.core import atomic
 from sibp.experiments.schema import Drawn
-from workflow.figures.exhibit import Exhibit, exhibits
-from workflow.scripts import gallery, typeset
+from workflow.figures import papers
+from workflow.figures.exhibit import exhibits
+from workflow.scripts import gallery
 from workflow.scripts.findings import QUESTIONS, VERDICTS, counted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,7 +119,7 @@ def duration(seconds: float) -> str:
 def listing(_: Reference | None) -> str:
     """Return a line for each exhibit: target, place, title, and where its numbers come from; the papers' order."""
     lines = ["| target | in the paper | what | its numbers are |", "| --- | --- | --- | --- |"]
-    for exhibit in sorted(exhibits(), key=_papers_order):
+    for exhibit in sorted(exhibits(), key=lambda exhibit: papers.place(exhibit.id)):
         experiment = exhibit.experiment
         paper = experiment.paper
         place = f"{paper.source} {paper.section}, {paper.exhibit}" if paper else "beyond the papers"
@@ -147,18 +148,11 @@ def speed(reference: Reference | None) -> str:
     return "\n".join([*lines, "", told])
 
 
-def _papers_order(exhibit: Exhibit) -> tuple[int, bool, int, str]:
-    name = re.match(r"(\w)(?:-(table|fig)(\d+))?", exhibit.id)
-    assert name is not None  # an id begins with a letter
-    paper, kind, number = name.groups()
-    return "jaiptx".index(paper), kind == "fig", int(number or 0), exhibit.id
-
-
 def pictures(reference: Reference | None) -> str:
     """Return all kept exhibits, pictures and tables."""
     if reference is None:
         return EMPTY
-    shown = sorted(reference.exhibits.values(), key=lambda page: typeset.place(Path(f"{page['id']}.json")))
+    shown = sorted(reference.exhibits.values(), key=lambda page: papers.place(page["id"]))
     places = (reference.folder / "tables", reference.folder / "figures", ROOT / "figures/README.md")
     return gallery.sections(shown, *places)
 

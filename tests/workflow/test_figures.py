@@ -10,7 +10,7 @@ from tests.unit.tiny import experiment
 from workflow.figures import hyperparameters, layout, plain, step_size_table, style
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, Text, cell
-from workflow.scripts import notebook
+from workflow.scripts import draw, notebook
 
 # --- tables -----------------------------------------------------------------------------------------------------------------------
 
@@ -234,3 +234,13 @@ def test_the_notebook_of_such_an_exhibit_names_it_and_draws_it_from_its_file():
     )
     assert 'exhibit = Exhibit("j-fig4")' in text and "plain.draw(exhibit)" in text
     assert notebook.source(Exhibit("j-fig3")) == (notebook.NOTEBOOKS / "j-fig3.py").read_text(encoding="utf-8")
+
+
+def test_a_notebook_that_the_experiment_file_does_not_name_draws_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "j-fig4.py").write_text("raise AssertionError")
+    for module in (notebook, draw):
+        monkeypatch.setattr(module, "NOTEBOOKS", tmp_path)
+    assert "plain.draw(exhibit)" in notebook.source(Exhibit("j-fig4"))
+    monkeypatch.setattr(plain, "draw", lambda exhibit: Table(["a head"], exhibit.id))
+    draw.draw("j-fig4")
+    assert capsys.readouterr().out.startswith("j-fig4")

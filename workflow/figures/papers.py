@@ -1,5 +1,6 @@
 """The papers' numbers, which stand once, in workflow/papers.yaml: read, and looked up for exhibits and claims."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from sibp.core import messages
 from sibp.results.quantities import Quantity
 
 SECOND = "-armijo"  # ends the labels that show Armijo's rule beside the main ones, see docs/deviations.md
+ORDER = "jaip"  # of the papers
 FILE = Path(__file__).resolve().parents[1] / "papers.yaml"
 
 
@@ -32,6 +34,15 @@ class Value:
 def read(file: Path = FILE) -> dict[str, dict[str, Any]]:
     """Return what the papers say, by exhibit; nothing is said of an exhibit beyond the papers."""
     return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def place(exhibit: str) -> tuple[int, bool, int, str]:
+    """Return what exhibits are sorted by, given an id: their paper, its tables before its figures, by number; what is beyond comes last."""
+    name = re.fullmatch(r"([jaip])-(table|fig)(\d+)", exhibit)
+    if name is None:
+        return len(ORDER), False, 0, exhibit
+    paper, kind, number = name.groups()
+    return ORDER.index(paper), kind == "fig", int(number), exhibit
 
 
 def values(paper: Mapping[str, Any]) -> list[Value]:

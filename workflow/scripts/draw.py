@@ -1,7 +1,7 @@
 """Draw exhibits: python -m workflow.scripts.draw ID... [--root FOLDER]
 
-An exhibit is drawn by its notebook in workflow/notebooks, or from what its experiment file says under `figure` or `table`. Results are
-read below the root and written there.
+An exhibit is drawn by its notebook in workflow/notebooks if its experiment file says so under `notebook`, else from what that file says
+under `figure` or `table`. Results are read below the root and written there.
 """
 
 import argparse
@@ -21,11 +21,11 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 def draw(exhibit: str) -> None:
     """Draw one exhibit and print its table in Markdown."""
-    notebook = NOTEBOOKS / f"{exhibit}.py"
-    if notebook.exists():
-        runpy.run_path(str(notebook), run_name="__main__")
+    drawn = Exhibit(exhibit)
+    if drawn.experiment.notebook:
+        runpy.run_path(str(NOTEBOOKS / f"{exhibit}.py"), run_name="__main__")
     else:
-        print(plain.draw(Exhibit(exhibit)).markdown())
+        print(plain.draw(drawn).markdown())
 
 
 def preload() -> None:

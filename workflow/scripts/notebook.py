@@ -38,9 +38,8 @@ Markdown(table.markdown())
 
 def source(exhibit: Exhibit) -> str:
     """Return an exhibit's notebook in jupytext's percent format."""
-    file = NOTEBOOKS / f"{exhibit.id}.py"
-    if file.exists():
-        return file.read_text(encoding="utf-8")
+    if exhibit.experiment.notebook:
+        return (NOTEBOOKS / f"{exhibit.id}.py").read_text(encoding="utf-8")
     note = " ".join((exhibit.experiment.note or "").split())
     return PLAIN.format(id=exhibit.id, place=exhibit.place, title=exhibit.experiment.title, note=note)
 

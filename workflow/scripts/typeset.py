@@ -14,6 +14,7 @@ import pikepdf
 import typst
 
 from sibp.core import atomic
+from workflow.figures import papers
 from workflow.scripts import findings
 
 
@@ -24,15 +25,6 @@ def sections(page: str) -> list[dict[str, object]]:
         lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in part.splitlines() if line.startswith("|")]
         tables.append({"title": part.splitlines()[0], "head": lines[0], "rows": lines[2:]})
     return tables
-
-
-ORDER = {"j": 0, "a": 1, "i": 2, "p": 3}  # of exhibits by their papers; what is beyond them comes last
-
-
-def place(exhibit: Path) -> tuple[int, list[str | int]]:
-    """Return what exhibits are sorted by: their paper, then their name, figure 9 before figure 10."""
-    paper, _, name = exhibit.stem.partition("-")
-    return ORDER.get(paper, len(ORDER)), [int(part) if part.isdecimal() else part for part in re.findall(r"\d+|\D+", name or paper)]
 
 
 def packed(pdf: bytes) -> bytes:
@@ -53,7 +45,8 @@ def typeset(source: Path, output: Path, exhibits: list[Path], **read: Path) -> N
         read: the files `provenance`, `claims`, `deviations` and `citation`.
     """
     source, deviations = source.resolve(), read.pop("deviations").read_text(encoding="utf-8")
-    read, exhibits = {name: path.resolve() for name, path in read.items()}, sorted((path.resolve() for path in exhibits), key=place)
+    read = {name: path.resolve() for name, path in read.items()}
+    exhibits = sorted((path.resolve() for path in exhibits), key=lambda path: papers.place(path.stem))
     root = Path(os.path.commonpath([source, *read.values(), *exhibits]))
 
     def inside(path: Path) -> str:
