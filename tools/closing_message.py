@@ -4,13 +4,15 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+from snakemake_logger_plugin_sibp.plan import duration
+
+from tools.single_instance import root_in
 
 
 def message(root: Path, runs: pd.DataFrame) -> str:
     """Return the closing lines."""
     scale, device = (", ".join(dict.fromkeys(runs[name])) for name in ("scale", "device"))
-    seconds = runs["total_seconds"].sum()
-    cost = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+    cost = duration(runs["total_seconds"].sum())
     note = "" if scale == "full" else " (reduced: every table and figure says how)"
     done = f"{runs['exhibit'].nunique()} experiments, {runs['members'].sum()} networks trained in {cost} on {device}"
     return (
@@ -26,9 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("."))
     arguments, options = parser.parse_known_args()  # Snakemake's options, of which `root=FOLDER` counts here, too
-    root = Path(
-        next((word.removeprefix("root=") for word in reversed(options) if word.startswith("root=")), arguments.root)
-    ).expanduser()
+    root = root_in(options, arguments.root)
     costs = root / "results/provenance.csv"
     if costs.exists():
         print(message(root, pd.read_csv(costs)))

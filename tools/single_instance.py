@@ -58,12 +58,17 @@ def is_writable(folder: Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
+def root_in(words: list[str], default: str | Path = ".") -> Path:
+    """Return the folder that Snakemake's options name as `root=`, the last of them, or the default."""
+    return Path(next((word.removeprefix("root=") for word in reversed(words) if word.startswith("root=")), default)).expanduser()
+
+
 def find_folder(words: list[str]) -> None:
     """Where the checkout cannot be written, go to a folder below `root=` that stands for it: links to all that the checkout holds."""
     here, state = Path.cwd(), STATE.absolute()
     if is_writable(here) and is_writable(state):
         return
-    root = Path(next((word.removeprefix("root=") for word in reversed(words) if word.startswith("root=")), ".")).expanduser()
+    root = root_in(words)
     if not (root.is_absolute() and is_writable(root)):
         way_out = 'make ARGS="--config root=/a/folder/of/yours", or work in a clone of it'
         sys.exit(f"sibp: this checkout cannot be written ({here}): {way_out}")
