@@ -17,8 +17,17 @@ from typing import Annotated, Any, Literal, NamedTuple, dataclass_transform, get
 from sibp.core import messages
 
 __all__ = [
-    *("Bounds", "Count", "NonNegative", "Option", "OptionError", "Options", "Positive", "Share"),
-    *("check_number", "describe", "plain"),
+    "Bounds",
+    "Count",
+    "NonNegative",
+    "Option",
+    "OptionError",
+    "Options",
+    "Positive",
+    "Share",
+    "check_number",
+    "describe",
+    "plain",
 ]
 
 
