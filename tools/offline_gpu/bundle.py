@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from sibp.bench.rates import DEVICES
+from sibp.cli import OF_NO_COMMAND
 from sibp.core import atomic
 from sibp.core.options import Bounds, check_number
 from sibp.data import DataError, fetch
@@ -75,7 +76,7 @@ def packages(bundle: Path, python: str, platform: str, has: list[str]) -> list[s
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["experiments"]]
     names = [re.split(r"[^\w.-]", requirement)[0] for requirement in needed]
-    if not (lacks := [name for name in names if name not in has]):
+    if not (lacks := [name for name in names if name not in {*has, *OF_NO_COMMAND}]):
         return []
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
