@@ -82,7 +82,7 @@ def names(experiment: Experiment, labels: Iterable[str]) -> dict[str, str]:
     count = Counter(named.values())
     for label, called in named.items():
         if count[called] > 1:
-            named[label] = f"{called} ({label.removeprefix(algorithms[label]).strip('-') or label})"
+            named[label] = f"{name(algorithms[label])} ({label.removeprefix(algorithms[label]).strip('-') or label})"
         elif ", " in called:  # a comma would end the name
             named[label] = f"{called.replace(', ', ' (', 1)})"
     return named
