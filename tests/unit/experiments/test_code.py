@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sibp.experiments import code
+from tests.unit.tiny import write
 
 
 @pytest.fixture
@@ -24,8 +25,7 @@ def package(tmp_path):
         "kernels/csrc/kernels.cpp": "int one = 1;\n",
     }
     for name, text in sources.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+        write(tmp_path, text, name)
     return tmp_path
 
 
@@ -83,8 +83,7 @@ def test_a_script_s_files_are_those_of_the_packages_that_it_imports_one_through_
         "lib/other.py": "",
     }
     for name, text in texts.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+        write(tmp_path, text, name)
     main = tmp_path / "app/main.py"
     files = code.sources([main], tmp_path, ("app", "lib.numbers"))
     assert [file.relative_to(tmp_path).as_posix() for file in files] == [
