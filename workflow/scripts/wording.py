@@ -12,6 +12,7 @@ import numpy as np
 from sibp.results.quantities import FAILED, Quantity
 from sibp.results.statistics import interval
 from workflow.figures.columns import PHRASES, share
+from workflow.figures.layout import decimal
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Measured:
 
     def _form(self, value: float) -> str:
         if self.quantity.metric.endswith("accuracy") and not self.quantity.is_duration:
-            return f"{value:.4f}"
+            return decimal(value)
         return f"{value:.0f}" if self.quantity.is_duration and abs(value) >= 100 else f"{value:.3g}"
 
 
