@@ -35,7 +35,8 @@ class Reference:
         self.folder = folder
         self.experiments = experiments
         self.jobs = pd.read_csv(folder / "provenance.csv", dtype={"commit": str})
-        pages = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "exhibits").glob("*.json"))]
+        pages = [json.loads(file.read_text(encoding="utf-8")) for file in (folder / "exhibits").glob("*.json")]
+        pages.sort(key=lambda page: papers.place(page["id"]))
         self.exhibits: dict[str, dict[str, Any]] = {page["id"]: page for page in pages}
 
     def sources(self, exhibit: str) -> list[str]:
@@ -152,9 +153,8 @@ def pictures(reference: Reference | None) -> str:
     """Return all kept exhibits, pictures and tables."""
     if reference is None:
         return EMPTY
-    shown = sorted(reference.exhibits.values(), key=lambda page: papers.place(page["id"]))
     places = (reference.folder / "tables", reference.folder / "figures", ROOT / "figures/README.md")
-    return gallery.sections(shown, *places)
+    return gallery.sections(list(reference.exhibits.values()), *places)
 
 
 PAGES = {

@@ -27,6 +27,15 @@ def test_the_parts_that_a_script_writes_are_in_step_with_the_kept_results(page):
     assert readme.refreshed(page, text, reference) == text, "run `make readme`"
 
 
+def test_the_table_of_costs_has_the_papers_order():
+    table = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| \[.*`snakemake --cores all ([a-z0-9-]+)`", table, flags=re.MULTILINE)
+    firsts = list(dict.fromkeys(name.partition("-")[0] for name in named))
+    assert firsts == ["j", "a", "i", "p", "theory", "x"] and named.index("j-table2") < named.index("j-fig3") < named.index(
+        "j-fig10"
+    )
+
+
 def test_every_make_target_named_in_the_readme_exists():
     named = set(re.findall(r"(?:`|^)make ([a-z][a-z ]*)", TEXT, flags=re.MULTILINE))
     assert {"smoke", "test", "reference readme"} <= {words.strip() for words in named}

@@ -117,6 +117,7 @@ def test_the_gallery_shows_pictures_and_tables_and_its_links_lead_to_them(tmp_pa
     assert page.count("![") == 1 and "![What it shows.](j-fig9.png)" in page
     assert "numbers of j-fig9" in page and "numbers of j-table9" in page
     assert "(../paper/tables/j-fig9.csv)" in page
+    assert page.index("numbers of j-table9") < page.index("numbers of j-fig9")  # the papers' order, not the files'
     elsewhere = gallery.sections(shown, tables, tmp_path / "kept", tmp_path / "figures/README.md")
     assert "![What it shows.](../kept/j-fig9.png)" in elsewhere
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sibp.core import atomic
+from workflow.figures import papers
 
 
 def sections(exhibits: list[dict[str, Any]], tables: Path, figures: Path, output: Path) -> str:
-    """Return pictures and tables in Markdown, a section each; links are relative to the page `output`.
+    """Return pictures and tables in Markdown, a section each, in the papers' order; links are relative to the page `output`.
 
     Args:
         exhibits: their pages.
@@ -18,7 +19,7 @@ def sections(exhibits: list[dict[str, Any]], tables: Path, figures: Path, output
         output: the page that the sections are for.
     """
     parts, pictures = [], Path(os.path.relpath(figures, output.parent))
-    for exhibit in exhibits:
+    for exhibit in sorted(exhibits, key=lambda exhibit: papers.place(exhibit["id"])):
         name, picture = exhibit["id"], ""
         if exhibit["figure"]:
             picture = f"![{exhibit['alt']}]({(pictures / name).as_posix()}.png)\n\n{exhibit['caption']}\n\n"
