@@ -1,7 +1,8 @@
 """The runs of all experiments in little space, and back: what the repository keeps so that exhibits can be drawn without training.
 
 One Parquet file an experiment instead of one a job: the rows of all its labels, and in the schema each column's role and, compressed, the
-labels' records. What was measured is kept to the seven digits of float32, hyper-parameters exactly.
+labels' records. What was measured is kept to the seven digits of float32, but as it is where a number of the column is beyond float32;
+hyper-parameters exactly.
 """
 
 import base64
@@ -10,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow
 from pyarrow import parquet
@@ -41,11 +43,16 @@ def pack(runs: Path, folder: Path) -> None:
             for label, run in finished.items()
         }
         whole = pd.concat([run.rows for run in finished.values()], ignore_index=True)
-        measured = [name for name in whole.select_dtypes("float64") if roles[name] in MEASURED]
+        measured = [name for name in whole.select_dtypes("float64") if roles[name] in MEASURED and _fits_float32(whole[name])]
         packed = gzip.compress(json.dumps(labels, separators=(",", ":")).encode(), mtime=0)  # equal runs are equal files
         table = records.table(whole.astype(dict.fromkeys(measured, "float32")), roles, {LABELS: base64.b64encode(packed)})
         folder.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, folder / f"{experiment.name}.parquet", compression="zstd", compression_level=19)
+
+
+def _fits_float32(values: pd.Series) -> bool:
+    """Return whether no finite number would become infinite, such as the loss of a chain of scalars that has exploded."""
+    return not (np.isfinite(values) & (values.abs() > np.finfo(np.float32).max)).any()
 
 
 def _read_label(file: Path) -> records.Run:

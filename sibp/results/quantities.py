@@ -80,7 +80,8 @@ def _best(curve: pd.DataFrame, metric: str, _: float) -> float:
 
 
 def _falls(curve: pd.DataFrame, metric: str, share: float) -> float:
-    return _first(curve["step"][curve[metric] <= share * curve[metric].iloc[0]])
+    low = curve[metric] <= share * curve[metric].iloc[0]
+    return _first(curve["step"][low & low.iloc[-1]])  # to dip and end above it is no fall
 
 
 def _top(curve: pd.DataFrame, metric: str, _: float = 0) -> float:
@@ -126,11 +127,11 @@ OVER = ("min", "max", "mean", "range")
 class Quantity:
     """One number for each seed.
 
-    A level (a key of `LEVELS`) is a value of the metric: after training (`last`), at the first evaluation, the best or the highest, at
-    an epoch or `within` so many seconds (both: of the last evaluation up to there), or with a share of the weights cut (`pruned`). A
-    duration (a key of `DURATIONS`) is how long a member takes: until the metric is at least a level, until it `falls_to` a share of
-    its start, until it is highest, or until it has settled at a share of its highest value; infinite if it never does. `failed` is 1
-    for a member that diverged or ended below a level, else 0.
+    A level (a key of `LEVELS`) is a value of the metric: after training (`last`), at the first evaluation, the best or the highest,
+    at an epoch or `within` so many seconds (both: of the last evaluation up to there), or with a share of the weights cut
+    (`pruned`). A duration (a key of `DURATIONS`) is how long a member takes: until the metric is at least a level, until it
+    `falls_to` a share of its start (where it also ends at most there), until it is highest, or until it has settled at a share of
+    its highest value; infinite if it never does. `failed` is 1 for a member that diverged or ended below a level, else 0.
 
     **A member that diverged has no level, whatever is taken of its curve, and an infinite duration.** Over several settings of a seed
     the best one is the best of those that did not diverge (`max` of an accuracy, `min` of a loss or of a duration); the worst, the

@@ -1,5 +1,7 @@
 """Experiments as the repository keeps them: one file each, from which every run comes back."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -19,6 +21,14 @@ def test_runs_come_back_with_their_rows_and_records(tmp_path):
         run, again = (records.read(tmp_path / folder / "x" / f"{label}.parquet") for folder in ("runs", "again"))
         pd.testing.assert_frame_equal(again.rows, run.rows, check_exact=False, rtol=1e-7)
         assert again.record == run.record and again.roles == run.roles
+
+
+def test_a_number_beyond_float32_does_not_become_infinite(tmp_path):
+    rows = ROWS.assign(train_loss=[0.5, 1e60], test_loss=[0.5, math.inf])
+    records.write(tmp_path / "runs/x/sgd.parquet", as_run(rows, {"method": "sgd", "seeds": [0]}))
+    archive.pack(tmp_path / "runs", tmp_path / "kept")
+    again = archive.read(tmp_path / "kept/x.parquet")["sgd"].rows
+    assert again["train_loss"].tolist() == [0.5, 1e60] and again["test_loss"].tolist() == [0.5, math.inf]
 
 
 def test_a_file_whose_name_is_not_its_label_is_refused(tmp_path):

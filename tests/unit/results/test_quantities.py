@@ -80,6 +80,11 @@ def test_it_falls_to_a_share_of_its_start_when_it_is_at_most_that():
     assert Quantity("train_loss", "falls_to", 0.5).per_seed(rows).tolist() == [10, math.inf]
 
 
+def test_a_dip_that_ends_above_the_share_is_no_fall():
+    rows = run([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]).assign(train_loss=[1.0, 0.4, 0.9, 1.0, 0.4, 0.5])
+    assert Quantity("train_loss", "falls_to", 0.5).per_seed(rows).tolist() == [math.inf, 10]
+
+
 def test_the_best_of_a_loss_is_its_least():
     assert Quantity("train_loss", "best").per_seed(CURVES).tolist() == pytest.approx([0.3, 0.1])
 
