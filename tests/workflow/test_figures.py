@@ -133,7 +133,7 @@ def with_records(identifier: str, **scales: str) -> Exhibit:
         settings = exhibit.experiment.model_dump(mode="json", exclude_none=True)
         if scales.get(label, "small") == "small":
             settings |= {"data": settings["data"] | {"train": 100}, "seeds": 1}
-        records[label] = {"scale": scales.get(label, "small"), "settings": settings, "seeds": [0]}
+        records[label] = {"scale": scales.get(label, "small"), "settings": settings, "seeds": [0], "device": "CPU", "threads": 1}
     exhibit.source.__dict__["records"] = records  # in place of the files
     return exhibit
 
@@ -160,6 +160,14 @@ def test_labels_from_different_scales_are_told_apart():
     assert exhibit.reductions == "SGD at the papers' own size; ProxBP, SIBP at 100 of 60000 training samples, 1 of 5 seeds"
     deep = with_records("j-fig4", **{"bcd": "full", "bcd-bias": "full"})
     assert "BCD, BCD (biases 0.1) at the papers' own size" in deep.reductions
+
+
+def test_labels_with_different_seeds_are_told_apart():
+    exhibit = with_records("j-table2", sgd="full", proxbp="full", sibp="full")
+    exhibit.source.records["proxbp"]["settings"]["seeds"] = 1
+    exhibit.source.records["sgd"]["seeds"] = [0, 1, 2, 3, 4]
+    assert exhibit.reductions == "SGD, SIBP at the papers' own size; ProxBP at 1 of 5 seeds"
+    assert "Seeds: 1 to 5." in exhibit.caption("Text.")
 
 
 def test_a_label_with_a_length_of_its_own_is_no_other_scale():

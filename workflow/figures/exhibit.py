@@ -149,13 +149,18 @@ class Exhibit:
         return len({seed for record in self._all_records for seed in record["seeds"]})
 
     @property
+    def _seeds_in_words(self) -> str:
+        counts = sorted({len(record["seeds"]) for record in self._all_records})
+        return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+
+    @property
     def _all_records(self) -> list[dict[str, Any]]:
         return [record for source in self.sources for record in source.records.values()]
 
     @property
     def _is_mixed(self) -> bool:
-        """Whether its labels' runs come from different scales, as kept results of several origins do."""
-        return len({record["scale"] for record in self.records.values()}) > 1
+        """Whether its labels' runs come from different scales or have different seeds, as kept results of several origins do."""
+        return len({(record["scale"], len(record["seeds"])) for record in self.records.values()}) > 1
 
     def _by_label(self) -> str:
         """Return in words at which size each label ran, labels of one size together."""
@@ -175,7 +180,7 @@ class Exhibit:
         facts = [f"After {self.place}."] if self.experiment.paper else []
         if self._all_records:
             scale = self.reductions or "Full scale: the papers' settings"
-            facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self.seeds}. Trained on {self.hardware}.")
+            facts.append(f"{scale[0].upper()}{scale[1:]}. Seeds: {self._seeds_in_words}. Trained on {self.hardware}.")
         if self.costs or self.fits:
             made = "Measured" if self.costs else "Trained"
             facts.append(f"{self.reductions[:1].upper()}{self.reductions[1:] or 'Full scale'}. {made} on {self.hardware}.")
