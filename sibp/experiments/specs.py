@@ -94,7 +94,7 @@ def load_scale(name_or_path: str | Path, folder: str | Path = "workflow/scales",
     scale = parse(Scale, yaml_file.read(path), str(path))
     if scale.name != path.stem:
         raise SpecError(f"{path}: name: got {scale.name!r}, need {path.stem!r}, the file's name")
-    known = [name for kind in ("experiments", "selection") for name in yaml_file.names(path.parent.parent / kind)]
+    known = [name for kind in ("experiments", "selection") for name in yaml_file.names(path.resolve().parent.parent / kind)]
     for name in scale.experiments:
         if known and name not in known:
             raise SpecError(f"{path}: experiments: unknown experiment {name!r}{messages.suggest(name, known)}")
@@ -114,8 +114,7 @@ def resolve(experiment: Experiment, scale: Scale, *, shallow: bool = False) -> E
     Returns:
         The experiment, with the scale's name. A result that is no valid experiment is a SpecError.
     """
-    capped = _cap(experiment.model_dump(mode="json", exclude_unset=True), scale)
-    merged = _merge(capped, scale.experiments.get(experiment.id, {})) | {"scale": scale.name}
+    merged = _merge(_cap(experiment, scale), scale.experiments.get(experiment.id, {})) | {"scale": scale.name}
     context = f"{experiment.id} at scale {scale.name}"
     resolved = schema.experiment(merged, context)
     if not shallow:
@@ -142,7 +141,7 @@ def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
     selected = {label: m["selected"] for label, m in methods.items() if isinstance(m, dict) and "selected" in m}
     if not selected:
         return mapping
-    choices = path.parent.parent / "selection" / "chosen.yaml"
+    choices = path.resolve().parent.parent / "selection" / "chosen.yaml"
     if not choices.exists():
         fault = f"there is no {choices} with choices; write the method's options here instead"
         raise SpecError(f"{path}: methods.{next(iter(selected))}.selected: {fault}")
@@ -162,24 +161,29 @@ def _with_choices(mapping: dict[str, Any], path: Path) -> dict[str, Any]:
     return mapping | {"methods": filled}
 
 
-def _cap(mapping: dict[str, Any], scale: Scale) -> dict[str, Any]:
+def _cap(experiment: Experiment, scale: Scale) -> dict[str, Any]:
     """Return an experiment with a scale's limits applied to seeds, data and all training settings; a full batch stays full."""
     limits = scale.limits.model_dump(exclude_none=True)
+    capped, whole = (experiment.model_dump(mode="json", exclude_unset=unset) for unset in (True, False))
 
-    def cap(section: dict[str, Any]) -> dict[str, Any]:
-        return {k: min(v, limits[k]) if k in limits and isinstance(v, int) else v for k, v in section.items()}
+    def cap(written: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+        """Return a section with all values below their limits, also those that are not written and have their defaults."""
+        return written | {key: min(values[key], most) for key, most in limits.items() if isinstance(values.get(key), int)}
 
-    capped = cap(mapping) | {key: cap(mapping[key]) for key in ("data", "training") if mapping.get(key)}
-    fits = mapping.get("fits") or {"networks": {}}
-    networks = {name: cap(fit) | {"data": cap(fit["data"])} for name, fit in fits["networks"].items()}
-    if networks:
-        capped["fits"] = cap(fits) | {"networks": networks}
+    capped = cap(capped, whole) | {key: cap(capped[key], whole[key]) for key in ("data", "training") if capped.get(key)}
+    networks: dict[str, Any] = {}
+    if capped.get("fits"):
+        for name, fit in capped["fits"]["networks"].items():
+            values = whole["fits"]["networks"][name]
+            networks[name] = cap(fit, values) | {"data": cap(fit["data"], values["data"])}
+        capped["fits"] = cap(capped["fits"], whole["fits"]) | {"networks": networks}
     if scale.data == "generated":
         for section in (capped, *networks.values()):
             if "data" in section:
                 section["data"]["generated"] = True
     for label, method in capped.get("methods", {}).items():
-        capped["methods"][label] = method | ({"training": cap(method["training"])} if method.get("training") else {})
+        own = method.get("training", {})  # what it leaves out is the experiment's
+        capped["methods"][label] = method | ({"training": cap(own, own)} if own else {})
     return capped
 
 

@@ -54,6 +54,8 @@ def test_a_gpu_that_torch_cannot_use_is_left_alone_and_told_in_one_line(folder, 
     assert "--scale laptop --device cpu" in said
     lines = [line for line in said.splitlines() if line.startswith("sibp: ")]
     assert len(lines) == 1 and lines[0].startswith("sibp: the driver lists a GPU, but torch ") and "--config device=cpu" in lines[0]
+    asked = run(folder, *WORDS, "j-fig3", "--config", "device=cpu", PATH=gpu, CUDA_VISIBLE_DEVICES="7")
+    assert "sibp: " not in asked and "device=cpu" in asked
 
 
 def test_files_that_editors_leave_are_no_experiments(folder, put):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
-from sibp.core import gpu_driver
+from sibp.core import gpu_driver, messages
 from sibp.experiments import code, specs, yaml_file
 from sibp.experiments.jobs import Job, jobs
 from sibp.experiments.schema import Computed
@@ -32,10 +32,12 @@ def has_cuda():
     return not fault
 
 
-def one_of(key, allowed):
-    """Return config[key], or stop with one line that says what is allowed."""
+def one_of(key, allowed, automatic):
+    """Return config[key], or what `automatic` finds where it is auto; stop with one line where it is neither."""
+    if config[key] == "auto":
+        return automatic()
     if config[key] not in allowed:
-        raise WorkflowError(f"config {key}: got {config[key]!r}, need one of {', '.join(allowed)}")
+        raise WorkflowError(f"config {key}: {messages.need(config[key], ['auto', *allowed])}")
     return config[key]
 
 
@@ -53,15 +55,14 @@ def experiment_at_scale(path):
 
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
-SCALES = yaml_file.names(WORKFLOW / "scales")
-DEVICE = {"auto": "cuda" if has_cuda() else "cpu"}.get(one_of("device", ["auto", "cpu", "cuda"]), config["device"])
-if str(config["scale"]).endswith(specs.SUFFIXES):  # a scale of one's own
-    SCALE_OPTION, SCALE = config["scale"], Path(config["scale"]).stem
-else:
-    SCALE = {"auto": specs.automatic_scale(DEVICE)}.get(one_of("scale", ["auto", *SCALES]), config["scale"])
-    SCALE_OPTION = SCALE
-SCALE_FILE = checked(specs.load_scale, SCALE_OPTION, WORKFLOW / "scales")
-JOB = {"auto": SCALE_FILE.job}.get(one_of("job", ["auto", "label", "experiment"]), config["job"])
+SETTINGS = yaml_file.read(WORKFLOW / "config.yaml")
+if unknown := config.keys() - SETTINGS.keys():
+    raise WorkflowError(f"config: {messages.need(min(map(str, unknown)), SETTINGS)}")
+DEVICE = one_of("device", ["cpu", "cuda"], lambda: "cuda" if has_cuda() else "cpu")
+SCALE_OPTION = specs.automatic_scale(DEVICE) if config["scale"] == "auto" else str(config["scale"])  # a name or the path of a file
+SCALE_FILE = checked(specs.load_scale, SCALE_OPTION, WORKFLOW / "scales", also=["auto"])
+SCALE = SCALE_FILE.name
+JOB = one_of("job", ["label", "experiment"], lambda: SCALE_FILE.job)
 SEARCHES = [name for name in yaml_file.names(WORKFLOW / "selection") if name != "chosen"]
 FILES = [
     *(WORKFLOW / f"experiments/{name}.yaml" for name in yaml_file.names(WORKFLOW / "experiments")),

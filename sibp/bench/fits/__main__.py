@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/fits"))
     arguments = parser.parse_args()
     try:
-        scale = specs.load_scale(arguments.scale, arguments.experiment.parent.parent / "scales")
+        scale = specs.load_scale(arguments.scale, arguments.experiment.resolve().parent.parent / "scales")
         experiment = specs.resolve(specs.load_experiment(arguments.experiment), scale)
         for label in arguments.networks or experiment.fitted:
             print(

@@ -8,8 +8,10 @@ import yaml
 
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job
+from sibp.experiments.schema import Computed
 from sibp.experiments.settings import Every
 from sibp.experiments.specs import SpecError
+from sibp.experiments.strict import parse
 from tests.unit.tiny import experiment, mapping, write
 
 WORKFLOW = Path(__file__).parents[3] / "workflow"
@@ -168,6 +170,15 @@ def test_limits_hold_for_a_label_s_own_training_too(tmp_path):
     assert resolved.training_of("sgd").batch_size == "full"
 
 
+def test_limits_hold_for_what_a_file_leaves_to_its_defaults(tmp_path):
+    small = scale(tmp_path, limits={"seeds": 1, "batch_size": 10})
+    assert specs.resolve(experiment(training={"epochs": 2}), small).training.batch_size == 10
+    data = {"name": "mnist", "train": 60, "generated": True}
+    fits = {"methods": {"sgd": {}}, "networks": {"rnn": {"network": "rnn", "steps": 5, "data": data}}}
+    fitted = specs.resolve(parse(Computed, {"id": "tiny", "title": "x", "fits": fits}, "tiny"), small).fits
+    assert (fitted.seeds, fitted.networks["rnn"].batch_size, fitted.networks["rnn"].data.train) == (1, 10, 60)
+
+
 def test_a_scale_s_own_keys_come_after_the_limits_merge_mappings_and_replace_lists(tmp_path):
     own = {"training": {"epochs": 7}, "network": {"widths": [784, 3, 10]}, "methods": {"sgd": {"grid": {"eta": [5]}}}}
     resolved = specs.resolve(experiment(), scale(tmp_path, limits={"epochs": 1}, experiments={"tiny": own}))
@@ -241,6 +252,17 @@ def test_a_wrong_selection_gets_one_line(tmp_path, method, line):
     chosen(tmp_path, sgd={"eta": 0.25})
     with pytest.raises(SpecError, match=re.escape(line)):
         specs.load_experiment(write(tmp_path, mapping(methods__sgd=method)))
+
+
+def test_the_folders_beside_a_file_are_found_from_within_its_own(tmp_path, monkeypatch):
+    chosen(tmp_path, sgd={"eta": 0.25})
+    path = write(tmp_path, mapping(methods__sgd={"selected": "search"}))
+    write(tmp_path, {"name": "odd", "experiments": {"tinny": {}}}, "scales/odd.yaml")
+    monkeypatch.chdir(path.parent)
+    assert Job(specs.load_experiment(path.name), "sgd").members[0].options.eta == 0.25
+    monkeypatch.chdir(tmp_path / "scales")
+    with pytest.raises(SpecError, match="unknown experiment 'tinny'; did you mean 'tiny'"):
+        specs.load_scale("odd.yaml")
 
 
 def test_a_search_without_this_label_gets_one_line(tmp_path):
