@@ -1,8 +1,7 @@
 """The runs of all experiments in little space, and back: what the repository keeps so that exhibits can be drawn without training.
 
 One Parquet file an experiment instead of one a job: the rows of all its labels, and in the schema each column's role and, compressed, the
-labels' records. What was measured is kept to the seven digits of float32, but as it is where a number of the column is beyond float32;
-hyper-parameters exactly.
+labels' records. What was measured is kept to the 24 bits of float32, about seven digits, hyper-parameters exactly.
 """
 
 import base64
@@ -43,16 +42,22 @@ def pack(runs: Path, folder: Path) -> None:
             for label, run in finished.items()
         }
         whole = pd.concat([run.rows for run in finished.values()], ignore_index=True)
-        measured = [name for name in whole.select_dtypes("float64") if roles[name] in MEASURED and _fits_float32(whole[name])]
+        measured = [name for name in whole.select_dtypes("float64") if roles[name] in MEASURED]
         packed = gzip.compress(json.dumps(labels, separators=(",", ":")).encode(), mtime=0)  # equal runs are equal files
-        table = records.table(whole.astype(dict.fromkeys(measured, "float32")), roles, {LABELS: base64.b64encode(packed)})
+        table = records.table(
+            whole.assign(**{name: _short(whole[name]) for name in measured}), roles, {LABELS: base64.b64encode(packed)}
+        )
         folder.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, folder / f"{experiment.name}.parquet", compression="zstd", compression_level=19)
 
 
-def _fits_float32(values: pd.Series) -> bool:
-    """Return whether no finite number would become infinite, such as the loss of a chain of scalars that has exploded."""
-    return not (np.isfinite(values) & (values.abs() > np.finfo(np.float32).max)).any()
+def _short(values: pd.Series) -> pd.Series:
+    """Return numbers as float32, or as float64 of as many bits where one is too large, such as a loss that has exploded."""
+    if not (np.isfinite(values) & (values.abs() > np.finfo(np.float32).max)).any():
+        return values.astype("float32")
+    bits = np.finfo(np.float32).nmant + 1
+    fraction, exponent = np.frexp(values)
+    return pd.Series(np.ldexp(np.round(np.ldexp(fraction, bits)), exponent - bits), values.index)
 
 
 def _read_label(file: Path) -> records.Run:

@@ -69,6 +69,14 @@ def test_one_label_alone_is_not_named_and_several_are():
     assert sentence([], {}) == ""
 
 
+def test_a_label_that_is_asked_twice_has_its_setting_beside_it():
+    ours, best, slow = measured("sibp", 0.9), measured("sgd", 0.8, over="max"), measured("sgd", 0.7, where={"eta": [0.05]})
+    assert (
+        sentence([(ours, best), (ours, slow)], NAMES) == "test accuracy: SIBP 0.9000 against SGD 0.8000 and SGD at eta 0.05 0.7000"
+    )
+    assert sentence([(ours, slow)], NAMES) == "test accuracy: SIBP 0.9000 against SGD 0.7000"
+
+
 def test_rivals_of_one_stand_together_and_so_do_those_that_share_them():
     ours, sgd, proxbp = measured("sibp", 0.9), measured("sgd", 0.8), measured("proxbp", 0.7)
     assert sentence([(ours, None), (ours, sgd), (ours, proxbp)], NAMES) == (

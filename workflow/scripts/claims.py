@@ -302,7 +302,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         "later (D-48 in docs/deviations.md). "
         "Ours: what was measured, mean over the seeds with its 95 % interval; where the interval straddles a "
         "bound the test is open and the verdict at most *partly*. One seed has no interval. A claim about speed also has in brackets the "
-        "steps, and the seconds of training, after which each number was there; the seconds are of all networks that were trained together, "
+        "steps, and the seconds of training, after which each number was there; these are of all networks that were trained together, "
         "and of whatever else the machine did, so that only the steps can be compared (`x-cost` has what a step costs). Size: whether "
         "data, network, length and batch size are the "
         f"papers'; a verdict at their size from fewer than {ENOUGH_SEEDS} seeds is provisional. What each number is, and what a seed that "

@@ -35,6 +35,12 @@ class Measured:
         return f"{name}, {'best' if (quantity.over == 'max') == quantity.is_higher_better else 'worst'} setting"
 
     @property
+    def setting(self) -> str:
+        """Of which settings it is, where not of all."""
+        parts = [f" at {name} {', '.join(f'{value:g}' for value in values)}" for name, values in self.quantity.where.items()]
+        return "".join(parts)
+
+    @property
     def numbers(self) -> str:
         """Mean and interval over the seeds, or how many seeds have no number."""
         values = self.values
@@ -62,12 +68,20 @@ def sentence(pairs: Sequence[Pair], names: Mapping[str, str]) -> str:
 
     Args:
         pairs: of each test, in their order.
-        names: of the labels; a claim of one label alone does without.
+        names: of the labels; a claim of one label alone does without. A label that is asked at several settings has these beside it.
     """
-    alone = len({measured.label for pair in pairs for measured in pair if measured}) == 1
+    every = [measured for pair in pairs for measured in pair if measured]
+    alone = len({measured.label for measured in every}) == 1
+    settings: dict[str, set[str]] = {}
+    for measured in every:
+        settings.setdefault(measured.label, set()).add(measured.setting)
+
+    def called(measured: Measured) -> str:
+        return names[measured.label] + (measured.setting if len(settings[measured.label]) > 1 else "")
+
     rivals: dict[str, dict[str, list[str]]] = {}  # by quantity and by what stands before "against"
     for ours, other in pairs:
-        first, *others = (each.numbers if alone else f"{names[each.label]} {each.numbers}" for each in (ours, other) if each)
+        first, *others = (each.numbers if alone else f"{called(each)} {each.numbers}" for each in (ours, other) if each)
         rivals.setdefault(ours.name, {}).setdefault(first, []).extend(others)
     parts = []
     for quantity, lines in rivals.items():
