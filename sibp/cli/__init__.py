@@ -1,4 +1,4 @@
-"""The command line: `sibp data`, `run`, `show`, `list`, `doctor`, `check` and `bench`.
+"""The command line: `sibp data`, `run`, `fit`, `show`, `list`, `doctor`, `check` and `bench`.
 
 Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
 Whatever goes wrong is said in one line; `--debug` shows the traceback before it. All checks come before anything is trained or written.
