@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sibp.cli.parser as parser
+from sibp.core import memory
 from sibp.core.errors import InputError, OneLineError
 
 __all__ = ["main", "preload"]
@@ -102,7 +103,6 @@ def _explain(fault: Exception) -> tuple[int, str]:
         return 2, text
     if isinstance(fault, OneLineError):
         return 1, text
-    torch = sys.modules.get("torch")  # what it raises is only known where it was imported
-    if isinstance(fault, (MemoryError, torch.OutOfMemoryError) if torch else MemoryError) or "DefaultCPUAllocator" in text:
-        return 1, f"out of memory: {text or type(fault).__name__}; a smaller `training.ensemble` needs less"
+    if memory.is_short(fault):
+        return 1, f"out of memory: {text or type(fault).__name__}"
     return 1, f"{type(fault).__name__}: {text} (--debug shows where)"

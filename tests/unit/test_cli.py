@@ -107,7 +107,8 @@ def test_data_that_is_missing_is_found_before_training(sibp, tmp_path):
     ("fault", "code", "line"),
     [
         (records.RecordError("r/tiny: No space left"), 1, "sibp: error: r/tiny: No space left"),
-        (MemoryError("25 members\nneed more"), 1, "sibp: error: out of memory: 25 members need more; a smaller"),
+        (MemoryError("25 members\nneed more"), 1, "sibp: error: out of memory: 25 members need more"),
+        (MemoryError(), 1, "sibp: error: out of memory: MemoryError"),
         (RuntimeError("DefaultCPUAllocator: can't allocate"), 1, "sibp: error: out of memory: DefaultCPUAllocator: can't"),
         (RuntimeError("two\nlines"), 1, "sibp: error: RuntimeError: two lines (--debug shows where)"),
         (KeyboardInterrupt(), 130, "sibp: interrupted"),
