@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from sibp.core import messages
 from sibp.results import summary as summaries
 
 LEVEL = 0.01  # of the test
@@ -110,10 +111,12 @@ def main() -> None:
     parser.add_argument("--allowed", type=float, default=0.02, metavar="SHARE", help=text)
     arguments = parser.parse_args()
     by_exhibit = {file.name.split(".")[0]: file for file in sorted(arguments.reference.glob("*.csv*"))}
-    ids = [
-        name for name in arguments.experiments or by_exhibit if name in by_exhibit and (arguments.fresh / f"{name}.csv").is_file()
-    ]
-    tables = [compare(pd.read_csv(arguments.fresh / f"{name}.csv"), pd.read_csv(by_exhibit[name])) for name in ids]
+    fresh = {name: arguments.fresh / f"{name}.csv" for name in by_exhibit}
+    there = [name for name, file in fresh.items() if file.is_file()]
+    chosen = arguments.experiments or there
+    if there and (unknown := [name for name in chosen if name not in there]):
+        parser.exit(2, f"compare: experiments that both have: {messages.need(unknown[0], there)}\n")
+    tables = [compare(pd.read_csv(fresh[name]), pd.read_csv(by_exhibit[name])) for name in chosen if name in there]
     text, code = report(pd.concat(tables) if tables else pd.DataFrame(), arguments.allowed)
     print(text)
     sys.exit(code)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from sibp.core import cores
+from sibp.core import cores, messages
 from sibp.results import archive
 from workflow.figures.exhibit import Exhibit, exhibits
 from workflow.scripts import draw
@@ -72,7 +72,7 @@ def main() -> None:
         sys.exit(f"redraw: {arguments.reference}/runs holds no runs: make some with `make reference`, after `make`")
     every = [exhibit.id for exhibit in exhibits()]
     if unknown := [exhibit for exhibit in arguments.ids if exhibit not in every]:
-        sys.exit(f"redraw: got {unknown[0]!r}, need one of {', '.join(every)}")
+        sys.exit(f"redraw: {messages.need(unknown[0], every)}")
     chosen = arguments.ids or every
     lacking = {exhibit: sorted(needed(Exhibit(exhibit)) - there) for exhibit in chosen}
     faults = {exhibit: f"needs the runs of {', '.join(missing)}" for exhibit, missing in lacking.items() if missing}

@@ -68,8 +68,10 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
     A line for each job is printed as soon as it is decided.
 
     Raises:
-        SystemExit: if an exhibit cannot be drawn.
+        SystemExit: if there is no such folder, or an exhibit cannot be drawn.
     """
+    for folder in empty(folders):
+        print(f"{folder}: holds neither runs nor measurements", flush=True)
     there = redraw.unpack(reference, root)
     results, paper = root / "results", root / "paper"
     for outcome in merge_runs.merge(folders, results / "runs"):
@@ -94,6 +96,17 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
     typeset.typeset(Path("paper/report.typ"), paper / "report.pdf", pages, **made, **texts)
 
 
+def empty(folders: list[Path]) -> list[Path]:
+    """Return those of some folders that hold nothing to merge.
+
+    Raises:
+        SystemExit: if there is no such folder.
+    """
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise SystemExit(f"reference: got {str(missing[0])!r}, need a folder that is there")
+    return [folder for folder in folders if not measured(folder) and not any(folder.rglob("*.parquet"))]
+
+
 def as_kept(runs: Path) -> list[str]:
     """Round runs to the digits that the repository keeps, so that what is drawn now is what `make figures` draws from them later.
 
@@ -105,13 +118,18 @@ def as_kept(runs: Path) -> list[str]:
         return archive.unpack(Path(folder), runs)
 
 
+def measured(folder: Path) -> list[Path]:
+    """Return the files of costs and fits below a folder, sorted."""
+    return sorted(file for kind in redraw.MEASURED for file in folder.glob(f"{kind}/*/*.json"))
+
+
 def take_measured(folder: Path, results: Path) -> list[Path]:
     """Keep the costs and fits below `folder`, without blanks, in the place of those that are kept; the last one to come stays.
 
     Returns:
         Their files.
     """
-    files = sorted(file for kind in redraw.MEASURED for file in folder.glob(f"{kind}/*/*.json"))
+    files = measured(folder)
     for file in files:
         target = results / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)

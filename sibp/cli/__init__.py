@@ -1,4 +1,4 @@
-"""The command line: `sibp data`, `run`, `show`, `list`, `doctor`, `check` and `bench`.
+"""The command line: `sibp data`, `run`, `fit`, `show`, `list`, `doctor`, `check` and `bench`.
 
 Exit codes: 0 for success (a diverged member is a result), 2 for bad input, 1 for a failure, 130 for Ctrl-C, 143 for SIGTERM.
 Whatever goes wrong is said in one line; `--debug` shows the traceback before it. All checks come before anything is trained or written.
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sibp.cli.parser as parser
+from sibp.core import memory
 from sibp.core.errors import InputError, OneLineError
 
 __all__ = ["main", "preload"]
@@ -102,7 +103,6 @@ def _explain(fault: Exception) -> tuple[int, str]:
         return 2, text
     if isinstance(fault, OneLineError):
         return 1, text
-    torch = sys.modules.get("torch")  # what it raises is only known where it was imported
-    if isinstance(fault, (MemoryError, torch.OutOfMemoryError) if torch else MemoryError) or "DefaultCPUAllocator" in text:
-        return 1, f"out of memory: {text or type(fault).__name__}; a smaller `training.ensemble` needs less"
+    if memory.is_short(fault):
+        return 1, f"out of memory: {text or type(fault).__name__}"
     return 1, f"{type(fault).__name__}: {text} (--debug shows where)"

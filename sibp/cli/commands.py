@@ -15,7 +15,7 @@ from sibp.core.errors import InputError
 if TYPE_CHECKING:  # torch and pandas take seconds to import; `sibp --help` should not wait for them
     from sibp.results.progress import Progress
 
-__all__ = ["bench", "check", "data", "doctor", "list", "run", "show"]
+__all__ = ["bench", "check", "data", "doctor", "fit", "list", "run", "show"]
 
 
 def data(arguments: argparse.Namespace) -> int:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     labels = [arguments.method] if arguments.method else experiment.labels
     for label in labels:
         experiment.method(label)
-    inputs.check_data(experiment, arguments.data_dir)
+    inputs.check_data(experiment.data, arguments.data_dir)
     observer = _observer(arguments.tensorboard)
     out = Path(arguments.out) / experiment.id
     inputs.check_writable(out)
@@ -112,6 +112,31 @@ def _observer(curves: str | None) -> "Progress":
         raise InputError(str(fault)) from None
     inputs.check_writable(Path(curves), "tensorboard")
     return observer
+
+
+def fit(arguments: argparse.Namespace) -> int:
+    """Train the networks of an experiment's `fits`.
+
+    Args:
+        arguments: the command's words, see `sibp.cli.parser`.
+
+    Returns:
+        The exit code.
+    """
+    from sibp.bench.fits import study
+
+    device = inputs.device(arguments.device)
+    experiment = inputs.resolved(inputs.path(arguments.experiment), arguments.scale, device)
+    networks = study.check(experiment).networks
+    labels = arguments.networks or networks
+    inputs.check_known("network", labels, networks)
+    for label in labels:
+        inputs.check_data(networks[label].data, arguments.data_dir)
+    inputs.check_writable(Path(arguments.out) / experiment.id)
+    for label in labels:
+        options = {"device": device, "threads": arguments.threads, "root": arguments.data_dir}
+        print(study.study(experiment, label, Path(arguments.out), **options), flush=True)
+    return 0
 
 
 def show(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sibp.core.errors import InputError
 
 if TYPE_CHECKING:
-    from sibp.experiments.schema import Experiment, Trained
+    from sibp.experiments.schema import Experiment
+    from sibp.experiments.settings import Data
 
 __all__ = ["EXPERIMENTS", "check_data", "check_file", "check_known", "check_writable", "device", "path", "resolved", "shipped"]
 
@@ -99,11 +100,11 @@ def resolved(path: Path, scale: str, device: str) -> "Experiment":
     return specs.resolve(experiment, specs.load_scale(scale, folder, also=["auto"]))
 
 
-def check_data(experiment: "Trained", root: str | None) -> None:
-    """Refuse an experiment whose data set is not in the cache.
+def check_data(settings: "Data", root: str | None) -> None:
+    """Refuse to train on a data set that is not in the cache.
 
     Args:
-        experiment: resolved at a scale.
+        settings: the data of what is trained, at its scale.
         root: the data cache; None takes the user's.
 
     Raises:
@@ -111,7 +112,6 @@ def check_data(experiment: "Trained", root: str | None) -> None:
     """
     import sibp.data as data
 
-    settings = experiment.data
     if not settings.is_real:
         return
     try:

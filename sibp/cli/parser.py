@@ -43,6 +43,7 @@ def build() -> Parser:
 
     _add_data(add("data", commands.data, "Fetch, check and cache data sets."))
     _add_run(add("run", commands.run, "Train the methods of one experiment."))
+    _add_fit(add("fit", commands.fit, "Train the networks of one experiment that are none of the papers' kinds, its `fits`."))
     _add_show(add("show", commands.show, "Draw the curves of finished runs, here or as a picture."))
     _add_list(add("list", commands.list, "Show what experiments would train."))
     _add_doctor(add("doctor", commands.doctor, "Show what this machine has, and what a full workflow run would take."))
@@ -72,6 +73,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="also write curves, one per member and measure, for `tensorboard --logdir DIR`",
     )
+    _add_scale(parser)
+    _add_device(parser)
+    _add_threads(parser)
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="a file, or an id in workflow/experiments")
+    parser.add_argument(
+        "networks", nargs="*", metavar="NETWORK", help="labels of the experiment's networks; all of them by default"
+    )
+    text = "results go to DIR/<id>/<label>.json; run by run in a folder beside it, from which a stopped study goes on"
+    parser.add_argument("--out", type=_path, metavar="DIR", required=True, help=text)
+    parser.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
     _add_scale(parser)
     _add_device(parser)
     _add_threads(parser)

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import torch
 
+from sibp.core import memory, messages
+from sibp.core.errors import OneLineError
 from sibp.experiments.jobs import Job
 from sibp.kernels import native
 from sibp.methods import Method
@@ -102,20 +104,22 @@ class Ensembles:
         }
 
     def train_next(self) -> None:
-        """Train the first ensemble waiting; one that does not fit into the device's memory is put back as two halves.
+        """Train the first ensemble waiting; one that does not fit into memory is put back as two halves.
 
         Raises:
-            OutOfMemoryError: if a single member does not fit on the GPU.
-            MemoryError: if one does not fit into the host's memory.
+            OneLineError: if a single member does not fit.
         """
         state, group = self.state, self.state.waiting[0]
         try:
             members = [self.job.members[i] for i in group]
             trainer = Trainer(self.problem, self.job.algorithm, members, self.clock, self.progress)
             trained = trainer.train(state.run, self.keep)
-        except (torch.OutOfMemoryError, MemoryError):  # neither is the other
-            if len(group) == 1:
+        except Exception as fault:
+            if not memory.is_short(fault):
                 raise
+            if len(group) == 1:
+                advice = "a single member does not fit: a smaller network or `training.batch_size` needs less"
+                raise OneLineError(f"out of memory: {messages.first_line(fault)}; {advice}") from fault
             trained = None
         state.run = None
         if trained is None:  # here, not in the except clause, whose traceback holds the tensors

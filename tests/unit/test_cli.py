@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, and that nothing is written before all is checked."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -106,7 +107,8 @@ def test_data_that_is_missing_is_found_before_training(sibp, tmp_path):
     ("fault", "code", "line"),
     [
         (records.RecordError("r/tiny: No space left"), 1, "sibp: error: r/tiny: No space left"),
-        (MemoryError("25 members\nneed more"), 1, "sibp: error: out of memory: 25 members need more; a smaller"),
+        (MemoryError("25 members\nneed more"), 1, "sibp: error: out of memory: 25 members need more"),
+        (MemoryError(), 1, "sibp: error: out of memory: MemoryError"),
         (RuntimeError("DefaultCPUAllocator: can't allocate"), 1, "sibp: error: out of memory: DefaultCPUAllocator: can't"),
         (RuntimeError("two\nlines"), 1, "sibp: error: RuntimeError: two lines (--debug shows where)"),
         (KeyboardInterrupt(), 130, "sibp: interrupted"),
@@ -122,6 +124,36 @@ def test_what_fails_while_training_is_one_line(sibp, monkeypatch, fault, code, l
     assert found == code
     assert len(errors) == 1
     assert errors[0].startswith(line)
+
+
+FIT = {"network": "rnn", "steps": 1, "data": {"name": "mnist", "train": 20, "validation": 10, "test": 10, "generated": True}}
+FITS = {
+    "seeds": 1,
+    "evaluations": 1,
+    "methods": {"sgd": {"lr": 0.1}},
+    "networks": {"cell": FIT, "other": {**FIT, "data": {**FIT["data"]}}},
+}
+
+
+def test_fit_trains_the_networks_of_a_file_anywhere(sibp, tmp_path, monkeypatch):
+    path = write(tmp_path, {"id": "mine", "title": "fits", "methods": {}, "fits": FITS}, "own/mine.yaml")
+    monkeypatch.chdir(path.parent)
+    assert sibp("fit", "mine.yaml", "cell", "--out", "r")[:2] == (0, "r/mine/cell.json\n")
+    result = json.loads(Path("r/mine/cell.json").read_text())
+    assert (result["scale"], [run["split"] for run in result["runs"]]) == ("full", ["validation", "test"])
+    for words, line in (
+        (["celt"], "network: got 'celt', need cell or other; did you mean 'cell'?"),
+        (["--device", "cuda"], "device: cuda asked for, but torch"),
+    ):
+        code, out, errors = sibp("fit", "mine.yaml", *words, "--out", "s")
+        assert (code, out, len(errors)) == (2, "", 1) and line in errors[0]
+    code, out, errors = sibp("fit", "../workflow/experiments/tiny.yaml", "--out", "s")
+    assert (code, out, errors) == (2, "", ["sibp: error: tiny: fits no networks, need the key fits"])
+    real = FITS | {"networks": {"cell": FIT | {"data": FIT["data"] | {"generated": False}}}}
+    write(tmp_path, {"id": "mine", "title": "fits", "methods": {}, "fits": real}, "own/mine.yaml")
+    code, _, errors = sibp("fit", "mine.yaml", "--out", "s")
+    assert (code, len(errors)) == (2, 1) and "data set 'mnist' is not in the cache" in errors[0]
+    assert not Path("s").exists()
 
 
 def test_debug_shows_the_traceback(sibp):

@@ -65,8 +65,9 @@ def test_the_exit_code_says_how_it_ended(tmp_path, monkeypatch, capsys):
         folder.mkdir()
     (reference / "tiny.csv.gz").write_bytes(gzip.compress(summary().to_csv(index=False).encode()))
 
-    def code(allowed="0"):
-        monkeypatch.setattr("sys.argv", ["compare.py", "--fresh", str(fresh), "--reference", str(reference), "--allowed", allowed])
+    def code(allowed="0", *others):
+        folders = ["--fresh", str(fresh), "--reference", str(reference)]
+        monkeypatch.setattr("sys.argv", ["compare.py", *folders, "--allowed", allowed, *others])
         with pytest.raises(SystemExit) as ended:
             compare.main()
         return ended.value.code
@@ -78,6 +79,8 @@ def test_the_exit_code_says_how_it_ended(tmp_path, monkeypatch, capsys):
     assert code() == 1
     assert "sgd" in capsys.readouterr().out
     assert code("0.25") == 0
+    assert code("0.25", "--experiments", "tiny", "tny") == 2
+    assert capsys.readouterr().err == "compare: experiments that both have: got 'tny', need tiny; did you mean 'tiny'?\n"
 
 
 def test_packed_runs_come_back(tmp_path):

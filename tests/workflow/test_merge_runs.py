@@ -14,7 +14,7 @@ from sibp.experiments.yaml_file import SpecError
 from sibp.results import records
 from sibp.training import runs
 from tests.unit.tiny import mapping
-from tools import merge_runs
+from tools import merge_runs, reference
 from tools.offline_gpu import parts
 
 ALL = {"mlp/sgd": "1", "mlp/adam": "9", "cnn/sgd": "5"}
@@ -107,6 +107,18 @@ def test_a_run_of_the_older_form_is_taken_as_one_file(tmp_path, experiments):
     assert (kept.record, kept.roles) == (run.record, run.roles)
     beside.write_text("{")
     assert merge(tmp_path, experiments)[0].startswith(f"refused {path}: its record is missing or damaged ({beside}: ")
+
+
+def test_a_folder_to_merge_is_there_and_one_without_runs_is_named(tmp_path, monkeypatch):
+    (tmp_path / "from").mkdir()
+    (tmp_path / "costs" / "costs" / "x-cost").mkdir(parents=True)
+    (tmp_path / "costs" / "costs" / "x-cost" / "one.json").write_text("{}")
+    assert reference.empty([tmp_path / "from", tmp_path / "costs"]) == [tmp_path / "from"]
+    trained(tmp_path / "from")
+    assert reference.empty([tmp_path / "from"]) == []
+    monkeypatch.setattr("sys.argv", ["reference.py", "--from", str(tmp_path / "from"), "typo", "--to", str(tmp_path / "kept")])
+    with pytest.raises(SystemExit, match=r"^reference: got 'typo', need a folder that is there$"):
+        reference.main()
 
 
 def test_damaged_and_foreign_files_are_named(tmp_path, experiments):

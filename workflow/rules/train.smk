@@ -81,7 +81,7 @@ for exhibit in (exhibit for exhibit in EXPERIMENTS if EXPERIMENTS[exhibit].fitte
             label=lambda wildcards: wildcards.get("label", ""),
             out=lambda wildcards, output: Path(output[0]).parent.parent,
         shell:
-            "python -m sibp.bench.fits {params.experiment:q} {params.label} --scale {params.scale:q} --device {resources.device}"
+            "python -m sibp fit {params.experiment:q} {params.label} --scale {params.scale:q} --device {resources.device}"
             " --threads 1 --out {params.out:q} > {log:q} 2>&1"
 
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
 from sibp.core import atomic, messages, precision
+from sibp.experiments import code
 from sibp.experiments.schema import Computed, Experiment, Fit, Fits
 from sibp.experiments.yaml_file import SpecError
 from sibp.results import environment
@@ -25,7 +25,6 @@ from sibp.training import sampling
 __all__ = ["check", "choose", "study"]
 
 TUNING_SEED = 1000
-PACKAGE = Path(__file__).parents[2]
 
 
 def check(experiment: Experiment) -> Fits:
@@ -54,13 +53,6 @@ def check(experiment: Experiment) -> Fits:
             if not fit.data.sizes()[part]:
                 raise SpecError(f"{place}.data.{part}: got 0, need samples to measure on")
     return fits
-
-
-@cache
-def _package() -> str:
-    """Return the hash of the package's sources: after an edit no run of an unfinished study is taken as done."""
-    files = sorted(file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".cpp", ".hpp"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def study(
@@ -137,7 +129,10 @@ class _Runs:
         """Return a run's settings and curves."""
         method = self.fits.methods[label]
         made = {"method": label, "point": point, "options": method.points()[point], "seed": seed, "split": split}
-        given = [made, self.problem.fit.model_dump(mode="json"), self.fits.evaluations, str(self.problem.device), _package()]
+        given = [made, self.problem.fit.model_dump(mode="json"), self.fits.evaluations, str(self.problem.device)]
+        given.append(
+            code.fingerprint("every method", entry=__name__)
+        )  # after an edit the runs of an unfinished study are made anew
         digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
         path = self.folder / f"{label}-{point}-{seed}.json"
         if path.is_file() and (stored := json.loads(path.read_text(encoding="utf-8")))["digest"] == digest:

@@ -9,7 +9,7 @@ from sibp.bench.fits import study, training
 from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
 from sibp.bench.fits.training import Problem, train
-from sibp.experiments import schema
+from sibp.experiments import code, schema
 from sibp.experiments.schema import Fit
 from sibp.experiments.strict import parse
 from sibp.experiments.yaml_file import SpecError
@@ -83,9 +83,10 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
         *[("sgd", seed, "test") for seed in (0, 1)],
     ]
     assert {run["point"] for run in whole["runs"] if run["split"] == "test"} == {0}  # the other one explodes
-    made = []
+    made, begun = [], []
 
     def stopping(*arguments, **options):
+        begun.append((arguments[1:], options))
         if len(made) == 3:
             raise KeyboardInterrupt
         made.append(arguments)
@@ -94,6 +95,10 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "train", stopping)
     with pytest.raises(KeyboardInterrupt):
         study.study(experiment(), "cell", tmp_path)
+    with monkeypatch.context() as edited, pytest.raises(KeyboardInterrupt):  # after an edit it begins anew
+        edited.setattr(code, "fingerprint", lambda *_, **__: "of another code")
+        study.study(experiment(), "cell", tmp_path)
+    assert begun[-1] == begun[0]
     made.clear()
     monkeypatch.setattr(study, "train", lambda *a, **options: made.append(a) or training.train(*a, **options))
     resumed = json.loads(study.study(experiment(), "cell", tmp_path).read_text())

@@ -102,21 +102,26 @@ def test_a_clock_that_is_set_back_makes_no_negative_seconds(tmp_path, monkeypatc
     assert all(seconds >= 0 for seconds in about["seconds"].values())
 
 
-def little_memory(monkeypatch, members):
-    """Let a step of more members than that run out of the device's memory."""
+DEVICE = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+HOST = RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+
+def little_memory(monkeypatch, members, fault=DEVICE):
+    """Let a step of more members than that run out of memory."""
     plain = SGD.step
 
     def step(self, parameters, *given):
         if parameters[0].W.shape[0] > members:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            raise fault
         return plain(self, parameters, *given)
 
     monkeypatch.setattr(SGD, "step", step)
 
 
-def test_an_ensemble_too_large_for_the_device_is_halved_and_the_record_says_so(monkeypatch):
+@pytest.mark.parametrize("fault", [DEVICE, HOST, MemoryError()])
+def test_an_ensemble_too_large_for_the_memory_is_halved_and_the_record_says_so(monkeypatch, fault):
     whole, _ = runs.run(experiment(**DOUBLE), "sgd")
-    little_memory(monkeypatch, 1)
+    little_memory(monkeypatch, 1, fault)
     halves, about = runs.run(experiment(**DOUBLE), "sgd")
     pd.testing.assert_frame_equal(whole.drop(columns="seconds"), halves.drop(columns="seconds"), rtol=1e-9)
     assert about["ensembles"] == [[0], [1], [2], [3]]
@@ -126,11 +131,12 @@ def test_an_ensemble_too_large_for_the_device_is_halved_and_the_record_says_so(m
     ]
 
 
-def test_a_single_member_too_large_for_the_device_is_a_failure_of_one_line(sibp, tmp_path, monkeypatch):
-    little_memory(monkeypatch, 0)
+@pytest.mark.parametrize("fault", [DEVICE, HOST])
+def test_a_single_member_too_large_for_the_memory_is_a_failure_of_one_line(sibp, tmp_path, monkeypatch, fault):
+    little_memory(monkeypatch, 0, fault)
     code, errors = sibp(*RUN)
     assert code == 1
-    assert errors[-1].startswith("sibp: error: out of memory: CUDA out of memory. Tried to allocate 2 GiB")
+    assert errors[-1].startswith(f"sibp: error: out of memory: {fault}; a single member does not fit: a smaller network or ")
     assert not list((tmp_path / "r/tiny").iterdir())
 
 
