@@ -217,9 +217,13 @@ def test_a_verdict_says_whether_its_runs_had_the_papers_size(change, size, tmp_p
 
 def test_claims_are_counted_by_size_and_verdict():
     made = [("reproduced", "papers'"), ("partly", "papers'"), ("partly", "smaller"), ("partly", "smaller"), ("not run", "")]
-    told = claims.counted([{"verdict": verdict, "size": size} for verdict, size in made])
+    told = claims.counted([{"verdict": verdict, "size": size, "seeds": 3} for verdict, size in made])
     assert told.startswith("5 claims. 2 at the papers' own size: 1 reproduced, 1 partly. 2 at a smaller size, ")
     assert told.endswith(": 2 partly. 1 without runs: 1 not run.")
+    computed = [{"verdict": "reproduced", "size": "papers'", "seeds": seeds} for seeds in (0, 3)]
+    assert "2 at the papers' own size (1 of them on theorems and properties, which are computed): 2 reproduced" in claims.counted(
+        computed
+    )
 
 
 def test_networks_that_were_cut_are_asked_by_their_share_and_the_best_of_a_seed_counts(tmp_path):
@@ -285,7 +289,7 @@ def test_the_pace_of_several_settings_is_that_of_the_one_whose_number_counts():
 
 
 def test_the_first_page_tells_question_by_question_what_was_judged_at_the_papers_size():
-    row = {"says": "it trains", "paper": "0.9 %", "provisional": False, "ours": "SIBP 0.91 [0.9, 0.92]; 1"}
+    row = {"seeds": 3, "says": "it trains", "paper": "0.9 %", "provisional": False, "ours": "SIBP 0.91 [0.9, 0.92]; 1"}
     rows = [
         row | {"question": "speed", "place": "A 4.1, Table 1", "verdict": "not reproduced", "size": "papers'"},
         row | {"question": "depth", "place": "J 5.2, Table 2", "verdict": "partly", "size": "papers'", "provisional": True},

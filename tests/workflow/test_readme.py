@@ -120,8 +120,8 @@ def finished(tmp_path):
     (root / "paper/report.pdf").write_bytes(b"PDF")
     (root / "results/summary/j-table2.csv").write_text("mean\n" + "0.5\n" * 100)
     (root / "results/claims.json").write_text(
-        '[{"verdict": "reproduced", "size": "papers\'", "question": "depth"},'
-        ' {"verdict": "partly", "size": "smaller", "question": "depth"}]'
+        '[{"verdict": "reproduced", "size": "papers\'", "question": "depth", "seeds": 3},'
+        ' {"verdict": "partly", "size": "smaller", "question": "depth", "seeds": 3}]'
     )
     (root / "paper/claims.md").write_text("# Claims\n")
     job = {"exhibit": "j-table2", "scale": "laptop", "device": "a CPU", "members": 5, "commit": "0123456789", "dirty": False}

@@ -273,7 +273,7 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
         "provisional": is_full and 0 < seeds < ENOUGH_SEEDS,
         "ours": "; ".join(filter(None, (measured, *(text for _, text in rows)))),
         "results": results,
-        "scale": made[0]["scale"] if made else "",
+        "scale": ", ".join(dict.fromkeys(record["scale"] for record in made)),
         "seeds": seeds,
         "seconds": round(sum(record["seconds"].get("train", 0.0) for record in made), 1),
     }
@@ -292,7 +292,7 @@ def in_words(row: dict[str, Any]) -> str:
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """Return the page that people read."""
-    scales = ", ".join(sorted({row["scale"] for row in rows} - {""}))
+    scales = ", ".join(sorted({scale for row in rows for scale in row["scale"].split(", ")} - {""}))
     lines = [
         "# The papers' claims, and what our runs say",
         "",

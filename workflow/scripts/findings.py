@@ -25,7 +25,9 @@ def counted(rows: list[dict[str, Any]]) -> str:
         own = [row for row in rows if row["size"] == kind]
         provisional = sum(row.get("provisional", False) for row in own)
         told = f"; {provisional} of them provisional, with fewer than {ENOUGH_SEEDS} seeds" if provisional else ""
-        parts += [f"{len(own)} {words}: {tally(own)}{told}"] if own else []
+        computed = sum(kind == "papers'" and not row["seeds"] for row in own)  # tests of theorems and properties
+        untrained = f" ({computed} of them on theorems and properties, which are computed)" if computed else ""
+        parts += [f"{len(own)} {words}{untrained}: {tally(own)}{told}"] if own else []
     return f"{len(rows)} claims. {'. '.join(part[:1].upper() + part[1:] for part in parts)}."
 
 
