@@ -50,7 +50,7 @@ def main(
         begun: reading of the monotonic clock from which `seconds` count; None is now.
 
     Returns:
-        The exit code: 1 if a block failed.
+        The exit code: 1 if a block failed or none was begun.
     """
     precision.configure(1)
     report = Report(device, seconds, out, begun)
@@ -68,4 +68,4 @@ def main(
         report.write()
     report.write()
     print(report.summary())
-    return int(bool(report.failed))
+    return int(not report.passed)
