@@ -99,7 +99,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
         "--record", action="store_true", help="print as JSON what was trained, on what, with what, and for how long"
     )
     parser.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
-    parser.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
+    parser.add_argument("--axis", choices=["epoch", "step", "seconds"], help="default: epoch")
     parser.add_argument(
         "--png", type=_path, metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too"
     )
