@@ -157,7 +157,9 @@ def main() -> None:
     parser.add_argument("--scale", default="full")
     parser.add_argument("--root", default=".", help="the folder that has results/")
     parser.add_argument("--python", default="3.12", metavar="X.Y", help="of the other machine (default: %(default)s)")
-    parser.add_argument("--platform", default="x86_64-manylinux_2_28", help="of the other machine, in uv's words (default: %(default)s)")
+    parser.add_argument(
+        "--platform", default="x86_64-manylinux_2_28", help="of the other machine, in uv's words (default: %(default)s)"
+    )
     parser.add_argument("--device", default="h100", choices=list(DEVICES), help="whose seconds are counted")
     text = "more devices whose seconds are counted, so that run.py --status can tell the hours left on them"
     parser.add_argument("--also", nargs="*", default=[], choices=list(DEVICES), help=text)
