@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         InputError: for words that do not fit together.
     """
     from sibp.experiments.jobs import Job
-    from sibp.training import runs
+    from sibp.training import checkpoint, runs
 
     if arguments.ensemble and not arguments.method:
         raise InputError("ensemble: is one of a label's, need --method as well")
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             progress=observer,
             root=arguments.data_dir,
-            checkpoint_seconds=arguments.checkpoint_seconds,
+            checkpoint_seconds=checkpoint.SECONDS if arguments.checkpoint_seconds is None else arguments.checkpoint_seconds,
             ensemble=arguments.ensemble,
         )
         name = Job(experiment, label).part(arguments.ensemble) if arguments.ensemble else label

@@ -37,9 +37,7 @@ BLOCKS: dict[str, Callable[[Report], None]] = {
 }
 
 
-def main(
-    device: str, seconds: float = 200.0, out: Path | None = None, only: Sequence[str] | None = None, begun: float | None = None
-) -> int:
+def main(device: str, seconds: float, out: Path | None, only: Sequence[str] | None = None, begun: float | None = None) -> int:
     """Run the blocks, and print a line for each.
 
     Args:
