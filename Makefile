@@ -7,9 +7,9 @@ unexport CDPATH PYTHONPATH PYTHONHOME PYTHONSAFEPATH # a module system's package
 BIN   := .venv/bin
 SNAKEMAKE = $(BIN)/python -m tools.single_instance $(BIN)/snakemake
 CORES := all# make CORES=4
-NODE_PYTHON   := 3.12# of the machine without a network that gpu-bundle is for
-NODE_PLATFORM := x86_64-manylinux_2_28
-NODE_HAS      := torch typing-extensions numpy pandas pyarrow
+NODE_PYTHON   :=# of the machine without a network that gpu-bundle is for; the defaults stand in tools/offline_gpu/bundle.py
+NODE_PLATFORM :=
+NODE_HAS      :=
 CAMPAIGN_DEVICE := cpu# whose seconds are counted for the order of `make campaign`: cpu or h100
 ARGS  := # more options for snakemake: make ARGS="--config scale=laptop"
 
@@ -75,7 +75,7 @@ artifact: setup ## one archive of source, lock file, results and descriptions th
 	@$(BIN)/python -m tools.artifact
 
 gpu-bundle: setup ## .bundle/, one folder from which a GPU machine without a network trains what is left
-	@$(BIN)/python -m tools.offline_gpu.bundle --python $(NODE_PYTHON) --platform $(NODE_PLATFORM) --has $(NODE_HAS) $(ARGS)
+	@$(BIN)/python -m tools.offline_gpu.bundle $(if $(NODE_PYTHON),--python $(NODE_PYTHON)) $(if $(NODE_PLATFORM),--platform $(NODE_PLATFORM)) $(if $(NODE_HAS),--has $(NODE_HAS)) $(ARGS)
 
 gpu-calls: setup ## spread .bundle/ over several calls of a machine that takes so much with each: make gpu-calls ARGS="--budget 58"
 	@$(BIN)/python -m tools.offline_gpu.calls $(ARGS)

@@ -23,7 +23,7 @@ from sibp.core import atomic
 from sibp.results import archive
 from tools import merge_runs, redraw
 from workflow.figures.exhibit import exhibits
-from workflow.scripts import claims, provenance, summarise, typeset
+from workflow.scripts import claims, claims_file, provenance, summarise, typeset
 
 LIMIT = 5_000_000  # bytes; git keeps every version for ever
 KEPT = {
@@ -88,7 +88,7 @@ def merge(folders: list[Path], reference: Path, root: Path) -> None:
         raise SystemExit(f"reference: {'; '.join(f'{name}: {fault}' for name, fault in faults.items())}")
     provenance.write(sorted((results / "runs").rglob("*.parquet")), results / "provenance.csv")
     runs = claims.Runs(results / "runs", Path("workflow/experiments"))
-    rows = [claims.evaluate(runs, paper / "tables", claim) for claim in claims.load(Path("workflow/claims.yaml"))]
+    rows = [claims.evaluate(runs, paper / "tables", claim) for claim in claims_file.load(Path("workflow/claims.yaml"))]
     claims.save(rows, results / "claims.json", paper / "claims.md")
     made = {"provenance": results / "provenance.csv", "claims": results / "claims.json"}
     texts = {"deviations": Path("docs/deviations.md"), "citation": Path("CITATION.cff")}

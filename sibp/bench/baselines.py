@@ -14,7 +14,7 @@ from sibp.bench.floor import SGD_SOLVES
 from sibp.bench.timed import Call, Case, Step
 from sibp.training import cuda_graph
 
-__all__ = ["ADAM", "BASELINES", "SGD", "Torch", "best", "labels"]
+__all__ = ["ADAM", "BASELINES", "OPTIMIZERS", "SGD", "Torch", "best", "labels"]
 
 SGD, ADAM = "torch SGD", "torch Adam"
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, object]]] = {

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from sibp.bench import count_cache, fake_cuda
 from sibp.bench.rates import DEVICES, Device
-from sibp.bench.recorder import Recorder, Seen
+from sibp.bench.recorder import Count, Recorder
 from sibp.experiments.jobs import Job, Member
 from sibp.experiments.schema import Trained
 from sibp.methods import Method, Options, registry
@@ -27,7 +27,7 @@ from sibp.nets.network import Network
 from sibp.training import evaluation
 from sibp.training.sampling import Samples
 
-__all__ = ["Estimate", "Step", "device_of", "estimate", "seconds", "step"]
+__all__ = ["Estimate", "Step", "estimate", "step"]
 
 DRAW = 14e-9  # seconds of the host for an initial weight
 AROUND = 12  # kernels that the sampler and the loop launch around a captured step
@@ -43,7 +43,7 @@ class Step:
         captured: whether it can be a CUDA graph.
     """
 
-    count: Seen
+    count: Count
     bytes: int
     captured: bool
 
@@ -59,9 +59,6 @@ class Estimate:
         evaluate: seconds of evaluations and pruning.
         other: seconds of drawing weights and capturing.
         kernels: of one step of the largest ensemble.
-        step: seconds of that step.
-        captured: whether steps are replayed as a graph.
-        flops: of products and all else, in steps.
         bytes: most memory at a time, libraries included.
     """
 
@@ -71,9 +68,6 @@ class Estimate:
     evaluate: float
     other: float
     kernels: int
-    step: float
-    captured: bool
-    flops: float
     bytes: int
 
     @property
@@ -82,38 +76,8 @@ class Estimate:
         return self.start + self.train + self.evaluate + self.other
 
 
-def seconds(experiment: Trained, label: str, device: str | Device = "h100") -> float:
-    """Return about how many seconds a label's job takes on a device, see `estimate`.
-
-    Args:
-        experiment: resolved at a scale.
-        label: one of its methods.
-        device: of `DEVICES`, or rates of one's own.
-
-    Returns:
-        Seconds, the start of the process included.
-    """
-    return estimate(experiment, label, device).seconds
-
-
-def device_of(experiment: Trained, label: str, device: str | Device) -> Device:
-    """Return the device that a label's job runs on: a job of products too small for a GPU insists on the CPU.
-
-    Args:
-        experiment: resolved at a scale.
-        label: one of its methods.
-        device: of `DEVICES`, or rates of one's own.
-
-    Returns:
-        Rates of that device, or of a CPU.
-    """
-    if experiment.training_of(label).device == "cpu" and (isinstance(device, str) or device.kind != "cpu"):
-        return DEVICES["cpu"]
-    return DEVICES[device] if isinstance(device, str) else device
-
-
 def estimate(experiment: Trained, label: str, device: str | Device = "h100") -> Estimate:
-    """Estimate what a label's training takes.
+    """Estimate what a label's training takes; a job of products too small for a GPU insists on the CPU, and is counted there.
 
     Args:
         experiment: resolved at a scale, see `sibp.experiments.specs`.
@@ -123,9 +87,11 @@ def estimate(experiment: Trained, label: str, device: str | Device = "h100") -> 
     Returns:
         The estimate, over all ensembles.
     """
-    job, rates = Job(experiment, label), device_of(experiment, label, device)
+    job, rates = Job(experiment, label), DEVICES[device] if isinstance(device, str) else device
+    if job.training.device == "cpu" and rates.kind != "cpu":
+        rates = DEVICES["cpu"]
     times = {"start": rates.job, "train": 0.0, "evaluate": 0.0, "other": 0.0}
-    result = Estimate(rates.name, **times, kernels=0, step=0.0, captured=False, flops=0.0, bytes=0)
+    result = Estimate(rates.name, **times, kernels=0, bytes=0)
     for group in job.groups:
         result = _with_group(result, job, [job.members[i] for i in group], rates)
     return result
@@ -143,7 +109,7 @@ def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: D
     points = len(job.evaluation_points)
     reached = points if trained < limit else max(2, math.ceil(points * trained / (job.steps * each)))
     evaluated = partial(_evaluation, network, len(members), job.batch, sizes, loss=loss, dtype=dtype, kind=device.kind)
-    seen, pruned = evaluated(training.measure), evaluated([*sizes]) if training.prune else Seen()
+    seen, pruned = evaluated(training.measure), evaluated([*sizes]) if training.prune else Count()
     drawn = DRAW * len(members) * network.parameter_count * (2 if training.is_timed else 1)
     resident = sum(sizes.values()) * math.prod(network.input_shape) + device.context
     return replace(
@@ -152,9 +118,6 @@ def _with_group(result: Estimate, job: Job, members: Sequence[Member], device: D
         evaluate=result.evaluate + reached * device.seconds(seen) + len(training.prune) * device.seconds(pruned),
         other=result.other + drawn + device.ensemble,
         kernels=max(result.kernels, counted.count.kernels),
-        step=max(result.step, each),
-        captured=counted.captured and device.kind == "cuda",
-        flops=result.flops + counted.count.flops * trained / each,
         bytes=max(result.bytes, counted.bytes + resident, counted.bytes - counted.count.peak + seen.peak + resident),
     )
 
@@ -211,7 +174,7 @@ def step(
 
 def _counted_step(
     method: Method[Any], samples: tuple[int, int], loss: str, dtype: torch.dtype, device: torch.device
-) -> tuple[Seen, int]:
+) -> tuple[Count, int]:
     """Count a step on `samples` `[E or 1, B]`.
 
     Returns:
@@ -268,7 +231,7 @@ def _evaluation(
     loss: str,
     dtype: torch.dtype,
     kind: str,
-) -> Seen:
+) -> Count:
     """Return what one evaluation does: splits, whose sizes are given, and metrics of a network."""
     splits = tuple(sizes[name] for name in measure if sizes.get(name))
     metrics = tuple(name for name in measure if name in evaluation.METRICS)
@@ -288,7 +251,7 @@ def _counted_evaluation(
     loss: str,
     dtype: torch.dtype,
     device: torch.device,
-) -> Seen:
+) -> Count:
     with fake_cuda.fake_device() as mode:
         parameters, recorder = fake_cuda.affines(mode, network, members, dtype, device), Recorder(device)
         parts = []

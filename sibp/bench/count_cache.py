@@ -13,17 +13,17 @@ import torch
 
 from sibp.bench import recorder
 from sibp.bench.operations import Operation
-from sibp.bench.recorder import Fault, Seen
+from sibp.bench.recorder import Count, Fault
 from sibp.core import atomic, paths
 from sibp.kernels.launches import Work
 
 __all__ = ["cached", "keep_in"]
 
 _folder: Path | None = None  # where counts are kept; None is the user's cache
-_counts: dict[str, tuple[Seen, int]] = {}
+_counts: dict[str, tuple[Count, int]] = {}
 
 
-def cached(key: tuple[Any, ...], make: Callable[[], tuple[Seen, int]]) -> tuple[Seen, int]:
+def cached(key: tuple[Any, ...], make: Callable[[], tuple[Count, int]]) -> tuple[Count, int]:
     """Return what `make` counts, with a number of bytes, from memory or the user's cache if it was counted there before.
 
     Args:
@@ -63,7 +63,7 @@ def _path(name: str) -> Path:
     return (_folder or paths.cache_folder() / "counts") / f"{name}.json"
 
 
-def _read(name: str) -> tuple[Seen, int] | None:
+def _read(name: str) -> tuple[Count, int] | None:
     """Return a count from the cache; one that is missing or damaged is counted anew."""
     try:
         content = json.loads(_path(name).read_text(encoding="utf-8"))
@@ -74,12 +74,12 @@ def _read(name: str) -> tuple[Seen, int] | None:
             }
         )
         faults = Counter({Fault(*words): count for *words, count in content["fault_counts"]})
-        return Seen(operations, faults, peak=content["peak"]), content["bytes"]
+        return Count(operations, faults, peak=content["peak"]), content["bytes"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _written(name: str, counted: tuple[Seen, int]) -> tuple[Seen, int]:
+def _written(name: str, counted: tuple[Count, int]) -> tuple[Count, int]:
     seen, size = counted
     operations = [
         [operation.name, operation.kind, str(operation.dtype).removeprefix("torch."), list(operation.work), count]

@@ -40,7 +40,7 @@ def seconds(request: dict[str, Any]) -> dict[str, float]:
     for number, (path, labels) in request["jobs"].items():
         experiment = specs.resolve(specs.load_experiment(path), scale)
         try:
-            result[number] = sum(cost.seconds(experiment.trained, label, device) for label in labels)
+            result[number] = sum(cost.estimate(experiment.trained, label, device).seconds for label in labels)
         except RuntimeError as fault:
             print(f"not counted: {experiment.id}: {fault}", file=sys.stderr)
     return result

@@ -9,8 +9,7 @@ from sibp.bench.cases import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
 from sibp.bench.steps import STEPS
 from sibp.bench.timed import Call, Case
 from sibp.kernels import native
-from sibp.methods import registry, sequential
-from sibp.nets import initialisation, losses
+from sibp.methods import sequential
 
 __all__ = ["steps"]
 
@@ -42,21 +41,19 @@ def steps(case: Case, members: int, device: torch.device) -> dict[str, Call]:
     }
 
 
-def _method(name: str, case: Case, seeds: range, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    options = [sequential.read_options(name, {"eta": 0.1})] * len(seeds)
-    method = registry.build(name, case.network, losses.get("cross-entropy"), options, device=device)
-    parameters = initialisation.initialise(case.network, seeds, std=case.std, device=device)
-    state = method.start(parameters)
+def _method(name: str, case: Case, members: int, device: torch.device, first_seed: int = 0) -> Callable[[Tensor, Tensor], Tensor]:
+    options = [sequential.read_options(name, {"eta": 0.1})] * members
+    method, parameters, state = case.started(name, options, device, first_seed=first_seed)
     return lambda x, y: method.step(parameters, state, x, y)
 
 
 def _ensemble(name: str, case: Case, members: int, device: torch.device) -> Call:
-    step = _method(name, case, range(members), device)
-    x, y = (torch.stack(parts) for parts in zip(*case.batches(device, members), strict=True))
+    step = _method(name, case, members, device)
+    x, y = case.stacked(device, members)
     return lambda: step(x, y)
 
 
 def _loop(case: Case, members: int, device: torch.device) -> Call:
-    steps = [_method("sibp", case, range(seed, seed + 1), device) for seed in range(members)]
+    steps = [_method("sibp", case, 1, device, seed) for seed in range(members)]
     batches = [(x[None], y[None]) for x, y in case.batches(device, members)]
     return lambda: [step(x, y) for step, (x, y) in zip(steps, batches, strict=True)]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sibp.bench.recorder import CUDA, Recorder, Seen, in_words
+from sibp.bench.recorder import CUDA, Count, Recorder, in_words
 from sibp.methods import Method, State, bcd
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
@@ -97,7 +97,7 @@ def on_device(mode: FakeTensorMode, method: Method, device: torch.device = CUDA)
     return method
 
 
-def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA) -> Seen:
+def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = CUDA) -> Count:
     """Do some work on fake tensors and note what it does; what it raises is noted, too.
 
     Args:
@@ -111,7 +111,7 @@ def watch(mode: FakeTensorMode, work: Callable[[], Any], device: torch.device = 
     return watch_with(mode, Recorder(device), work)
 
 
-def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]) -> Seen:
+def watch_with(mode: FakeTensorMode, recorder: Recorder, work: Callable[[], Any]) -> Count:
     """Do what `watch` does with a recorder of one's own.
 
     Args:

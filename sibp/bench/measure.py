@@ -23,13 +23,14 @@ from sibp.bench.timed import Call, Case, Step, count_operations
 from sibp.bench.timing import Timing, ceiling, exponent, interleaved
 from sibp.core import atomic, precision
 from sibp.core.messages import first_line
+from sibp.experiments.schema import Bench
 from sibp.kernels import native
 from sibp.nets import papers
 from sibp.results import environment
 
 __all__ = ["CASES", "QUICK", "main", "measure"]
 
-SECONDS, QUICK_SECONDS = 20.0, 0.2  # of all rounds of a case
+SECONDS, QUICK_SECONDS = Bench().seconds, 0.2  # of all rounds of a case
 MEMBERS, QUICK_MEMBERS = 25, 4
 BATCHES, QUICK_BATCHES = (25, 50, 100, 200, 400), (10, 20, 40)
 WIDTHS, QUICK_WIDTHS = (250, 500, 1000, 2000, 4000), (16, 32, 64)
@@ -38,14 +39,14 @@ COMPILING = 120.0  # seconds that torch.compile may take on a case; what it has 
 
 
 def main(
-    device: str = "cpu",
-    threads: int | None = None,
-    json: str | Path | None = None,
-    cases: Sequence[str] | None = None,
+    device: str,
+    threads: int | None,
+    json: str | Path | None,
+    cases: Sequence[str] | None,
     *,
-    quick: bool = False,
-    seconds: float | None = None,
-    scale: str | None = None,
+    quick: bool,
+    seconds: float | None,
+    scale: str | None,
 ) -> int:
     """Measure, print the tables, and write the JSON file.
 
@@ -84,7 +85,7 @@ def measure(
         threads: CPU threads; None leaves torch's choice.
         names: which cases, of `CASES` or with `quick` of `QUICK`; None takes all.
         quick: small networks, which show that the bench works and nothing about cost.
-        seconds: about how long the rounds of each case take together; None means 20, or 0.2 with `quick`.
+        seconds: about how long the rounds of each case take together; None means `SECONDS`, with `quick` `QUICK_SECONDS`.
 
     Returns:
         All measurements, in plain types.

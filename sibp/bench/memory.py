@@ -56,12 +56,6 @@ def main() -> None:
 
 def _measure(case: Case, step: str, device: torch.device) -> int:
     _three(STEPS[step].build(SMALL if len(case.network.input_shape) == 1 else case, device))
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        call = STEPS[step].build(case, device)
-        torch.cuda.reset_peak_memory_stats(device)
-        _three(call)
-        return torch.cuda.max_memory_allocated(device) - before
     _trim()
     environment.reset_peak_memory(device)
     before = environment.peak_memory(device)

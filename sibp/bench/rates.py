@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from sibp.bench.operations import Operation
-from sibp.bench.recorder import Seen as Count
+from sibp.bench.recorder import Count
 
 __all__ = ["DEVICES", "Device", "measured"]
 

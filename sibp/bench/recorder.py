@@ -23,7 +23,7 @@ from sibp.core.messages import first_line
 from sibp.kernels import native
 from sibp.kernels.launches import DECLARED, Work
 
-__all__ = ["CUDA", "Fault", "Recorder", "Seen"]
+__all__ = ["CUDA", "Count", "Fault", "Recorder"]
 
 CUDA = torch.device("cuda", 0)
 ANSWERS = (True, True, False, False)  # a loop that asks whether it must go on goes on twice
@@ -63,7 +63,7 @@ class Fault(NamedTuple):
 
 
 @dataclass
-class Seen:
+class Count:
     """What a piece of work did.
 
     Attributes:
@@ -82,16 +82,6 @@ class Seen:
     def kernels(self) -> int:
         """Kernels launched."""
         return sum(operation.work.kernels * count for operation, count in self.operations.items())
-
-    @property
-    def bytes(self) -> int:
-        """Bytes read and written."""
-        return sum(operation.work.bytes * count for operation, count in self.operations.items())
-
-    @property
-    def flops(self) -> int:
-        """Floating point operations."""
-        return sum(operation.work.flops * count for operation, count in self.operations.items())
 
     def reads(self) -> int:
         """Return how often the host looks at a value: its host syncs.
@@ -120,7 +110,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self, device: torch.device = CUDA) -> None:
         super().__init__()
-        self.seen, self.kind, self.answers = Seen(), device.type, cycle(ANSWERS)
+        self.seen, self.kind, self.answers = Count(), device.type, cycle(ANSWERS)
         self.times, self.held, self.storages = 1, 0, weakref.WeakKeyDictionary()
         self.known: dict[object, Operation | None] = {}
 

@@ -14,7 +14,6 @@ from sibp.bench.released import released_step
 from sibp.bench.timed import BATCHES, Call, Case, Step
 from sibp.kernels import native
 from sibp.methods import registry
-from sibp.nets import initialisation, losses
 from sibp.training import cuda_graph
 
 __all__ = ["EAGER", "STEPS"]
@@ -88,9 +87,8 @@ class Engine:
             RuntimeError: if the step cannot be captured, with the reason.
         """
         given = [registry.options(self.method)(**self.options)]
-        method = registry.build(self.method, case.network, losses.get("cross-entropy"), given, device=device)
-        parameters = initialisation.initialise(case.network, [0], std=case.std, device=device)
-        state, batches = method.start(parameters), ((x[None], y[None]) for x, y in case.endless(device))
+        method, parameters, state = case.started(self.method, given, device)
+        batches = ((x[None], y[None]) for x, y in case.endless(device))
         if not self.captured:
             return lambda: method.step(parameters, state, *next(batches))
         step = cuda_graph.captured(method, parameters, state, *next(batches))

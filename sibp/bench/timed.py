@@ -1,7 +1,7 @@
 """What a timed step is: a network with its mini-batches, how to set a step up on it, and the products that are counted in one."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from sibp.bench.floor import Solves
 from sibp.core import seeding
 from sibp.kernels import native
-from sibp.nets import to_sequential
+from sibp.methods import Method, Options, State, registry
+from sibp.nets import initialisation, losses, to_sequential
+from sibp.nets.layers import Affine
 from sibp.nets.network import Network
 
 __all__ = ["BATCHES", "Call", "Case", "Step", "count_operations"]
@@ -38,33 +40,70 @@ class Case:
     std: float = 0.03
     steps: tuple[str, ...] = ()
 
-    def module(self, device: torch.device, seed: int = 0) -> nn.Sequential:
+    def module(self, device: torch.device) -> nn.Sequential:
         """Return the network as a module.
 
         Args:
             device: where it is to be.
-            seed: of its initial parameters.
 
         Returns:
-            A fresh module.
+            A fresh module, the same one each time.
         """
-        return to_sequential.to_module(self.network, seed, self.std, device=device)
+        return to_sequential.to_module(self.network, 0, self.std, device=device)
 
-    def batches(self, device: torch.device, count: int = BATCHES) -> list[tuple[Tensor, Tensor]]:
-        """Return random inputs in [0, 1), as pixels are, with random classes.
+    def started(
+        self,
+        name: str,
+        members: Sequence[Options],
+        device: torch.device,
+        *,
+        first_seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Method, list[Affine], State]:
+        """Return a method on the network, ready for its first step.
+
+        Args:
+            name: of the method.
+            members: one `Options` each.
+            device: where they are to be.
+            first_seed: of the first member's initial parameters; the others' follow.
+            dtype: of the parameters.
+
+        Returns:
+            The method, its members' parameters and its state.
+        """
+        method = registry.build(name, self.network, losses.get("cross-entropy"), members, dtype=dtype, device=device)
+        seeds = range(first_seed, first_seed + len(members))
+        parameters = initialisation.initialise(self.network, seeds, std=self.std, dtype=dtype, device=device)
+        return method, parameters, method.start(parameters)
+
+    def stacked(self, device: torch.device, count: int) -> tuple[Tensor, Tensor]:
+        """Return random inputs in [0, 1), as pixels are, with random classes: a mini-batch for each member of an ensemble.
 
         Args:
             device: where they are to be.
             count: how many mini-batches.
 
         Returns:
-            Pairs of x `[B, *input_shape]` and y `[B]`, the same ones each time.
+            x `[count, B, *input_shape]` and y `[count, B]`, the same ones each time.
         """
         generator, classes = seeding.generator("bench", self.name), self.network.layers[-1].fan_out
         shape = (count, self.batch, *self.network.input_shape)
         x = torch.rand(shape, generator=generator).to(device)
         y = torch.randint(classes, shape[:2], generator=generator).to(device)
-        return list(zip(x, y, strict=True))
+        return x, y
+
+    def batches(self, device: torch.device, count: int = BATCHES) -> list[tuple[Tensor, Tensor]]:
+        """Return those mini-batches one by one.
+
+        Args:
+            device: where they are to be.
+            count: how many.
+
+        Returns:
+            Pairs of x `[B, *input_shape]` and y `[B]`.
+        """
+        return list(zip(*self.stacked(device, count), strict=True))
 
     def endless(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the mini-batches again and again.

@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 import torch
 
-__all__ = ["Timing", "ceiling", "exponent", "interleaved"]
+__all__ = ["Timing", "ceiling", "exponent", "interleaved", "wait"]
 
 LEAST = 9  # rounds
 MOST = 51
@@ -91,7 +91,7 @@ def _warm_up(step: Callable[[], object], device: torch.device) -> float:
     for _ in range(WARM_UP):
         begin = time.perf_counter()
         step()
-        _wait(device)
+        wait(device)
         if (spent := time.perf_counter() - begin) > LONG:
             break
     return spent
@@ -100,16 +100,21 @@ def _warm_up(step: Callable[[], object], device: torch.device) -> float:
 def _turn(step: Callable[[], object], device: torch.device, untimed: int, calls: int) -> tuple[float, float]:
     for _ in range(untimed):
         step()
-    _wait(device)
+    wait(device)
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(calls):
         step()
-    _wait(device)
+    wait(device)
     return (time.perf_counter() - wall) / calls, (time.process_time() - cpu) / calls
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
+def wait(device: torch.device | str) -> None:
+    """Wait until a device has done what it was given.
+
+    Args:
+        device: a CUDA device, or a CPU, which always has.
+    """
+    if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
 

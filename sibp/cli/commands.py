@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         InputError: for words that do not fit together.
     """
     from sibp.experiments.jobs import Job
-    from sibp.training import runs
+    from sibp.training import checkpoint, runs
 
     if arguments.ensemble and not arguments.method:
         raise InputError("ensemble: is one of a label's, need --method as well")
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             progress=observer,
             root=arguments.data_dir,
-            checkpoint_seconds=arguments.checkpoint_seconds,
+            checkpoint_seconds=checkpoint.SECONDS if arguments.checkpoint_seconds is None else arguments.checkpoint_seconds,
             ensemble=arguments.ensemble,
         )
         name = Job(experiment, label).part(arguments.ensemble) if arguments.ensemble else label
@@ -149,26 +149,27 @@ def show(arguments: argparse.Namespace) -> int:
         The exit code.
 
     Raises:
-        InputError: for a measure that was not taken, or a picture that cannot be drawn.
+        InputError: for a measure that was not taken, a picture that cannot be drawn, or one beside the record.
     """
     from sibp.core import messages
     from sibp.results import chart, curves, page
 
     if arguments.record:
+        inputs.check_alone("record", arguments, ("measure", "axis", "png", "html"))
         return _show_record(Path(arguments.path))
-    runs = curves.read(Path(arguments.path))
+    runs, axis = curves.read(Path(arguments.path)), arguments.axis or "epoch"
     preferred = [name for name in ("test_accuracy", "validation_accuracy", "train_accuracy") if name in runs.measures]
     measure = arguments.measure or [*preferred, *runs.measures][0]
     if measure not in runs.measures:
         raise InputError(f"measure: {messages.need(measure, runs.measures)}")
     if arguments.png and Path(arguments.png).suffix not in page.PICTURES:
         raise InputError(f"png: got {arguments.png!r}, need a file that ends in {', '.join(page.PICTURES)}")
-    print(chart.text(runs, measure, arguments.axis, shutil.get_terminal_size().columns))
+    print(chart.text(runs, measure, axis, shutil.get_terminal_size().columns))
     for option, write in (("png", page.write_picture), ("html", page.write_page)):
         if file := getattr(arguments, option):
             inputs.check_file(Path(file), option)
             try:
-                write(runs, Path(file), arguments.axis)
+                write(runs, Path(file), axis)
             except ImportError as fault:
                 raise InputError(str(fault)) from None
             print(file)
@@ -226,6 +227,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     import sibp.cli.doctor as examination
 
     if arguments.scale or arguments.device:
+        inputs.check_alone("scale" if arguments.scale else "device", arguments, ["data_dir"])
         return _counted(arguments)
     report = examination.examine(inputs.EXPERIMENTS, arguments.data_dir)
     print(examination.as_json(report) if arguments.json else examination.as_text(report))

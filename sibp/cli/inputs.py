@@ -1,5 +1,6 @@
 """What words of the command line stand for: devices, files, scales, folders. Each fault is an `InputError`."""
 
+import argparse
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,18 @@ if TYPE_CHECKING:
     from sibp.experiments.schema import Experiment
     from sibp.experiments.settings import Data
 
-__all__ = ["EXPERIMENTS", "check_data", "check_file", "check_known", "check_writable", "device", "path", "resolved", "shipped"]
+__all__ = [
+    "EXPERIMENTS",
+    "check_alone",
+    "check_data",
+    "check_file",
+    "check_known",
+    "check_writable",
+    "device",
+    "path",
+    "resolved",
+    "shipped",
+]
 
 EXPERIMENTS = Path("workflow/experiments")
 
@@ -137,6 +149,22 @@ def check_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise InputError(f"{what}: {messages.need(name, known)}")
+
+
+def check_alone(option: str, arguments: argparse.Namespace, others: Iterable[str]) -> None:
+    """Refuse options that another one leaves without effect.
+
+    Args:
+        option: that one, as it was given.
+        arguments: the command's words.
+        others: their names in `arguments`.
+
+    Raises:
+        InputError: for the first of `others` that was given.
+    """
+    for other in others:
+        if getattr(arguments, other) is not None:
+            raise InputError(f"{other.replace('_', '-')}: has no effect with --{option}, leave one of the two out")
 
 
 def check_file(file: Path, option: str) -> None:

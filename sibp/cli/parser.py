@@ -64,7 +64,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=_path, metavar="DIR", required=True, help="results go to DIR/<id>/<label>.parquet")
     parser.add_argument("--data-dir", type=_path, metavar="D", help="the data cache; by default the user's")
     text = "least time between two checkpoints DIR/<id>/<label>.pt, from which a killed run goes on (default: 60)"
-    parser.add_argument("--checkpoint-seconds", type=_seconds, default=60.0, metavar="N", help=text)
+    parser.add_argument("--checkpoint-seconds", type=_seconds, metavar="N", help=text)
     text = "train only the N-th of the ensembles of --method, into DIR/<id>/<label>.<N>of<M>.parquet; `make reference` joins them"
     parser.add_argument("--ensemble", type=_positive, metavar="N", help=text)
     parser.add_argument(
@@ -99,7 +99,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
         "--record", action="store_true", help="print as JSON what was trained, on what, with what, and for how long"
     )
     parser.add_argument("--measure", metavar="M", help="what to draw; the test accuracy by default, or the first that there is")
-    parser.add_argument("--axis", default="epoch", choices=["epoch", "step", "seconds"], help="default: epoch")
+    parser.add_argument("--axis", choices=["epoch", "step", "seconds"], help="default: epoch")
     parser.add_argument(
         "--png", type=_path, metavar="FILE", help="also write a picture of all measures; FILE may end in .svg or .pdf, too"
     )
@@ -127,7 +127,9 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     _add_device(parser)
-    parser.add_argument("--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: 200)")
+    parser.add_argument(
+        "--seconds", type=_seconds, default=200.0, metavar="S", help="begin nothing after these (default: %(default)g)"
+    )
     parser.add_argument("--out", type=_path, metavar="FOLDER", help="also write FOLDER/check.json, anew after each block")
     parser.add_argument("--only", nargs="+", metavar="BLOCK", help="these blocks; all by default")
 

@@ -16,12 +16,15 @@ ENTRY = "sibp.training.runs"
 METHODS = "sibp.methods"
 # Packages whose own file only lists what is in them: neither hashed nor followed.
 LISTS = {"sibp", METHODS, f"{METHODS}.registry", f"{METHODS}.sequential"}
-# These name, check, report or fetch (what is fetched is decided by its hash): they can refuse a run, not change its numbers.
+# These name, check, draw, report or fetch (its hash decides what is fetched): they can refuse a run, not change its numbers or record.
 INERT = {
     "sibp.core.atomic",
     "sibp.core.errors",
     "sibp.core.messages",
     "sibp.experiments.checks",
+    "sibp.experiments.code",
+    "sibp.experiments.drawing",
+    "sibp.experiments.faults",
     "sibp.results.progress",
     "sibp.data",
 } | {f"sibp.data.{name}" for name in ("archives", "cache", "dataset", "export", "formats", "packages", "registry", "sources")}

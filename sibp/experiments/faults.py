@@ -46,7 +46,8 @@ def _fault(fault: ErrorDetails, model: type[BaseModel]) -> str:
     value = fault["input"]
     match fault["type"]:
         case "extra_forbidden":
-            allowed = list(_model_at(model, fault["loc"][:-1]).model_fields)
+            fields = _model_at(model, fault["loc"][:-1]).model_fields
+            allowed = [field.alias or name for name, field in fields.items()]
             return f"unknown key, need one of {', '.join(allowed)}{suggest(fault['loc'][-1], allowed)}"
         case "missing":
             return "missing"

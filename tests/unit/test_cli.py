@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from sibp import cli
+from sibp.bench import measure
 from sibp.results import records
-from sibp.training import runs
+from sibp.training import checkpoint, runs
 from sibp.training.checkpoint import Stopped
 from tests.unit.tiny import mapping, write
 
@@ -200,6 +201,11 @@ def test_help_and_version_do_not_wait_for_torch():
     for option in ("--help", "--version"):
         done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "0 False"
+
+
+@pytest.mark.parametrize(("command", "seconds"), [("run", checkpoint.SECONDS), ("bench", measure.SECONDS)])
+def test_the_help_knows_the_seconds_that_hold_where_none_are_given(sibp, command, seconds):
+    assert f"(default: {seconds:g})" in " ".join(sibp(command, "--help")[1].split())
 
 
 OWN = mapping(id="mine", methods={"sgd": {"eta": 0.1}})

@@ -52,6 +52,8 @@ def test_the_command_counts_and_refuses_unknown_devices(folder, capsys):
     assert "on cpu at scale full" in capsys.readouterr().out
     assert cli.main(["doctor", "--device", "h10"]) == 2
     assert "need h100, h200 or cpu; did you mean 'h100'" in capsys.readouterr().err
+    assert cli.main(["doctor", "--scale", "full", "--data-dir", "d"]) == 2
+    assert "data-dir: has no effect with --scale, leave one of the two out" in capsys.readouterr().err
 
 
 def test_a_gpu_that_torch_has_no_code_for_is_not_counted_on(folder, monkeypatch, capsys):

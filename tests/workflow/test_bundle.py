@@ -18,6 +18,7 @@ import yaml
 from sibp.results import records
 from tests.workflow.conftest import ROOT, copy_repository, jobs, link_kernels, run, snakemake
 from tools.offline_gpu import bundle, import_runs
+from tools.offline_gpu import run as runner
 from tools.offline_gpu.training_jobs import CampaignError
 
 HAS = ["torch", "typing-extensions", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "rich", "pillow", "filelock"]
@@ -125,6 +126,14 @@ def test_what_the_machine_has_is_packed_for_no_other_package_either(tmp_path, mo
     monkeypatch.setattr(bundle, "_mirror", dict)
     assert bundle.packages(tmp_path, "3.12", "any", ["torch", "numpy"]) == ["rich 1"]
     assert zipfile.ZipFile(tmp_path / "packages.zip").namelist() == ["rich-1.dist-info/"]
+
+
+def test_a_machine_that_lacks_a_package_is_refused_and_names_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(runner.importlib.util, "find_spec", lambda name: None if name in ("filelock", "scipy") else name)
+    with pytest.raises(SystemExit):
+        runner.make_importable()
+    assert capsys.readouterr().err.startswith("run: this Python has no filelock: name what it does have, make gpu-bundle")
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sibp.experiments.strict import parse
 from sibp.results import records, summary
 from sibp.results.quantities import DURATIONS, LEVELS, PLAIN, Quantity
 from tests.unit.tiny import as_run, experiment, mapping, write
 from workflow.figures import columns
-from workflow.scripts import claims, findings, wording
+from workflow.scripts import claims, claims_file, findings, wording
 
 ASKED = {"id": "x", "methods": {name: {"method": "sgd"} for name in ("a", "b", "z", "a-armijo")}}
 TRIED = experiment(**ASKED)
@@ -61,6 +62,18 @@ def quantity(label="a", **more):
     return {"label": label, "metric": "train_accuracy", **more}
 
 
+def run_test(made, exhibit, test):
+    return claims.run_test(made, exhibit, parse(claims_file.Test, test, "a test"))
+
+
+def per_seed(made, exhibit, run_quantity, **options):
+    return claims.per_seed(made, exhibit, parse(claims_file.RunQuantity, run_quantity, "a quantity"), **options)
+
+
+def evaluate(made, tables, mapping):
+    return claims.evaluate(made, tables, claims_file.claim(mapping))
+
+
 @pytest.mark.parametrize(
     ("values", "bounds", "result"),
     [
@@ -78,7 +91,7 @@ def test_a_test_passes_with_the_whole_interval_and_is_open_with_the_mean_alone(v
 
 def test_last_best_epoch_and_the_first_to_reach_a_mark(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.9, 0.8], [0.1, 0.2, 0.3]])
-    take = lambda **how: claims.per_seed(made, "x", quantity(**how)).tolist()  # noqa: E731
+    take = lambda **how: per_seed(made, "x", quantity(**how)).tolist()  # noqa: E731
     assert take() == [0.8, 0.3]
     assert take(best=True) == [0.9, 0.3]
     assert take(epoch=1) == [0.9, 0.2]
@@ -100,34 +113,32 @@ TESTS = [
 @pytest.mark.parametrize("taken", TAKEN, ids=str)
 def test_a_diverged_member_fails_every_test_but_the_one_that_asks_for_it(taken, test, tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.9, None], [0.1, 0.9, 0.8]], b=[[-9.0, -9.0], [-9.0, -9.0]])
-    assert claims.run_test(made, "x", {"quantity": quantity(**taken)} | test).result == "fail"
+    assert run_test(made, "x", {"quantity": quantity(**taken)} | test).result == "fail"
     failed = {"quantity": quantity(failed=0.95), "at_least": 1}
-    assert claims.run_test(made, "x", failed).result == "pass"
+    assert run_test(made, "x", failed).result == "pass"
 
 
 def test_what_passes_without_divergence_fails_by_it_alone(tmp_path):
     survived = runs(tmp_path / "all", a=[[0.1, 0.9, 0.2], [0.1, 0.9, 0.8]])
     lost = runs(tmp_path / "lost", a=[[0.1, 0.9, None], [0.1, 0.9, 0.8]])
     for taken in TAKEN:
-        results = [
-            claims.run_test(made, "x", {"quantity": quantity(**taken), "at_least": -1e9}).result for made in (survived, lost)
-        ]
+        results = [run_test(made, "x", {"quantity": quantity(**taken), "at_least": -1e9}).result for made in (survived, lost)]
         assert results == ["pass", "fail"], taken
 
 
 def test_never_is_slow_and_to_diverge_is_not(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.2]], b=[[0.1, None]])
-    slow = [claims.run_test(made, "x", {"quantity": quantity(label, steps_to=0.8), "at_least": 100}) for label in "ab"]
+    slow = [run_test(made, "x", {"quantity": quantity(label, steps_to=0.8), "at_least": 100}) for label in "ab"]
     assert [(outcome.result, outcome.ours.numbers) for outcome in slow] == [("pass", "never"), ("fail", "diverged")]
 
 
 def test_to_arrive_is_sooner_than_one_that_diverged(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.9]], b=[[0.1, None]])
     sooner = {"quantity": quantity("a", epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
-    outcome = claims.run_test(made, "x", sooner)
+    outcome = run_test(made, "x", sooner)
     assert (outcome.result, outcome.ours.numbers, outcome.other.numbers) == ("pass", "1", "diverged")
     later = {"quantity": quantity("b", epochs_to=0.8), "is": "above", "than": quantity("a", epochs_to=0.8)}
-    assert claims.run_test(made, "x", later).result == "fail"
+    assert run_test(made, "x", later).result == "fail"
 
 
 @pytest.mark.parametrize("a", [[[0.1, 0.9, 0.8], [0.1, 0.2, 0.3]], [[0.1, 0.9, None], [0.1, 0.2, 0.3]]])
@@ -137,10 +148,10 @@ def test_table_and_verdict_say_the_same_of_the_same_runs(a, tmp_path):
     for taken in TAKEN:
         asked = Quantity.parse({"metric": "train_accuracy", **taken})
         column = columns.Column(asked, "", "")
-        verdict = claims.per_seed(made, "x", quantity(**taken), lost=math.inf)
+        verdict = per_seed(made, "x", quantity(**taken), lost=math.inf)
         pd.testing.assert_series_equal(column.per_seed(rows), verdict)
     end = summary.last(summary.curve(as_run(rows))).iloc[0]
-    alive = claims.per_seed(made, "x", quantity()).dropna().to_numpy()
+    alive = per_seed(made, "x", quantity()).dropna().to_numpy()
     assert end["n"] == len(alive)
     assert wording.Measured("a", Quantity("train_accuracy"), alive).numbers == (
         f"{end['train_accuracy_mean']:.4f} [{end['train_accuracy_low']:.4f}, {end['train_accuracy_high']:.4f}]"
@@ -160,15 +171,15 @@ def test_table_and_verdict_say_the_same_of_the_same_runs(a, tmp_path):
 )
 def test_above_compares_seed_by_seed_and_a_draw_is_not_above(tmp_path, a, b, result):
     made = runs(tmp_path, a=a, b=b)
-    assert claims.run_test(made, "x", {"quantity": quantity("a"), "is": "above", "than": quantity("b")}).result == result
+    assert run_test(made, "x", {"quantity": quantity("a"), "is": "above", "than": quantity("b")}).result == result
 
 
 def test_to_arrive_is_below_never_and_never_is_not_below_never(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.9]], b=[[0.1, 0.2]])
     sooner = {"quantity": quantity("a", epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
-    assert claims.run_test(made, "x", sooner).result == "pass"
+    assert run_test(made, "x", sooner).result == "pass"
     neither = {"quantity": quantity("b", epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
-    assert claims.run_test(made, "x", neither).result == "fail"
+    assert run_test(made, "x", neither).result == "fail"
 
 
 def claim(*tests):
@@ -180,7 +191,7 @@ def test_verdicts(tmp_path):
     made = runs(tmp_path, a=[[0.9], [0.91]])
     good, bad = {"quantity": quantity(), "at_least": 0.5}, {"quantity": quantity(), "at_least": 0.99}
     missing = {"quantity": quantity("z"), "at_least": 0.5}
-    found = [claims.evaluate(made, tmp_path, claim(*tests))["verdict"] for tests in ((good,), (good, bad), (bad,), (good, missing))]
+    found = [evaluate(made, tmp_path, claim(*tests))["verdict"] for tests in ((good,), (good, bad), (bad,), (good, missing))]
     assert found == ["reproduced", "partly", "not reproduced", "not run"]
 
 
@@ -189,7 +200,7 @@ def test_a_verdict_at_the_papers_size_from_fewer_than_three_seeds_is_provisional
     made = runs(tmp_path, a=[[0.9]] * 5, b=[[0.9]] * seeds)
     write(tmp_path, mapping(**(ASKED | change)), "experiments/x.yaml")
     test = {"quantity": quantity("a"), "is": "above", "by": -0.1, "than": quantity("b")}
-    row = claims.evaluate(made, tmp_path, claim(test))
+    row = evaluate(made, tmp_path, claim(test))
     assert (row["seeds"], row["verdict"], row["provisional"]) == (seeds, "reproduced", provisional)
     assert ("**reproduced**, provisional |" in claims.markdown([row])) == provisional
     assert ("1 reproduced; 1 of them provisional, with fewer than 3 seeds" in claims.counted([row])) == provisional
@@ -211,7 +222,7 @@ def test_a_verdict_at_the_papers_size_from_fewer_than_three_seeds_is_provisional
 def test_a_verdict_says_whether_its_runs_had_the_papers_size(change, size, tmp_path):
     made = runs(tmp_path, a=[[0.9]])
     write(tmp_path, mapping(**(ASKED | change)), "experiments/x.yaml")
-    row = claims.evaluate(made, tmp_path, claim({"quantity": quantity(), "at_least": 0.5}))
+    row = evaluate(made, tmp_path, claim({"quantity": quantity(), "at_least": 0.5}))
     assert (row["verdict"], row["size"]) == ("reproduced", size)
 
 
@@ -233,25 +244,25 @@ def test_networks_that_were_cut_are_asked_by_their_share_and_the_best_of_a_seed_
     members = [{"member": 0, "seed": 0}, {"member": 1, "seed": 0}, {"member": 2, "seed": 1}]
     run = records.read(path)
     records.write(path, replace(run, record=run.record | {"pruned": cuts, "members": members}))
-    assert claims.per_seed(made, "x", quantity("a", pruned=0.5, over="max")).to_dict() == pytest.approx({0: 0.6, 1: 0.7})
+    assert per_seed(made, "x", quantity("a", pruned=0.5, over="max")).to_dict() == pytest.approx({0: 0.6, 1: 0.7})
 
 
 def test_a_claim_may_ask_the_rows_of_an_exhibit_s_table(tmp_path):
     asked = {"table": "t", "where": {"kind": ["a", "b"]}, "column": "holds"}
     whole, other = asked | {"equals": True}, asked | {"equals": "paper"}
     made = claims.Runs(tmp_path / "runs", tmp_path / "experiments")
-    assert claims.evaluate(made, tmp_path, claim(whole))["verdict"] == "not run"
+    assert evaluate(made, tmp_path, claim(whole))["verdict"] == "not run"
     rows = pd.DataFrame({"kind": ["a", "b", "c"], "holds": [True, False, True], "paper": [True, False, False]})
     rows.to_csv(tmp_path / "t.csv", index=False)
-    found = [claims.evaluate(made, tmp_path, claim(test)) for test in (whole, other)]
+    found = [evaluate(made, tmp_path, claim(test)) for test in (whole, other)]
     assert [(one["verdict"], one["ours"]) for one in found] == [("not reproduced", "1 of 2 hold"), ("reproduced", "2 of 2 agree")]
     with pytest.raises(LookupError, match="no row of t has"):
-        claims.evaluate(made, tmp_path, claim(whole | {"where": {"kind": "z"}}))
+        evaluate(made, tmp_path, claim(whole | {"where": {"kind": "z"}}))
 
 
 def test_the_page_names_scale_counts_and_every_claim(tmp_path):
     made = runs(tmp_path, a=[[0.9], [0.91]])
-    page = claims.markdown([claims.evaluate(made, tmp_path, claim({"quantity": quantity(), "at_least": 0.5}))])
+    page = claims.markdown([evaluate(made, tmp_path, claim({"quantity": quantity(), "at_least": 0.5}))])
     assert (
         "1 claims. 1 at the papers' own size: 1 reproduced" in page and "Scale of the runs: smoke" in page and "| c (p) |" in page
     )
@@ -259,24 +270,17 @@ def test_the_page_names_scale_counts_and_every_claim(tmp_path):
 
 def test_a_claim_is_judged_on_the_main_label_and_armijos_rule_is_shown_beside_it(tmp_path):
     made = runs(tmp_path, **{"a": [[0.9]] * 3, "b": [[0.5]] * 3, "a-armijo": [[0.4]] * 3})
-    claim = {key: "" for key in ("place", "question", "says", "paper", "criterion")} | {"id": "c", "exhibit": "x", "runs": "x"}
     test = {"quantity": quantity("a"), "is": "above", "than": quantity("b")}
-    row = claims.evaluate(made, tmp_path, claim | {"tests": [test]})
+    row = evaluate(made, tmp_path, claim(test))
     assert (row["verdict"], row["armijo"]) == ("reproduced", "not reproduced")
     assert claims.in_words(row) == "**reproduced** (Armijo's rule: not reproduced)"
-    assert "armijo" not in claims.evaluate(made, tmp_path, claim | {"tests": [{"quantity": quantity("b"), "at_least": 0.1}]})
+    assert "armijo" not in evaluate(made, tmp_path, claim({"quantity": quantity("b"), "at_least": 0.1}))
 
 
 def test_a_claim_about_speed_gives_steps_and_seconds(tmp_path):
     made = runs(tmp_path, a=[[0.1, 0.6, 0.9], [0.1, 0.9, 0.9]], b=[[0.1, 0.2, 0.9], [0.1, 0.2, 0.3]])
-    claim = {key: "" for key in ("place", "question", "says", "paper", "criterion")} | {
-        "id": "c",
-        "exhibit": "x",
-        "runs": "x",
-        "about": "speed",
-    }
     test = {"quantity": quantity(epochs_to=0.8), "is": "below", "than": quantity("b", epochs_to=0.8)}
-    row = claims.evaluate(made, tmp_path, claim | {"tests": [test, {"quantity": quantity("b", epoch=1), "at_least": 0}]})
+    row = evaluate(made, tmp_path, claim(test, {"quantity": quantity("b", epoch=1), "at_least": 0}) | {"about": "speed"})
     assert row["pace"] == "SGD (a): 15 steps, 3 s; SGD (b): not in every seed; SGD (b): 10 steps, 2 s"
     assert f"({row['pace']})" in claims.markdown([row])
 

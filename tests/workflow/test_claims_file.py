@@ -6,10 +6,11 @@ import re
 import pytest
 import yaml
 
+from sibp.experiments.yaml_file import SpecError
 from sibp.results.quantities import DURATIONS, Quantity
 from tests.workflow.conftest import ROOT
 from workflow.figures import papers
-from workflow.scripts import claims
+from workflow.scripts import claims_file
 
 CLAIMS = yaml.safe_load((ROOT / "workflow" / "claims.yaml").read_text(encoding="utf-8"))
 
@@ -39,14 +40,36 @@ def test_every_claim_asks_for_labels_and_measures_that_its_runs_have(one):
 def test_a_claim_about_nothing_that_is_asked_is_refused(tmp_path):
     (tmp_path / "papers.yaml").write_text("{}")
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump([CLAIMS[0] | {"question": "dept"}]))
-    with pytest.raises(
-        LookupError, match=r"^claims\.yaml: j-table2-sgd-large: question: got 'dept', need .*did you mean 'depth'\?$"
-    ):
-        claims.load(tmp_path / "claims.yaml")
+    with pytest.raises(SpecError, match=r"^claims\.yaml: j-table2-sgd-large: question: got 'dept', need .*did you mean 'depth'\?$"):
+        claims_file.load(tmp_path / "claims.yaml")
+
+
+PLAIN, OTHER = {"label": "sgd", "metric": "train_loss"}, {"label": "sibp", "metric": "train_loss"}
+FORMS = "quantity at_least, quantity at_most, quantity near within, quantity is than, quantity is by than, table column equals, "
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"abuot": "speed"}, "abuot: unknown key, need one of id, .*; did you mean 'about'\\?"),
+        ({"runs": None}, "runs: missing, the tests ask a quantity of runs"),
+        ({"tests": [{"quantity": PLAIN, "is": "abvoe", "than": OTHER}]}, r"tests\[0\]\.is: got 'abvoe', need above or below.*"),
+        ({"tests": [{"quantity": PLAIN, "is": "above", "bye": 0.1, "than": OTHER}]}, r"tests\[0\]\.bye: unknown key, .* is, by, than, .*"),
+        ({"tests": [{"quantity": PLAIN}]}, rf"tests\[0\]: got quantity, need the keys of one of: {FORMS}.*"),
+        ({"tests": [{"quantity": PLAIN, "near": 0.5}]}, r"tests\[0\]: got quantity near, need .*"),
+        ({"tests": [{"quantity": PLAIN | {"epochs_too": 1}, "at_most": 5}]}, r"tests\[0\]\.quantity: quantity: got 'epochs_too', need .*"),
+        ({"tests": []}, r"tests: got \[\], need a list of at least 1"),
+        ({"numbers": {"a": {"row": "SGD, lr", "colum": 1, "metric": "test_accuracy"}}}, r"numbers: papers\.yaml: got 'colum', need .*"),
+    ],
+)  # fmt: skip
+def test_a_claim_that_is_written_wrong_gets_one_line_with_its_name(change, line):
+    with pytest.raises(SpecError, match=rf"^claims\.yaml: j-table2-sgd-large: {line}$") as caught:
+        claims_file.with_numbers(claims_file.claim(CLAIMS[0] | change), PAPERS)
+    assert "\n" not in str(caught.value)
 
 
 PAPERS = papers.read()
-READY = claims.load(ROOT / "workflow" / "claims.yaml")
+READY = claims_file.load(ROOT / "workflow" / "claims.yaml")
 
 
 def results(entry):
@@ -71,7 +94,7 @@ def repeated(one, entry):
     words = re.sub(r"\{[^}]*\}", "", f"{one['says']} {one['paper']}")
     texts = [(float(number), percent) for number, percent in re.findall(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?(%?)", words)]
     stated = {number / 100 if percent else number for number, percent in texts}
-    bounds = {test[key] for test in one["tests"] for key in claims.BOUNDS if isinstance(test.get(key), float)}
+    bounds = {test[key] for test in one["tests"] for key in claims_file.BOUNDS if isinstance(test.get(key), float)}
     return {other for other in results(entry) - sizes(entry) if any(math.isclose(n, other) for n in stated | bounds)}
 
 
@@ -94,13 +117,13 @@ def test_a_repeated_number_is_noticed(change):
 
 
 def test_a_claim_s_numbers_come_from_the_papers_file():
-    ready = {one["id"]: one for one in READY}
-    assert ready["j-table2-sgd-0.1"]["paper"] == "0.9842 / 0.9757"
-    assert [test["near"] for test in ready["j-table2-sgd-0.1"]["tests"]] == [0.9842, 0.9757]
-    assert ready["j-fig10-test"]["says"].startswith("SIBP tests at 96.7 % after 20 epochs")
-    assert ready["i-table1-sgd-1"]["says"].endswith("it trains (A has 0.9835 / 0.9760)")
-    assert ready["j-table2-best"]["paper"] == "0.9830 against 0.9826 (SGD) and 0.9732 (ProxBP)"
-    assert not any("{" in one["says"] + str(one["paper"]) for one in READY)
+    ready = {claim.id: claim for claim in READY}
+    assert ready["j-table2-sgd-0.1"].paper == "0.9842 / 0.9757"
+    assert [test.near for test in ready["j-table2-sgd-0.1"].tests] == [0.9842, 0.9757]
+    assert ready["j-fig10-test"].says.startswith("SIBP tests at 96.7 % after 20 epochs")
+    assert ready["i-table1-sgd-1"].says.endswith("it trains (A has 0.9835 / 0.9760)")
+    assert ready["j-table2-best"].paper == "0.9830 against 0.9826 (SGD) and 0.9732 (ProxBP)"
+    assert not any("{" in claim.says + claim.paper for claim in READY)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +137,14 @@ def test_a_claim_s_numbers_come_from_the_papers_file():
 )
 def test_a_number_that_the_papers_do_not_have_is_refused_with_the_claim_s_name(reference, fault):
     (one,) = (one for one in CLAIMS if one["id"] == "j-table2-sgd-1")
-    with pytest.raises(LookupError, match=rf"^claims\.yaml: j-table2-sgd-1: numbers: papers\.yaml: .*{fault}$"):
-        claims.with_numbers(one | {"numbers": {"train": reference, "test": reference}}, PAPERS)
+    with pytest.raises(SpecError, match=rf"^claims\.yaml: j-table2-sgd-1: numbers: papers\.yaml: .*{fault}$"):
+        claims_file.with_numbers(claims_file.claim(one | {"numbers": {"train": reference, "test": reference}}), PAPERS)
 
 
 def test_a_name_without_a_number_is_refused():
     (one,) = (one for one in CLAIMS if one["id"] == "j-table2-sgd-1")
-    with pytest.raises(LookupError, match=r"^claims\.yaml: j-table2-sgd-1: numbers: train$"):
-        claims.with_numbers(one | {"numbers": {}}, PAPERS)
+    with pytest.raises(SpecError, match=r"^claims\.yaml: j-table2-sgd-1: numbers: train$"):
+        claims_file.with_numbers(claims_file.claim(one | {"numbers": {}}), PAPERS)
 
 
 def test_no_number_of_a_figure_stands_twice():

@@ -41,6 +41,7 @@ SOURCES = (
     "tools/__init__.py",
     *(f"tools/offline_gpu/{name}.py" for name in ("__init__", "data_chunks", "order", "parts", "workers")),
 )
+HAS = ("torch", "typing-extensions", "numpy", "pandas", "pyarrow")  # what most machines with a GPU have
 LARGE = 2**26  # bytes; more than that may not fit through where the bundle has to go
 
 
@@ -67,7 +68,7 @@ def copy_sources(bundle: Path) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in copied.items()}
 
 
-def packages(bundle: Path, python: str, platform: str, has: list[str]) -> list[str]:
+def packages(bundle: Path, python: str, platform: str, has: Sequence[str]) -> list[str]:
     """Write packages.zip, what `sibp` needs beyond what the machine has, at the lock's versions; return what is in it.
 
     Raises:
@@ -111,7 +112,7 @@ def build(bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         shutil.rmtree(old, ignore_errors=True)
     (bundle / "packages.zip").unlink(missing_ok=True)
     commit = environment.environment(torch.device("cpu"))["git"]
-    made: dict[str, Any] = {"format": 1, "scale": arguments.scale, "git": commit, "python": None, "packages": []}
+    made: dict[str, Any] = {"scale": arguments.scale, "git": commit, "python": None, "packages": []}
     made["sources"] = copy_sources(bundle)
     if not arguments.here:
         if names := packages(bundle, arguments.python, arguments.platform, arguments.has):
@@ -155,15 +156,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(".bundle"), metavar="FOLDER")
     parser.add_argument("--scale", default="full")
     parser.add_argument("--root", default=".", help="the folder that has results/")
-    parser.add_argument("--python", default="3.12", metavar="X.Y", help="of the other machine (default: 3.12)")
-    parser.add_argument("--platform", default="x86_64-manylinux_2_28", help="of the other machine, in uv's words")
+    parser.add_argument("--python", default="3.12", metavar="X.Y", help="of the other machine (default: %(default)s)")
+    parser.add_argument(
+        "--platform", default="x86_64-manylinux_2_28", help="of the other machine, in uv's words (default: %(default)s)"
+    )
     parser.add_argument("--device", default="h100", choices=list(DEVICES), help="whose seconds are counted")
     text = "more devices whose seconds are counted, so that run.py --status can tell the hours left on them"
     parser.add_argument("--also", nargs="*", default=[], choices=list(DEVICES), help=text)
     text = "MiB of a piece of a data set before it is compressed (default: 8); small ones fill calls better"
     parser.add_argument("--chunk", type=mebibytes, default=8.0, metavar="MIB", help=text)
     parser.add_argument("--here", action="store_true", help="for this machine: its packages and its cache of data sets serve")
-    parser.add_argument("--has", nargs="*", default=["torch", "numpy", "pandas", "pyarrow"], help="packages that it has")
+    parser.add_argument("--has", nargs="*", default=HAS, help=f"packages that it has (default: {' '.join(HAS)})")
     arguments = parser.parse_args()
     try:
         made = build(arguments.output, arguments)

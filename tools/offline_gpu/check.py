@@ -1,7 +1,7 @@
 """Check this machine's device with what the bundle holds: python check.py --device cuda [--seconds 200] [--out OUT] [--only BLOCK ...]
 
 The same as `sibp check`, whose options these are: one line PASS or FAIL a block, and OUT/check.json after each.
-Exit code: 0; 1 if a block failed; 2 for bad input.
+Exit code: 0; 1 if a block failed or none was begun; 2 for bad input.
 """
 
 import sys

@@ -59,7 +59,9 @@ def make_importable() -> None:
         zipfile.ZipFile(packed).extractall(site)
         (site / ".whole").touch()
     sys.path[:0] = [str(BUNDLE), str(site)]
-    needed = ("torch", "numpy", "pandas", "pyarrow", "pydantic", "yaml", "rich", "PIL", "filelock")
+    from sibp.cli import EXTRA, OF_NO_COMMAND  # none of these is needed for that
+
+    needed = ["torch", *(name for name in EXTRA if name not in OF_NO_COMMAND)]
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         refuse(f"this Python has no {', '.join(missing)}: name what it does have, make gpu-bundle NODE_HAS='...'")
 

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sibp.bench import cost
 from sibp.experiments import specs
 from sibp.experiments.jobs import Job
 from sibp.experiments.schema import Trained
-from workflow.scripts.claims import used_by
+from workflow.scripts import claims_file
 from workflow.scripts.findings import ENOUGH_SEEDS
 
 ALONE = ["-m", "tools.single_instance", sys.executable, "-m", "snakemake", "--cores", "1"]
@@ -120,8 +118,8 @@ def open_claims(judged: Path, jobs: set[str]) -> dict[str, list[str]]:
     rows = json.loads(judged.read_text(encoding="utf-8")) if judged.is_file() else []
     decided = {row["id"] for row in rows if row["size"] == "papers'" and not row["provisional"]}
     needed = {
-        claim["id"]: sorted(f"{exhibit}/{label}" for exhibit, label in used_by(claim) if f"{exhibit}/{label}" in jobs)
-        for claim in yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
-        if claim["id"] not in decided
+        claim.id: sorted(f"{exhibit}/{label}" for exhibit, label in claim.sources if f"{exhibit}/{label}" in jobs)
+        for claim in claims_file.load(CLAIMS)
+        if claim.id not in decided
     }
     return {claim: names for claim, names in needed.items() if names}

@@ -13,6 +13,7 @@ from sibp.results.quantities import Quantity
 
 SECOND = "-armijo"  # ends the labels that show Armijo's rule beside the main ones, see docs/deviations.md
 ORDER = "jaip"  # of the papers
+CELL = ("exhibit", "row", "column", "metric", "over")  # keys of a reference to a table's cells
 FILE = Path(__file__).resolve().parents[1] / "papers.yaml"
 
 
@@ -82,6 +83,8 @@ def _descend(paper: Mapping[str, Any], keys: str | list[str]) -> float:
 
 
 def _cells(paper: Mapping[str, Any], reference: Mapping[str, Any]) -> list[float]:
+    if unknown := sorted(reference.keys() - CELL):
+        raise LookupError(f"papers.yaml: {messages.need(unknown[0], CELL)}")
     rows, columns = (_listed(reference.get(key, every)) for key, every in (("row", []), ("column", paper["columns"])))
     if reference["metric"] not in paper["metrics"]:
         raise LookupError(f"papers.yaml: metric: {messages.need(reference['metric'], paper['metrics'])}")

@@ -15,27 +15,26 @@ that it names. The papers' numbers stand in workflow/papers.yaml, beside the cla
 import argparse
 import json
 import math
-import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from sibp.core import atomic, messages
+from sibp.core import atomic
 from sibp.experiments import size, specs
 from sibp.experiments.jobs import Job, of_record
 from sibp.experiments.schema import Experiment
+from sibp.experiments.yaml_file import SpecError
 from sibp.results import quantities, records
 from sibp.results.quantities import Quantity
 from sibp.results.statistics import interval
 from workflow.figures import papers, style
-from workflow.scripts.findings import ENOUGH_SEEDS, QUESTIONS, counted
+from workflow.scripts.claims_file import Claim, RunQuantity, Test, load
+from workflow.scripts.findings import ENOUGH_SEEDS, counted
 from workflow.scripts.wording import Measured, sentence
-
-BOUNDS = ("at_least", "at_most", "near")
 
 
 class Runs:
@@ -78,77 +77,32 @@ class Runs:
         return self._experiments[exhibit]
 
 
-def load(path: Path) -> list[dict[str, Any]]:
-    """Return the claims of a file, with the papers' numbers, which stand in papers.yaml beside it, in place of their names.
-
-    Raises:
-        LookupError: in one line that names the claim, if it names a number or a question that is not there.
-    """
-    claims = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for claim in claims:
-        if claim.get("question") not in QUESTIONS:
-            raise LookupError(f"claims.yaml: {claim['id']}: question: {messages.need(claim.get('question'), QUESTIONS)}")
-    stated = papers.read(path.with_name("papers.yaml"))
-    return [with_numbers(claim, stated) for claim in claims]
-
-
-def with_numbers(claim: dict[str, Any], stated: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return a claim with the papers' numbers in its texts and bounds.
-
-    Args:
-        claim: whose `numbers` say where in the papers' file each of its numbers stands.
-        stated: what the papers say, by exhibit.
-
-    Raises:
-        LookupError: as `load`.
-    """
-    try:
-        numbers = {
-            name: papers.number(stated[reference.get("exhibit", claim["exhibit"])], reference)
-            for name, reference in claim.get("numbers", {}).items()
-        }
-        texts = {key: claim[key].format_map(numbers) for key in ("says", "paper")}
-        tests = [test | {key: numbers[test[key]] for key in BOUNDS if isinstance(test.get(key), str)} for test in claim["tests"]]
-    except LookupError as fault:
-        raise LookupError(f"claims.yaml: {claim['id']}: numbers: {fault.args[0]}") from None
-    texts = {key: re.sub(r"(\d)%", r"\1 %", text) for key, text in texts.items()}
-    return claim | texts | {"tests": tests}
-
-
-def per_seed(runs: Runs, exhibit: str, mapping: dict[str, Any], lost: float = math.nan) -> pd.Series:
+def per_seed(runs: Runs, exhibit: str, run_quantity: RunQuantity, lost: float = math.nan) -> pd.Series:
     """Return one number for each seed.
 
     Args:
         runs: of the experiments.
         exhibit: whose runs decide, unless the quantity names another.
-        mapping: the quantity as `Quantity.parse` takes it, and its `label` and perhaps `exhibit`.
+        run_quantity: the quantity, and whose it is.
         lost: what a duration is for a seed that diverged, see `Quantity.per_seed`.
 
     Raises:
         LookupError: in one line, if no member is as `where` says.
-        ValueError: in one line, if the quantity is none.
     """
-    exhibit, label = mapping.get("exhibit", exhibit), mapping["label"]
+    exhibit = run_quantity.exhibit or exhibit
     try:
-        quantity = read_quantity(mapping)
-        return quantity.per_seed(runs.rows(exhibit, label, quantity), lost)
-    except (LookupError, ValueError) as fault:
-        raise type(fault)(f"{exhibit}/{label}: {fault.args[0]}") from None
+        return run_quantity.quantity.per_seed(runs.rows(exhibit, run_quantity.label, run_quantity.quantity), lost)
+    except LookupError as fault:
+        raise LookupError(f"{exhibit}/{run_quantity.label}: {fault.args[0]}") from None
 
 
-def read_quantity(mapping: dict[str, Any]) -> Quantity:
-    """Return the quantity that a test names, without its `label` and `exhibit`."""
-    return Quantity.parse({key: value for key, value in mapping.items() if key not in ("exhibit", "label")})
-
-
-def pace(runs: Runs, claim: dict[str, Any], names: dict[str, str]) -> str:
+def pace(runs: Runs, claim: Claim, names: dict[str, str]) -> str:
     """Return for each quantity of a claim about speed the steps and the seconds that it took, means over the seeds, in words."""
     words = {}
-    for mapping in quantities_of(claim):
-        quantity, exhibit = read_quantity(mapping), mapping.get("exhibit", claim["runs"])
-        steps, seconds = quantity.pace(runs.rows(exhibit, mapping["label"], quantity)).mean()
+    for run_quantity in claim.quantities:
+        steps, seconds = run_quantity.quantity.pace(runs.rows(*claim.source(run_quantity), run_quantity.quantity)).mean()
         text = f"{steps:.0f} steps, {seconds:.3g} s" if math.isfinite(steps) else "not in every seed"
-        words[f"{names[mapping['label']]}: {text}"] = None
+        words[f"{names[run_quantity.label]}: {text}"] = None
     return "; ".join(words)
 
 
@@ -173,40 +127,45 @@ def judge(values: np.ndarray, low: float, high: float) -> str:
     return "open" if low <= middle <= high else "fail"
 
 
-def run_test(runs: Runs, exhibit: str, test: dict[str, Any]) -> Outcome:
-    """Return the outcome of one test of a claim."""
-    ours = per_seed(runs, exhibit, test["quantity"])
+def run_test(runs: Runs, exhibit: str, test: Test) -> Outcome:
+    """Return the outcome of one test of a claim that asks runs."""
+    run_quantity, rival = test.quantity, test.than
+    assert run_quantity is not None
+    ours = per_seed(runs, exhibit, run_quantity)
     values = ours.to_numpy(float)
-    measured = Measured(test["quantity"]["label"], read_quantity(test["quantity"]), values)
-    if "than" in test:
-        other = per_seed(runs, exhibit, test["than"], lost=math.inf)
-        pairs = ours.to_frame("ours").join(other.rename("other"), how="inner")
-        margin = test.get("by", 0.0)
-        with np.errstate(invalid="ignore"):
-            gap = (pairs["ours"] - pairs["other"]).to_numpy(float)
-        # never against never is no difference; never against a number is one without end
-        gap = np.where(np.isinf(pairs["ours"]) & np.isinf(pairs["other"]), 0.0, gap)
-        bounds = (margin, math.inf) if test["is"] == "above" else (-math.inf, -margin)
-        strict = gap if margin else np.where(gap == 0, math.nan, gap)
-        shown = per_seed(runs, exhibit, test["than"]).to_numpy(float)  # one that diverged is told as that
-        return Outcome(judge(strict, *bounds), measured, Measured(test["than"]["label"], read_quantity(test["than"]), shown))
-    bounds = {
-        "at_least": lambda v: (v, math.inf),
-        "at_most": lambda v: (-math.inf, v),
-        "near": lambda v: (v - test["within"], v + test["within"]),
-    }
-    name = next(name for name in bounds if name in test)
-    return Outcome(judge(values, *bounds[name](test[name])), measured)
+    measured = Measured(run_quantity.label, run_quantity.quantity, values)
+    if rival is None:
+        return Outcome(judge(values, *limits(test)), measured)
+    other = per_seed(runs, exhibit, rival, lost=math.inf)
+    pairs = ours.to_frame("ours").join(other.rename("other"), how="inner")
+    with np.errstate(invalid="ignore"):
+        gap = (pairs["ours"] - pairs["other"]).to_numpy(float)
+    # never against never is no difference; never against a number is one without end
+    gap = np.where(np.isinf(pairs["ours"]) & np.isinf(pairs["other"]), 0.0, gap)
+    bounds = (test.by, math.inf) if test.side == "above" else (-math.inf, -test.by)
+    strict = gap if test.by else np.where(gap == 0, math.nan, gap)
+    shown = per_seed(runs, exhibit, rival).to_numpy(float)  # one that diverged is told as that
+    return Outcome(judge(strict, *bounds), measured, Measured(rival.label, rival.quantity, shown))
 
 
-def read_table(table: pd.DataFrame, test: dict[str, Any]) -> tuple[str, str]:
+def limits(test: Test) -> tuple[float, float]:
+    """Return the least and the most that a test's quantity may be."""
+    if test.at_least is not None:
+        return float(test.at_least), math.inf
+    if test.at_most is not None:
+        return -math.inf, float(test.at_most)
+    middle, within = float(test.near or 0.0), test.within or 0.0
+    return middle - within, middle + within
+
+
+def read_table(table: pd.DataFrame, test: Test) -> tuple[str, str]:
     """Return the result of a test of an exhibit's rows, does `column` equal `equals`, a value or a column, in all? And in how many."""
-    for name, value in test.get("where", {}).items():
+    for name, value in test.where.items():
         table = table[table[name].isin([value] if isinstance(value, str) else value)]
     if table.empty:
-        raise LookupError(f"no row of {test['table']} has {test['where']}")
-    other = test["equals"]
-    right = table[test["column"]] == (table[other] if isinstance(other, str) else other)
+        raise LookupError(f"no row of {test.table} has {test.where}")
+    other = test.equals
+    right = table[test.column] == (table[other] if isinstance(other, str) else other)
     return "pass" if right.all() else "fail", f"{right.sum()} of {len(right)} {'agree' if isinstance(other, str) else 'hold'}"
 
 
@@ -217,55 +176,44 @@ def verdict(results: list[str]) -> str:
     return "partly" if any(result in ("pass", "open") for result in results) else "not reproduced"
 
 
-def with_second_search(runs: Runs, claim: dict[str, Any]) -> dict[str, Any] | None:
+def with_second_search(runs: Runs, claim: Claim) -> Claim | None:
     """Return the claim on the labels that show Armijo's rule, those that have none unchanged; None if no label has one that has run."""
-    labels = {pair: (pair[0], pair[1] + papers.SECOND) for pair in used_by(claim)}
-    there = {pair: second for pair, second in labels.items() if runs.has(*second)}
+    labels = {(exhibit, label): label + papers.SECOND for exhibit, label in claim.sources}
+    there = {pair: second for pair, second in labels.items() if runs.has(pair[0], second)}
     if not there:
         return None
 
-    def changed(mapping: dict[str, Any]) -> dict[str, Any]:
-        pair = mapping.get("exhibit", claim["runs"]), mapping["label"]
-        return mapping | {"label": there.get(pair, pair)[1]}
+    def changed(run_quantity: RunQuantity) -> RunQuantity:
+        return run_quantity.model_copy(update={"label": there.get(claim.source(run_quantity), run_quantity.label)})
 
-    return claim | {
-        "tests": [test | {key: changed(test[key]) for key in ("quantity", "than") if key in test} for test in claim["tests"]]
-    }
-
-
-def used_by(claim: dict[str, Any]) -> set[tuple[str, str]]:
-    """Return the experiments and labels whose runs a claim's tests need."""
-    return {(mapping.get("exhibit", claim["runs"]), mapping["label"]) for mapping in quantities_of(claim)}
+    tests = [
+        test.model_copy(update={key: changed(run_quantity) for key in ("quantity", "than") if (run_quantity := getattr(test, key))})
+        for test in claim.tests
+    ]
+    return claim.model_copy(update={"tests": tuple(tests)})
 
 
-def quantities_of(claim: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the quantities that a claim's tests ask of runs, as its file describes them."""
-    return [test[key] for test in claim["tests"] for key in ("quantity", "than") if key in test]
-
-
-def called(runs: Runs, claim: dict[str, Any]) -> dict[str, str]:
+def called(runs: Runs, claim: Claim) -> dict[str, str]:
     """Return what a claim's row calls the labels of its tests."""
-    labels = [mapping["label"] for mapping in quantities_of(claim)]
-    return style.names(runs.experiment(claim["runs"]), labels) if labels else {}
+    labels = [run_quantity.label for run_quantity in claim.quantities]
+    return style.names(runs.experiment(claim.runs), labels) if claim.runs and labels else {}
 
 
-def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
+def evaluate(runs: Runs, tables: Path, claim: Claim) -> dict[str, Any]:
     """Return a claim's row: verdict, our numbers, scale, seeds and training seconds."""
-    head = {key: claim[key] for key in ("id", "place", "question", "says", "paper", "criterion")}
-    head["command"] = f"snakemake --cores all {claim['exhibit']}"
-    of_tables = [test for test in claim["tests"] if "table" in test]
-    of_runs = [test for test in claim["tests"] if "table" not in test]
-    used = used_by(claim)
-    files = {test["table"]: tables / f"{test['table']}.csv" for test in of_tables}
-    if not all(runs.has(*pair) for pair in used) or not all(file.exists() for file in files.values()):
+    head = {key: getattr(claim, key) for key in ("id", "place", "question", "says", "paper", "criterion")}
+    head["command"] = f"snakemake --cores all {claim.exhibit}"
+    files = {test.table: tables / f"{test.table}.csv" for test in claim.tests if test.table}
+    if not all(runs.has(*pair) for pair in claim.sources) or not all(file.exists() for file in files.values()):
         return head | {"verdict": "not run", "size": "", "provisional": False, "ours": "", "scale": "", "seeds": 0, "seconds": 0.0}
-    outcomes = [run_test(runs, claim["runs"], test) for test in of_runs]
-    rows = [read_table(pd.read_csv(files[test["table"]]), test) for test in of_tables]
+    outcomes = outcomes_of(runs, claim)
+    rows = [read_table(pd.read_csv(files[test.table]), test) for test in claim.tests if test.table]
     results = [*(outcome.result for outcome in outcomes), *(result for result, _ in rows)]
     names = called(runs, claim)
     measured = sentence([(outcome.ours, outcome.other) for outcome in outcomes], names)
-    made = [runs.record(*pair) for pair in sorted(used)]
-    is_full, seeds = all(runs.has_papers_size(*pair) for pair in used), min((len(r["seeds"]) for r in made), default=0)
+    made = [runs.record(*pair) for pair in sorted(claim.sources)]
+    is_full = all(runs.has_papers_size(*pair) for pair in claim.sources)
+    seeds = min((len(record["seeds"]) for record in made), default=0)
     second = with_second_search(runs, claim)
     row = head | {
         "verdict": verdict(results),
@@ -277,11 +225,16 @@ def evaluate(runs: Runs, tables: Path, claim: dict[str, Any]) -> dict[str, Any]:
         "seeds": seeds,
         "seconds": round(sum(record["seconds"].get("train", 0.0) for record in made), 1),
     }
-    if claim.get("about") == "speed":
+    if claim.about == "speed":
         row["pace"] = pace(runs, claim, names)
     if second:
-        row["armijo"] = verdict([run_test(runs, claim["runs"], test).result for test in second["tests"]])
+        row["armijo"] = verdict([outcome.result for outcome in outcomes_of(runs, second)])
     return row
+
+
+def outcomes_of(runs: Runs, claim: Claim) -> list[Outcome]:
+    """Return the outcomes of a claim's tests that ask runs."""
+    return [run_test(runs, claim.runs or "", test) for test in claim.tests if test.quantity]
 
 
 def in_words(row: dict[str, Any]) -> str:
@@ -334,9 +287,11 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--json", required=True, type=Path)
     arguments = parser.parse_args()
-    claims = load(arguments.claims)
     runs = Runs(arguments.results / "runs", arguments.claims.parent / "experiments")
-    rows = [evaluate(runs, arguments.tables, claim) for claim in claims]
+    try:
+        rows = [evaluate(runs, arguments.tables, claim) for claim in load(arguments.claims)]
+    except (SpecError, LookupError) as fault:
+        sys.exit(f"claims: {fault}")
     save(rows, arguments.json, arguments.output)
 
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 from sibp.bench import variants
 from sibp.bench.check import work
 from sibp.bench.check.report import Report
+from sibp.bench.timing import wait
 from sibp.core.messages import first_line
 from sibp.core.options import describe
 from sibp.experiments.schema import Trained
@@ -84,7 +85,7 @@ def waits(report: Report) -> None:
         method, parameters, state = work.begin(row, report.device, torch.float32)
         x, y = next(work.batches(work.NETWORKS[row[1]], report.device, torch.float32))
         method.step(parameters, state, x, y)
-        torch.cuda.synchronize()
+        wait(report.device)
         torch.cuda.set_sync_debug_mode("error")
         try:
             method.step(parameters, state, x, y)

@@ -34,6 +34,11 @@ class Report:
         """The blocks that have failed."""
         return [verdict["block"] for verdict in self.verdicts if not verdict["passed"]]
 
+    @property
+    def passed(self) -> bool:
+        """Whether something was checked, and no block has failed."""
+        return bool(self.verdicts) and not self.failed
+
     def seconds_left(self) -> float:
         """Return the seconds in which work may still begin.
 
@@ -66,7 +71,7 @@ class Report:
         """Write everything known so far, whole or not at all."""
         if self.out is None:
             return
-        content = {"device": self.device, "passed": not self.failed, "verdicts": self.verdicts, "left_out": self.left_out}
+        content = {"device": self.device, "passed": self.passed, "verdicts": self.verdicts, "left_out": self.left_out}
         text = json.dumps(content | self.data, indent=1, default=str) + "\n"
         atomic.write(self.out / "check.json", text)
 
@@ -76,7 +81,6 @@ class Report:
         Returns:
             Whether all passed, what was left out, and the seconds.
         """
-        failed = self.failed
-        words = f"FAIL: {', '.join(failed)}" if failed else "PASS"
+        words = "PASS" if self.passed else f"FAIL: {', '.join(self.failed) or 'nothing was checked'}"
         left = f"; no time for {', '.join(self.left_out)}" if self.left_out else ""
         return f"{words}{left} after {time.monotonic() - self.begun:.0f} s"

@@ -2,22 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sibp.bench import cost, rates
+from sibp.bench.baselines import OPTIMIZERS, SGD, Torch
 from sibp.bench.cases import CASES
 from sibp.bench.check.report import Report
+from sibp.bench.timed import Call, Case
+from sibp.bench.timing import wait
 from sibp.core import precision
 from sibp.core.messages import first_line
 from sibp.kernels import native
 from sibp.kernels.triton import calls
 from sibp.methods import Options, registry
-from sibp.nets import initialisation, losses, to_sequential
-from sibp.nets.network import Network
+from sibp.results import environment
 from sibp.training import cuda_graph
 
 __all__ = ["measured_rates", "seconds_of", "speed"]
@@ -40,6 +42,10 @@ PLAN = (  # network, members, batch; what tells most first
     ("3072-4000-1000-4000-10", 5, 500),
     ("784-500-10", 75, 100),
 )
+FORMS: dict[str, tuple[tuple[str, ...], ...]] = {  # of torch's optimizers
+    "cpu": ((), ("fused",)),
+    "cuda": ((), ("fused",), ("captured",), ("captured", "fused")),
+}
 ON_CPU = (("784-500-10", 1, 100), ("cnn", 1, 100))
 
 
@@ -172,9 +178,9 @@ def _verdict(report: Report, table: list[Row], more: str) -> None:
     bad = [fault for row in table for fault in row.faults()]
     best = {(row.network, row.members, row.method): row.best for row in table if row.best}
     ratios = [
-        f"{network} {best[network, 1, 'sibp newton'] / best[network, 1, 'torch SGD']:.2f}"
+        f"{network} {best[network, 1, 'sibp newton'] / best[network, 1, SGD]:.2f}"
         for network in CASES
-        if {(network, 1, "sibp newton"), (network, 1, "torch SGD")} <= best.keys()
+        if {(network, 1, "sibp newton"), (network, 1, SGD)} <= best.keys()
     ]
     words = f"{len(table)} steps timed{more}; SIBP over torch's SGD at its best: {', '.join(ratios) or '-'}"
     report.say("speed", "; ".join([words, *bad[:4]]), passed=not bad)
@@ -186,28 +192,26 @@ class Setting(NamedTuple):
     Attributes:
         method: its name.
         options: of each member.
-        network: its structure.
-        batch: B.
+        case: the network and the size of its mini-batches.
         device: ``cuda`` or ``cpu``.
         rates: of that device.
     """
 
     method: str
     options: list[Options]
-    network: Network
-    batch: int
+    case: Case
     device: str
     rates: rates.Device
 
 
 def _rows(network: str, members: int, batch: int, device: str, here: rates.Device) -> Iterator[Callable[[], Row]]:
     """Yield what makes each row of one network."""
-    net = CASES[network].network
+    case = replace(CASES[network], batch=batch)
     if members == 1:
-        for label in ("torch SGD", "torch Adam"):
-            yield lambda label=label: _torch_row(label, network, net, batch, device)
+        for label in OPTIMIZERS:
+            yield lambda label=label: _torch_row(label, case, device)
     for label, (name, given) in TIMED.items():
-        setting = Setting(name, [registry.options(name)(**given)] * members, net, batch, device, here)
+        setting = Setting(name, [registry.options(name)(**given)] * members, case, device, here)
         yield lambda label=label, setting=setting: _row(Row(network, members, label), setting)
 
 
@@ -225,31 +229,29 @@ def _row(row: Row, setting: Setting) -> Row:
 
 
 def _count(row: Row, setting: Setting) -> None:
-    name, options, network, batch, device, here = setting
-    counted = cost.step(name, options, network, batch, kind=device)
+    name, options, case, device, here = setting
+    counted = cost.step(name, options, case.network, case.batch, kind=device)
     row.counted_seconds = here.seconds(counted.count, eager=not (device == "cuda" and counted.captured))
     if device == "cuda":
         row.counted_kernels, row.counted_peak = counted.count.kernels, counted.bytes
 
 
 def _measure(row: Row, setting: Setting) -> None:
-    name, options, network, batch, device, _ = setting
-    E, before = len(options), 0
+    name, options, case, device, _ = setting
+    place, before = torch.device(device), 0
     if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    method = registry.build(name, network, losses.get("cross-entropy"), options, device=device)
-    parameters = initialisation.initialise(network, range(E), std=0.03, device=device)
-    state = method.start(parameters)
-    x, y = torch.rand(E, batch, *network.input_shape, device=device), torch.randint(10, (E, batch), device=device)
+        wait(device)
+        environment.reset_peak_memory(place)
+        before = environment.peak_memory(place)
+    method, parameters, state = case.started(name, options, place)
+    x, y = case.stacked(place, len(options))
 
     def step() -> Tensor:
         return method.step(parameters, state, x, y)
 
     row.eager = seconds_of(step, device, 3 if device == "cuda" else 1)
     if device == "cuda":
-        row.peak = torch.cuda.max_memory_allocated() - before
+        row.peak = environment.peak_memory(place) - before
         row.kernels = _kernels(step)
         replayed = cuda_graph.captured(method, parameters, state, x, y)
         row.reason = replayed.reason
@@ -257,41 +259,26 @@ def _measure(row: Row, setting: Setting) -> None:
             row.captured = seconds_of(lambda: replayed(x, y), device, 10)
 
 
-def _torch_row(label: str, name: str, network: Network, batch: int, device: str) -> Row:
+def _torch_row(label: str, case: Case, device: str) -> Row:
     """Return torch's optimizer on the same network, as it comes, fused, and on CUDA captured: the best of each."""
-    row = Row(name, 1, label)
-    optimizer = torch.optim.SGD if label == "torch SGD" else torch.optim.Adam
-    model = to_sequential.to_module(network, 0, 0.03, device=torch.device(device))
-    x, y = torch.rand(batch, *network.input_shape, device=device), torch.randint(10, (batch,), device=device)
-    for fused in (False, True):
-        extra: dict[str, Any] = {"capturable": True} if optimizer is torch.optim.Adam and device == "cuda" else {}
+    row = Row(case.name, 1, label)
+    for form in FORMS[device]:
         try:
-            _time_torch(row, _torch_step(model, optimizer(model.parameters(), lr=1e-3, fused=fused, **extra), x, y), device)
+            step = Torch(*OPTIMIZERS[label], form)(case, torch.device(device))
+            _time_torch(row, step, device, captured="captured" in form)
         except RuntimeError as fault:
             row.reason = first_line(fault)[:100]
     return row
 
 
-def _torch_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
-    def step() -> Tensor:
-        optimizer.zero_grad(set_to_none=False)  # a captured step needs the gradients where they are
-        loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step
-
-
-def _time_torch(row: Row, step: Callable[[], Tensor], device: str) -> None:
-    eager = seconds_of(step, device, 10 if device == "cuda" else 3)
-    row.eager = eager if row.eager is None else min(row.eager, eager)
+def _time_torch(row: Row, step: Call, device: str, *, captured: bool) -> None:
+    seconds = seconds_of(step, device, 10 if device == "cuda" else 3)
+    if captured:
+        row.captured = min(seconds, row.captured or seconds)
+        return
+    row.eager = min(seconds, row.eager or seconds)
     if device == "cuda":
-        row.kernels = _kernels(step)
-        row.counted_kernels = row.kernels
-        replay, _ = cuda_graph.record(step)
-        seconds = seconds_of(replay, device, 10)
-        row.captured = seconds if row.captured is None else min(row.captured, seconds)
+        row.kernels = row.counted_kernels = _kernels(step)
 
 
 def seconds_of(step: Callable[[], object], device: str, repeats: int) -> float:
@@ -307,11 +294,11 @@ def seconds_of(step: Callable[[], object], device: str, repeats: int) -> float:
     """
     for _ in range(2):
         step()
-    _wait(device)
+    wait(device)
     begin = time.perf_counter()
     for _ in range(repeats):
         step()
-    _wait(device)
+    wait(device)
     return (time.perf_counter() - begin) / repeats
 
 
@@ -321,10 +308,5 @@ def _kernels(step: Callable[[], object]) -> int:
 
     with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
         step()
-        torch.cuda.synchronize()
+        wait("cuda")
     return sum(event.count for event in seen.key_averages() if str(event.device_type).endswith("CUDA"))
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

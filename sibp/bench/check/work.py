@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from sibp.bench import variants
+from sibp.bench.timed import Case
 from sibp.methods import Method, State, registry
-from sibp.nets import initialisation, losses, papers, propagation
+from sibp.nets import papers, propagation
 from sibp.nets.layers import Affine
 from sibp.nets.network import Network
 
@@ -51,14 +52,12 @@ def begin(row: Row, device: str, dtype: torch.dtype) -> tuple[Method, list[Affin
     Returns:
         The method, parameters and state.
     """
-    label, network = row[0], NETWORKS[row[1]]
+    label = row[0]
     name = label.split()[0]
     few = {key: min(value, 3) for key, value in vars(variants.variants(name)[label]).items() if type(value) is int}
     options = replace(variants.variants(name)[label], **few)
     given = list(variants.members(options, MEMBERS))
-    method = registry.build(name, network, losses.get("cross-entropy"), given, dtype=dtype, device=device)
-    parameters = initialisation.initialise(network, range(MEMBERS), std=0.3, dtype=dtype, device=device)
-    return method, parameters, method.start(parameters)
+    return Case(row[1], NETWORKS[row[1]], std=0.3).started(name, given, torch.device(device), dtype=dtype)
 
 
 def batches(network: Network, device: str, dtype: torch.dtype, sizes: Sequence[int] = SIZES) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,6 +1,7 @@
 """The methods that are compared: each makes one step on a loss."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,13 +13,15 @@ __all__ = ["METHODS", "Step"]
 
 Closure = Callable[[], Tensor]
 Step = Callable[[Closure], Tensor]  # makes one step and returns the loss before it, detached
+PLAIN = nullcontext()  # the loss's own gradients
 
 
-def _gradient(optimizer: torch.optim.Optimizer) -> Step:
+def _gradient(optimizer: torch.optim.Optimizer, oracle: Oracle | nullcontext[None] = PLAIN) -> Step:
     def step(closure: Closure) -> Tensor:
         optimizer.zero_grad()
-        loss = closure()
-        loss.backward()
+        with oracle:
+            loss = closure()
+            loss.backward()
         optimizer.step()
         return loss.detach()
 
@@ -38,17 +41,8 @@ def _sibp(model: nn.Module, rest_lr: float = 1e-3, **options: Any) -> Step:
 
 
 def _proxprop(model: nn.Module, lr: float = 1e-3, **options: Any) -> Step:
-    oracle, adam = Oracle(model.parameters(), "proxprop", **options), torch.optim.Adam(model.parameters(), lr=lr)
-
-    def step(closure: Closure) -> Tensor:
-        adam.zero_grad()
-        with oracle:
-            loss = closure()
-            loss.backward()
-        adam.step()
-        return loss.detach()
-
-    return step
+    oracle = Oracle(model.parameters(), "proxprop", **options)
+    return _gradient(torch.optim.Adam(model.parameters(), lr=lr), oracle)
 
 
 METHODS: Mapping[str, Callable[..., Step]] = {"sgd": _sgd, "adamw": _adamw, "sibp": _sibp, "proxprop": _proxprop}

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sibp.bench.fits.methods import METHODS
 from sibp.bench.fits.networks import NETWORKS
+from sibp.bench.timing import wait
 from sibp.core import seeding
 from sibp.experiments.schema import Fit
 from sibp.training.sampling import Batches, Samples
@@ -116,7 +117,7 @@ def _clock(device: torch.device) -> Callable[[], float]:
         return time.process_time
 
     def now() -> float:
-        torch.cuda.synchronize(device)
+        wait(device)
         return time.perf_counter()
 
     return now

@@ -23,8 +23,8 @@ class Watched(Case):
 
     modules: list[torch.nn.Module] = field(default_factory=list)
 
-    def module(self, device, seed=0):
-        self.modules.append(super().module(device, seed).double())
+    def module(self, device):
+        self.modules.append(super().module(device).double())
         return self.modules[-1]
 
     def batches(self, device, count=8):

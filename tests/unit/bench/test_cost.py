@@ -11,7 +11,7 @@ from sibp.bench.cases import CASES
 from sibp.bench.fake_cuda import empty, fake_device, watch
 from sibp.bench.operations import Operation
 from sibp.bench.rates import DEVICES
-from sibp.bench.recorder import Fault, Seen
+from sibp.bench.recorder import Count, Fault
 from sibp.kernels.launches import Work
 from sibp.methods import bcd, registry
 from sibp.nets import losses, papers
@@ -30,6 +30,10 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(count_cache, "_counts", {})
 
 
+def flops(count):
+    return sum(operation.work.flops * times for operation, times in count.operations.items())
+
+
 def test_a_step_of_sgd_does_the_products_that_it_is_made_of():
     options = [registry.options("sgd")()] * 4
     products = [op.work.flops * n for op, n in cost.step("sgd", options, MLP, 20).count.operations.items() if op.kind == "product"]
@@ -44,18 +48,13 @@ def test_training_is_steps_times_a_step_s_seconds(kind, members):
     one = cost.step("sgd", [registry.options("sgd")()] * members, MLP, 20, shared=members == 1, kind=kind)
     estimate = cost.estimate(asked, "sgd", device)
     each = cost._step_seconds(one, device)
-    assert estimate.train == pytest.approx(6 * each) and estimate.step == each
-    assert estimate.kernels == one.count.kernels and estimate.flops == pytest.approx(6 * one.count.flops)
-    assert (
-        estimate.seconds
-        == estimate.start + estimate.train + estimate.evaluate + estimate.other
-        == cost.seconds(asked, "sgd", device)
-    )
+    assert estimate.train == pytest.approx(6 * each) and estimate.kernels == one.count.kernels
+    assert estimate.seconds == estimate.start + estimate.train + estimate.evaluate + estimate.other
 
 
 def test_counting_takes_no_memory_so_it_is_never_refused_any(monkeypatch):
     monkeypatch.setattr(bcd, "free_bytes", lambda device: 0)
-    assert cost.step("bcd", [registry.options("bcd")()], MLP, 20, kind="cpu").count.flops > 0
+    assert cost.step("bcd", [registry.options("bcd")()], MLP, 20, kind="cpu").count.operations
 
 
 def test_a_timed_job_trains_its_members_one_by_one_and_ends_at_its_limit():
@@ -80,15 +79,15 @@ def test_equal_chunks_of_an_evaluation_are_counted_once_and_multiplied(monkeypat
         parameters = fake_cuda.affines(mode, MLP, 2)
         samples = Samples(empty(mode, 40, 784, dtype=torch.uint8), empty(mode, 40, dtype=torch.int64))
         whole = watch(mode, lambda: evaluation.measure(MLP, loss, parameters, samples, torch.float32))
-    assert (counted.kernels, counted.flops) == (whole.kernels, whole.flops)
+    assert (counted.kernels, flops(counted)) == (whole.kernels, flops(whole))
 
 
 def test_a_gradients_norm_is_counted_for_the_jobs_mini_batch():
     few, many = (
-        cost._evaluation(MLP, 1, batch, {}, ["first_gradient_norm"], loss="cross-entropy", dtype=torch.float32, kind="cuda").flops
+        cost._evaluation(MLP, 1, batch, {}, ["first_gradient_norm"], loss="cross-entropy", dtype=torch.float32, kind="cuda")
         for batch in (20, 40)
     )
-    assert 1.9 < many / few < 2.1
+    assert 1.9 < flops(many) / flops(few) < 2.1
 
 
 def test_a_count_is_read_from_the_cache_and_a_damaged_one_is_counted_anew(tmp_path, monkeypatch):
@@ -124,7 +123,7 @@ def test_an_operation_takes_the_longest_of_launch_memory_and_arithmetic():
 
 
 def test_looks_at_numbers_cost_what_waiting_costs():
-    seen = Seen()
+    seen = Count()
     seen.fault_counts[Fault("read", "equal", "a.py:1")] = 3
     assert H100.seconds(seen) == pytest.approx(3 * H100.read)
 

@@ -8,6 +8,7 @@ from torch.library import custom_op
 
 from sibp.bench import fake_cuda, variants
 from sibp.bench.fake_cuda import empty, fake_device, watch
+from sibp.bench.operations import Operation
 from sibp.kernels.launches import DECLARED, Work
 from sibp.methods import registry
 from sibp.methods.sgd import SGD
@@ -216,7 +217,8 @@ def test_a_kernel_of_ours_counts_what_it_declares(monkeypatch):
     monkeypatch.setitem(DECLARED, "sibp_test::declared", lambda x: Work(7, x.nbytes, 3 * x.numel()))
     more, plain = planted(lambda x: torch.ops.sibp_test.declared(x)), planted(lambda x: None)
     assert not more.faults()
-    assert (more.kernels - plain.kernels, more.bytes - plain.bytes, more.flops - plain.flops) == (7, 160, 120)
+    assert more.operations - plain.operations == {Operation("sibp_test::declared", "ours", torch.float32, Work(7, 160, 120)): 1}
+    assert more.kernels == plain.kernels + 7
 
 
 def test_a_step_over_its_budget_is_found(monkeypatch):

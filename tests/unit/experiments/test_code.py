@@ -66,6 +66,12 @@ def test_comments_docstrings_layout_and_the_progress_bar_change_no_fingerprint(p
     assert changed_by(package, "results/progress.py", "bar = 2\n") == set()
 
 
+def test_what_checks_and_draws_is_no_part_of_a_run_and_every_module_that_is_left_out_is_there():
+    assert not {f"sibp.experiments.{name}" for name in ("checks", "code", "drawing", "faults")} & set(code.modules("sgd"))
+    files = [code.PACKAGE.joinpath(*name.split(".")[1:]) for name in code.INERT]
+    assert all(file.with_suffix(".py").is_file() or (file / "__init__.py").is_file() for file in files)
+
+
 def test_every_method_of_the_package_has_a_fingerprint_of_its_own():
     methods = [
         file.stem for file in (code.PACKAGE / "methods").glob("[!_]*.py") if file.stem not in {"base", "registry", "sequential"}

@@ -158,6 +158,8 @@ def test_the_record_of_one_run_or_of_several_is_printed_as_json(folder, capsys):
             "measure: got 'test_acuracy', need train_loss or test_accuracy; did you mean 'test_accuracy'?",
         ),
         (["--png", "a.gif"], "png: "),
+        (["--record", "--png", "a.png"], "png: has no effect with --record, leave one of the two out"),
+        (["--axis", "step", "--record"], "axis: has no effect with --record"),
         (["--html", "/dev/null/a.html"], "html: cannot write to /dev/null"),
     ],
 )

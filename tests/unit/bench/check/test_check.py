@@ -118,9 +118,10 @@ def test_a_block_that_raises_fails_and_the_rest_runs(monkeypatch, tmp_path, caps
     torch.set_deterministic_debug_mode("default")
 
 
-def test_when_time_is_over_the_blocks_left_are_named(tmp_path, capsys):
-    assert blocks.main("cpu", 0.0, tmp_path) == 0
-    assert capsys.readouterr().out.startswith(f"PASS; no time for {', '.join(blocks.BLOCKS)}")
+def test_when_time_is_over_the_blocks_left_are_named_and_nothing_checked_is_no_pass(tmp_path, capsys):
+    assert blocks.main("cpu", 0.0, tmp_path) == 1
+    assert capsys.readouterr().out.startswith(f"FAIL: nothing was checked; no time for {', '.join(blocks.BLOCKS)}")
+    assert json.loads((tmp_path / "check.json").read_text())["passed"] is False
     torch.set_deterministic_debug_mode("default")
 
 
