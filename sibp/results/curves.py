@@ -11,9 +11,7 @@ import pandas as pd
 from sibp.results import archive, records
 from sibp.results.records import RecordError, Role
 
-__all__ = ["AXES", "Curve", "Runs", "find", "read", "read_records"]
-
-AXES = ("epoch", "step", "seconds")
+__all__ = ["Curve", "Runs", "find", "read", "read_records"]
 
 
 @dataclass(frozen=True)

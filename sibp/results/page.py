@@ -54,7 +54,7 @@ def figure(runs: Runs, axis: str) -> "Figure":
     return drawing
 
 
-def write_picture(runs: Runs, path: Path, axis: str = "epoch") -> None:
+def write_picture(runs: Runs, path: Path, axis: str) -> None:
     """Write a picture with a panel for each measure; its kind is the file's ending: png, svg or pdf.
 
     Raises:
@@ -65,7 +65,7 @@ def write_picture(runs: Runs, path: Path, axis: str = "epoch") -> None:
     atomic.write(path, lambda file: drawing.savefig(file, format=path.suffix.removeprefix("."), dpi=150))
 
 
-def write_page(runs: Runs, path: Path, axis: str = "epoch") -> None:
+def write_page(runs: Runs, path: Path, axis: str) -> None:
     """Write one HTML file that needs no other: the picture, a table of the last values, and each label's record.
 
     Raises:

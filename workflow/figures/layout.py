@@ -59,8 +59,9 @@ def decimal(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def spread(value: float | None, digits: int = 4) -> str:
-    return "" if value is None or math.isnan(value) else f"± {value:.{digits}f}"
+def spread(value: float | None) -> str:
+    """Return a fraction's standard deviation, nothing where there is none."""
+    return "" if value is None or math.isnan(value) else f"± {value:.4f}"
 
 
 def number(value: float) -> str:

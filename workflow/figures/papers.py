@@ -39,7 +39,7 @@ def read(file: Path = FILE) -> dict[str, dict[str, Any]]:
 
 def place(exhibit: str) -> tuple[int, bool, int, str]:
     """Return what exhibits are sorted by, given an id: their paper, its tables before its figures, by number; what is beyond comes last."""
-    name = re.fullmatch(r"([jaip])-(table|fig)(\d+)", exhibit)
+    name = re.fullmatch(rf"([{ORDER}])-(table|fig)(\d+)", exhibit)
     if name is None:
         return len(ORDER), False, 0, exhibit
     paper, kind, number = name.groups()

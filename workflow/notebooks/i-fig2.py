@@ -9,21 +9,19 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from workflow.figures import style
+from workflow.figures.columns import TITLES
 from workflow.figures.exhibit import Exhibit
-from workflow.figures.hyperparameters import band, choose, members
-from workflow.figures.layout import MISSING, Table, cell, decimal, number, spread
+from workflow.figures.hyperparameters import band, choose, in_words, members
+from workflow.figures.layout import MISSING, Table, cell, decimal, spread
 
 style.use()
 exhibit = Exhibit("i-fig2")
 chosen = {label: choose(exhibit.final, label, "validation_accuracy_mean") for label in exhibit.records}
-settings = {
-    label: ", ".join(f"{symbol} = {number(row[name])}" for name, symbol in (("eta", "η"), ("lam", "λ")) if pd.notna(row.get(name)))
-    for label, row in chosen.items()
-}
+settings = {label: in_words(row) for label, row in chosen.items()}
 settings
 
 # %% The figure
-titles = {"train_loss": "training loss", "train_accuracy": "training accuracy", "validation_accuracy": "validation accuracy"}
+titles = {metric: TITLES[metric] for metric in ("train_loss", "train_accuracy", "validation_accuracy")}
 figure, panels = plt.subplots(1, 3, figsize=(style.WIDTH, 2.5))
 for ax, (metric, title) in zip(panels, titles.items(), strict=True):
     for label, row in chosen.items():

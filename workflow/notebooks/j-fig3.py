@@ -13,8 +13,8 @@ from matplotlib import pyplot as plt
 from workflow.figures import style
 from workflow.figures.columns import column
 from workflow.figures.exhibit import Exhibit
-from workflow.figures.hyperparameters import band, choose, members
-from workflow.figures.layout import Table, cell, decimal, number
+from workflow.figures.hyperparameters import band, choose, in_words, members
+from workflow.figures.layout import Table, cell, decimal
 
 style.use()
 exhibit = Exhibit("j-fig3")
@@ -32,13 +32,7 @@ final = exhibit.final.assign(diverged=[count_lost(row) for _, row in exhibit.fin
 chosen = {label: choose(final, label, "train_loss_mean", largest=False) for label in exhibit.records}
 curves = {label: members(exhibit.runs, row, exhibit.hyperparameters) for label, row in chosen.items()}
 
-
-def setting(row):
-    """Return a label's chosen step sizes in words."""
-    return ", ".join(f"{s} = {number(row[n])}" for n, s in (("eta", "η"), ("lam", "λ")) if pd.notna(row.get(n)))
-
-
-pd.DataFrame({label: {"setting": setting(row), "loss": row["train_loss_mean"]} for label, row in chosen.items()}).T
+pd.DataFrame({label: {"setting": in_words(row), "loss": row["train_loss_mean"]} for label, row in chosen.items()}).T
 
 # %% The figure
 titles = {"train_loss": "mean loss", "first_weight_change": "$|w_1^{k+1} - w_1^k|$"}
@@ -48,7 +42,7 @@ for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True
         for label in (label for label in chosen if sampling[label] == kind):
             curve = band(curves[label][curves[label]["step"] > 0], "step", metric)
             name, look = style.look(label, chosen[label]["algorithm"])
-            ax.plot(curve.index, curve["mean"], **look, label=f"{name}, {setting(chosen[label])}")
+            ax.plot(curve.index, curve["mean"], **look, label=f"{name}, {in_words(chosen[label])}")
             ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
         ax.set(xscale="log", ylabel=title, title=kind)
         ax.tick_params(which="minor", left=False, bottom=False)
@@ -73,7 +67,7 @@ facts = []
 for label, row in chosen.items():
     steps = halved.statistics(halved.per_seed(curves[label]))
     paper = claimed.get(row["algorithm"]) if sampling[label] == "stochastic" else None
-    names = {"method": style.look(label, row["algorithm"])[0], "sampling": sampling[label], "setting": setting(row)}
+    names = {"method": style.look(label, row["algorithm"])[0], "sampling": sampling[label], "setting": in_words(row)}
     values = {"median": steps["value"], "least": steps["least"], "most": steps["most"], "paper": paper}
     facts.append(names | values | {"final_loss": row["train_loss_mean"], "n": row["n"], "members": row["members"]})
 data = pd.DataFrame(facts).sort_values("sampling", ascending=False, kind="stable")

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 
 from workflow.figures import searches, style
 from workflow.figures.exhibit import Exhibit
+from workflow.figures.hyperparameters import SYMBOLS
 from workflow.figures.layout import MISSING, Table, cell, number
 
 style.use()
@@ -19,7 +20,7 @@ results = searches.read()
 
 def in_words(options: dict[str, float]) -> str:
     """Return step sizes in words."""
-    return ", ".join(f"{ {'eta': 'η', 'lam': 'λ'}.get(name, name) } = {number(value)}" for name, value in options.items())
+    return ", ".join(f"{SYMBOLS.get(name, name)} = {number(value)}" for name, value in options.items())
 
 
 # %% One row per point

@@ -32,6 +32,35 @@ def test_every_experiment_resolves_at_every_scale(path):
         assert all(Job(resolved, label).members for label in resolved.labels)
 
 
+def leaves(mapping, *above):
+    """Return the paths of all values of a mapping."""
+    nested = [leaves(value, *above, key) if isinstance(value, dict) else [(*above, key)] for key, value in mapping.items()]
+    return [path for paths in nested for path in paths]
+
+
+def without(mapping, key, *below):
+    """Return a mapping without the value at a path and what is empty without it."""
+    rest = without(mapping[key], *below) if below else {}
+    return {name: value for name, value in mapping.items() if name != key} | ({key: rest} if rest else {})
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_no_value_of_a_scale_is_without_effect(name):
+    whole = specs.load_scale(name, WORKFLOW / "scales")
+    files = {path.stem: path for kind in ("experiments", "selection") for path in (WORKFLOW / kind).glob("*.yaml")}
+    for exhibit, own in whole.experiments.items():
+        loaded = specs.load_experiment(files[exhibit], shallow=True)
+
+        def resolved(own, loaded=loaded):
+            return specs.resolve(loaded, whole.model_copy(update={"experiments": {loaded.id: own}}), shallow=True)
+
+        for path in leaves(own):
+            try:
+                assert resolved(without(own, *path)) != resolved(own), f"{exhibit}: {'.'.join(path)}"
+            except SpecError:  # without it the experiment is none
+                continue
+
+
 def test_the_papers_settings_are_kept_at_full_scale():
     loaded = specs.load_experiment(WORKFLOW / "experiments/j-table2.yaml")
     full = specs.resolve(loaded, specs.load_scale("full", WORKFLOW / "scales"))
