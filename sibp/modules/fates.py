@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sibp.modules.graph import Graph
-from sibp.modules.uses import Use
+from sibp.modules.problems import Use
 
 __all__ = ["Fate", "check_uses", "decide"]
 

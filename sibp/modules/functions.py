@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from sibp.modules.uses import Use
+from sibp.modules.problems import Use
 
 __all__ = ["ActivationFunction", "AffineFunction"]
 

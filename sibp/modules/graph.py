@@ -16,7 +16,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.utils.checkpoint import CheckpointFunction
 
 from sibp.modules.functions import AffineFunction
-from sibp.modules.uses import Use
+from sibp.modules.problems import Use
 
 __all__ = ["Graph", "Roots", "read_graph"]
 

@@ -1,7 +1,8 @@
-"""What a layer's subproblem is made of, what comes out of it, and how several uses of one weight become one."""
+"""The uses of a weight, the subproblem that they make, what comes out of it, and how several uses become one."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from sibp.modules.affine import AffineMap
 from sibp.nets import layers
 from sibp.nets.layers import Patches
 
-__all__ = ["Moved", "Problem", "Target", "Terms", "join"]
+__all__ = ["Moved", "Problem", "Target", "Terms", "Use", "join"]
 
 Terms = float | Literal["sum"] | None  # over how many terms a loss is a mean
 
@@ -33,6 +34,36 @@ class Target(NamedTuple):
     is_own: bool
     error: Tensor
     is_made: bool = True
+
+
+@dataclass(eq=False, slots=True)
+class Use:
+    """One call of an affine function on a watched weight.
+
+    Attributes:
+        watch: whose weight it is.
+        map: which affine map.
+        W: torch's weight.
+        b: torch's bias, or None.
+        version: the weight's, when it was used.
+        numbers: how many the output has.
+        activations: how many activations have been applied to the output.
+        target: what the activation's backward has left for the layer's.
+    """
+
+    watch: Any
+    map: AffineMap
+    W: Tensor
+    b: Tensor | None
+    version: int
+    numbers: int = 0
+    activations: int = 0
+    target: Target | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows went through."""
+        return self.numbers // self.map.outputs(self.W)
 
 
 class Problem(NamedTuple):

@@ -29,9 +29,8 @@ from sibp.modules.functions import ActivationFunction, AffineFunction
 from sibp.modules.graph import Node, Roots, read_graph
 from sibp.modules.groups import check_dtype
 from sibp.modules.interceptions import INTERCEPTIONS
-from sibp.modules.problems import Problem, Target, Terms, join
+from sibp.modules.problems import Problem, Target, Terms, Use, join
 from sibp.modules.update import Update, quiet, through
-from sibp.modules.uses import Use
 
 __all__ = ["Watch"]
 

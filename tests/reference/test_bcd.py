@@ -6,20 +6,15 @@ import torch
 
 import sibp
 from sibp.methods import bcd
-from sibp.nets.from_sequential import parameters_of
 from sibp.solvers import blocks
 from tests.reference import bcd_twin as twin
+from tests.reference.columns import columns
 
 
 def problem(widths, samples=40, seed=0):
     rng = np.random.default_rng(seed)
     model = sibp.mlp(list(widths), std=0.3, seed=seed, dtype=torch.float64)
     return model, torch.from_numpy(rng.normal(size=(samples, widths[0]))), torch.from_numpy(rng.integers(0, widths[-1], samples))
-
-
-def columns(model):
-    pairs = parameters_of(model)
-    return [W[0].numpy().copy() for W, _ in pairs], [b[0].numpy().T.copy() for _, b in pairs]
 
 
 def error(mine, theirs):

@@ -6,8 +6,8 @@ import torch
 
 import sibp
 from sibp import methods
-from sibp.nets.from_sequential import parameters_of
 from tests.reference import sibp_twin
+from tests.reference.columns import columns
 
 
 def problem(seed, widths=(30, 20, 15, 5), batch=12, std=0.2):
@@ -15,11 +15,6 @@ def problem(seed, widths=(30, 20, 15, 5), batch=12, std=0.2):
     model = sibp.mlp(list(widths), std=std, seed=seed, dtype=torch.float64)
     batches = [(rng.normal(size=(batch, widths[0])), rng.integers(0, widths[-1], batch)) for _ in range(10)]
     return model, batches
-
-
-def columns(model):
-    pairs = parameters_of(model)
-    return [W[0].numpy().copy() for W, _ in pairs], [b[0].numpy().T.copy() for _, b in pairs]
 
 
 def largest_change_and_error(model, Ws, bs, before):

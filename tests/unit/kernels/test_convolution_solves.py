@@ -13,6 +13,7 @@ from sibp.solvers import conjugate_gradient, dispatch, proximal_gradient
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BiasSpace, Subproblem, WeightSpace
+from tests.unit.kernels.solves import minimise
 
 pytestmark = pytest.mark.skipif(native.status() != "compiled", reason=native.status())
 SEARCHES = [Armijo(), Curvature(), Curvature(halvings=0)]
@@ -23,10 +24,6 @@ SIZES = [  # E, B, C, H, W, kernel, padding, O
     (3, 5, 2, 9, 7, (3, 4), (1, 0), 5),
     (2, 40, 4, 8, 8, (5, 5), (2, 2), 20),
 ]
-
-
-def minimise(space, name, Z, T, lam, *rest):
-    return dispatch.minimise(Subproblem(space, activations.get(name), Z, T, lam), *rest)
 
 
 def case(name, size, dtype=torch.float64, seed=0):

@@ -15,15 +15,12 @@ from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.dispatch import Seen
 from sibp.solvers.linesearch import Armijo, Curvature
 from sibp.solvers.subproblem import BatchSpace, BiasSpace, Subproblem
+from tests.unit.kernels.solves import minimise
 
 needs_compiler = pytest.mark.skipif(native.status() != "compiled", reason=native.status())
 SEARCHES = [Armijo(), Curvature(), Curvature(halvings=0)]
 NAMES = list(native.LEAKS)
 SIZES = [(1, 1, 1, 1), (1, 7, 9, 3), (3, 20, 30, 17), (2, 33, 10, 70), (1, 100, 20, 400)]
-
-
-def minimise(space, name, Z, T, lam, *rest):
-    return dispatch.minimise(Subproblem(space, activations.get(name), Z, T, lam), *rest)
 
 
 def case(name, size, dtype=torch.float64, lam=0.5, seed=0):

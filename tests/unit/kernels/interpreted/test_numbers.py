@@ -16,6 +16,7 @@ from sibp.solvers import conjugate_gradient, dispatch, gpu, linesearch, proximal
 from sibp.solvers.conjugate_gradient import Rules
 from sibp.solvers.linesearch import Armijo, Curvature, Line
 from sibp.solvers.subproblem import BatchSpace, BiasSpace, Subproblem, WeightSpace
+from tests.unit.kernels.solves import minimise
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # numpy warns where a division by zero is then masked
 TIGHT = 1e-12  # of the largest change
@@ -31,10 +32,6 @@ def rows(kind, E, randn):
         return randn(1, 20, 9).expand(E, -1, -1)
     images = randn(1 if "shared" in kind else E, 2, 5, 6, 3).permute(0, 1, 4, 2, 3)
     return layers.Patches(images, layers.Unfold((3, 2), (2, 1), (1, 0))).expand(E)
-
-
-def minimise(space, name, Z, T, lam, *rest):
-    return dispatch.minimise(Subproblem(space, activations.get(name), Z, T, lam), *rest)
 
 
 def case(X, name, O, randn):
