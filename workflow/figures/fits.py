@@ -1,13 +1,15 @@
 """What the fits of networks beyond the papers' kinds say: at which size they ran, and how each method fared."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sibp.experiments.schema import Computed, Experiment
 
-__all__ = ["final_runs", "reductions", "spread", "within"]
+__all__ = ["final_runs", "is_lost", "reductions", "score", "spread", "within"]
 
 
 def reductions(experiment: Experiment, fits: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -34,23 +36,27 @@ def reductions(experiment: Experiment, fits: Mapping[str, Mapping[str, Any]]) ->
 
 def _points(settings: Mapping[str, Any]) -> int:
     """Return the most points that a method has."""
-    grids = [method.get("grid", {}).values() for method in settings["methods"].values()]
-    return max(pd.Series([len(values) for values in grid], dtype=int).prod() for grid in grids)
+    return max(math.prod(map(len, method.get("grid", {}).values())) for method in settings["methods"].values())
+
+
+def score(task: str) -> str:
+    """Return what counts of a network by its task: the accuracy, or the loss of one that makes images."""
+    return "accuracy" if task == "classify" else "loss"
+
+
+def is_lost(run: Mapping[str, Any]) -> bool:
+    """Return whether a run ended with no number."""
+    return run["curves"]["loss"][-1] is None
 
 
 def final_runs(fit: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the curves of the final runs, one row per method, seed and measurement; `score` is the accuracy, or the loss of images.
-
-    A run has diverged if its score or its loss is no number at its last point.
-    """
-    quantity = "accuracy" if fit["task"] == "classify" else "loss"
+    """Return the curves of the final runs, one row per method, seed and measurement, with their `score` and whether the run `diverged`."""
     tables = []
     for run in fit["runs"]:
         if run["split"] == "test":
-            curves = run["curves"]
-            columns = {name: pd.Series(values, dtype=float) for name, values in curves.items()}
-            rows = pd.DataFrame(columns).assign(method=run["method"], seed=run["seed"], point=run["point"], score=columns[quantity])
-            tables.append(rows.assign(diverged=curves["loss"][-1] is None))
+            columns = {name: pd.Series(values, dtype=float) for name, values in run["curves"].items()}
+            names = {name: run[name] for name in ("method", "seed", "point")}
+            tables.append(pd.DataFrame(columns).assign(**names, score=columns[score(fit["task"])], diverged=is_lost(run)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -61,27 +67,15 @@ def within(rows: pd.DataFrame, seconds: pd.Series) -> pd.Series:
         rows: one method's final runs.
         seconds: a budget for each seed.
     """
-    scores = {}
-    for seed, curve in rows.groupby("seed"):
-        first, last = curve["seconds"].iloc[[0, -1]]
-        budget = seconds[seed]
-        place = pd.Series(curve["score"].to_numpy(), index=curve["seconds"].to_numpy())
-        if budget < first:
-            scores[seed] = float("nan")
-        elif budget >= last:
-            scores[seed] = place.iloc[-1]
-        else:
-            below = place[place.index <= budget]
-            above = place[place.index > budget]
-            share = (budget - below.index[-1]) / (above.index[0] - below.index[-1])
-            scores[seed] = below.iloc[-1] + share * (above.iloc[0] - below.iloc[-1])
+    curves = rows.groupby("seed")
+    scores = {seed: np.interp(seconds[seed], curve["seconds"], curve["score"], left=np.nan) for seed, curve in curves}
     return pd.Series(scores, dtype=float)
 
 
 def spread(fit: Mapping[str, Any], method: str) -> tuple[float, int]:
     """Return the median over a method's points of the last validation score, and how many points ended with no number."""
-    quantity = "accuracy" if fit["task"] == "classify" else "loss"
-    tries = [run["curves"] for run in fit["runs"] if run["method"] == method and run["split"] == "validation"]
-    diverged = sum(curves["loss"][-1] is None for curves in tries)
-    worst = -1.0 if quantity == "accuracy" else float("inf")
-    return float(pd.Series([worst if c["loss"][-1] is None else c[quantity][-1] for c in tries]).median()), diverged
+    counts = score(fit["task"])
+    worst = -1.0 if counts == "accuracy" else math.inf
+    tries = [run for run in fit["runs"] if run["method"] == method and run["split"] == "validation"]
+    scores = [worst if is_lost(run) else run["curves"][counts][-1] for run in tries]
+    return float(pd.Series(scores).median()), sum(map(is_lost, tries))

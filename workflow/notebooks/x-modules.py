@@ -33,7 +33,8 @@ METHODS: dict[str, tuple[str, dict]] = {
 }
 REFERENCE = "adamw"
 networks = {label: NETWORKS[label] for label in exhibit.fits}
-exhibit.fits.keys()
+scores = {label: fits.score(fit["task"]) for label, fit in exhibit.fits.items()}
+scores
 
 # %% One row per network and method: means over the seeds that did not diverge
 rows, curves = [], {}
@@ -69,10 +70,15 @@ data
 
 
 # %% Which is best on each network
+def sign(label):
+    """Return 1 where more of a network's score is better, else -1."""
+    return 1 if scores[label] == "accuracy" else -1
+
+
 def best(label, column):
     """Return the best method of a network in a column: the highest accuracy, or the lowest loss."""
     part = data[data["network"] == label].dropna(subset=column).set_index("method")
-    return part[column].idxmin() if part["task"].iloc[0] == "denoise" else part[column].idxmax()
+    return (sign(label) * part[column]).idxmax()
 
 
 steps_won = {label: best(label, "score") for label in networks}
@@ -87,9 +93,9 @@ for pair, (label, title) in zip(panels, networks.items(), strict=True):
         for ax, x in zip(pair, (mean.index, own["seconds"].mean()), strict=True):
             ax.plot(x, mean, **look, linewidth=1.2)
             ax.fill_between(x, low, high, color=look["color"], alpha=0.12, linewidth=0)
-    pair[0].set(title=title, ylabel="test loss" if exhibit.fits[label]["task"] == "denoise" else "test accuracy")
+    pair[0].set(title=title, ylabel=f"test {scores[label]}")
     style.logarithmic(pair[1], "x")
-    if exhibit.fits[label]["task"] == "denoise":
+    if scores[label] == "loss":
         style.logarithmic(pair[0], "y")
 for ax, text in zip(panels[-1], ("step", "seconds of training"), strict=True):
     ax.set_xlabel(text)
@@ -141,12 +147,13 @@ def standing(label, column):
     Unmeasured is it where no implicit method has a measurement, within AdamW's seconds say.
     """
     part = data[data["network"] == label].dropna(subset=column).set_index("method")
-    sign = -1 if part["task"].iloc[0] == "denoise" else 1
     ours, theirs = (part[part.index.isin(IMPLICIT) == own] for own in (True, False))
     if ours.empty or theirs.empty:
         return "unmeasured"
-    (a, s), (b, t) = (rows.loc[(sign * rows[column]).idxmax(), [column, f"{column}_std"]].fillna(0) for rows in (ours, theirs))
-    lead, spread = sign * (a - b), (s**2 + t**2) ** 0.5
+    (a, s), (b, t) = (
+        rows.loc[(sign(label) * rows[column]).idxmax(), [column, f"{column}_std"]].fillna(0) for rows in (ours, theirs)
+    )
+    lead, spread = sign(label) * (a - b), (s**2 + t**2) ** 0.5
     return "ahead" if lead > spread else "behind" if lead < -spread else "level"
 
 
