@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
+from snakemake_logger_plugin_sibp.plan import duration
 
 from sibp.core import atomic
-from sibp.experiments.schema import Drawn
+from sibp.experiments import specs
 from workflow.figures import papers
 from workflow.figures.exhibit import exhibits
 from workflow.scripts import gallery
@@ -39,10 +39,9 @@ class Reference:
         pages.sort(key=lambda page: papers.place(page["id"]))
         self.exhibits: dict[str, dict[str, Any]] = {page["id"]: page for page in pages}
 
-    def sources(self, exhibit: str) -> list[str]:
+    def sources(self, exhibit: str) -> tuple[str, ...]:
         """Return the experiments whose runs an exhibit is drawn from."""
-        named = yaml.safe_load((self.experiments / f"{exhibit}.yaml").read_text(encoding="utf-8")).get("runs", exhibit)
-        return [named] if isinstance(named, str) else named
+        return specs.load_experiment(self.experiments / f"{exhibit}.yaml", shallow=True).sources
 
     def stamp(self) -> str:
         """Return by what, where and from which commits the results were made."""
@@ -109,14 +108,6 @@ def cost(reference: Reference | None) -> str:
     return "\n".join(lines)
 
 
-def duration(seconds: float) -> str:
-    """Return a time in its natural unit."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
 def listing(_: Reference | None) -> str:
     """Return a line for each exhibit: target, place, title, and where its numbers come from; the papers' order."""
     lines = ["| target | in the paper | what | its numbers are |", "| --- | --- | --- | --- |"]
@@ -124,10 +115,7 @@ def listing(_: Reference | None) -> str:
         experiment = exhibit.experiment
         paper = experiment.paper
         place = f"{paper.source} {paper.section}, {paper.exhibit}" if paper else "beyond the papers"
-        origin = experiment.origin
-        if isinstance(experiment, Drawn):
-            origin = f"drawn from the runs of {', '.join(f'`{source}`' for source in experiment.runs)}"
-        lines.append(f"| `{exhibit.id}` | {place} | {experiment.title} | {origin} |")
+        lines.append(f"| `{exhibit.id}` | {place} | {experiment.title} | {experiment.origin} |")
     return "\n".join(lines)
 
 

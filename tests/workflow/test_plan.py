@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.conftest import EXHIBITS, EXPERIMENTS, ROOT, jobs, run, snakemake
+from tests.workflow.conftest import EXHIBITS, EXPERIMENTS, ROOT, jobs, snakemake
 
 WORKFLOW = ROOT / "workflow"
 SEARCHES = [
@@ -124,15 +124,6 @@ def test_a_bad_setting_gets_one_line(repository, setting, line):
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
     assert done.returncode == 1
     assert any(said.startswith(line) for said in (done.stdout + done.stderr).splitlines())
-
-
-def test_lint_finds_nothing(repository):
-    assert "Congratulations" in snakemake(repository, "--lint")
-
-
-def test_the_rules_are_formatted():
-    (length,) = re.findall(r"snakefmt (--line-length \d+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    run(ROOT, str(Path(sys.executable).with_name("snakefmt")), *length.split(), "--check", "Snakefile", "workflow/rules")
 
 
 @pytest.mark.parametrize("exhibit", [name for name in EXHIBITS if "paper" in EXPERIMENTS[name]])

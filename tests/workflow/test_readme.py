@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -99,8 +100,8 @@ def finished(tmp_path):
     """A finished run of one table and one figure, and the experiment files; the figure is drawn from the table's runs."""
     root, experiments = tmp_path / "run", tmp_path / "experiments"
     experiments.mkdir()
-    (experiments / "j-table2.yaml").write_text("methods: {sgd: {}}\n")
-    (experiments / "i-fig2.yaml").write_text("runs: j-table2\n")
+    (experiments / "j-table2.yaml").write_text("{id: j-table2, title: Title, methods: {}}")
+    (experiments / "i-fig2.yaml").write_text("{id: i-fig2, title: Title, runs: j-table2}")
     for place in ("paper/tables", "paper/exhibits", "figures", "results/summary"):
         (root / place).mkdir(parents=True)
     for name, is_figure in (("j-table2", False), ("i-fig2", True)):
@@ -192,21 +193,22 @@ def test_the_readme_shows_pictures_and_verdicts_of_the_kept_results(finished):
     page = "# T\n<!-- speed:begin -->\n<!-- speed:end -->\n<!-- results:begin -->\nformer\n<!-- results:end -->\nkept\n"
     text = readme.refreshed("README.md", page, readme.reference_results(to, experiments))
     assert "former" not in text and "kept" in text
-    assert "Scale **laptop**: 1 experiments, 10 networks, 2.1 h on a CPU, commit 01234567." in text
+    assert "Scale **laptop**: 1 experiments, 10 networks, 2 h 5 min on a CPU, commit 01234567." in text
     assert "![Title i-fig2](results/reference/figures/i-fig2.png)" in text and "Laptop scale: fewer epochs." in text
     assert "2 claims. 1 at the papers' own size: 1 reproduced." in text and ": 1 partly." in text
     assert "| Does SIBP train deep nets where gradients vanish? | 1 |  |  | 1 |" in text
     assert readme.refreshed("README.md", text, readme.reference_results(to, experiments)) == text
 
 
-def test_the_speed_table_has_the_ratios_of_the_record_of_costs():
-    record = json.loads((ROOT / "results/reference/costs/x-cost/one-thread.json").read_text(encoding="utf-8"))
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| ")]
-    for case in record["cases"]:
-        steps = {row["step"]: row for row in case["steps"]}
-        module, engine = steps["SIBP, 5 CG steps"], steps["SIBP, 5 CG steps, engine"]
-        ratios = [module["ratio"], engine["ratio"], engine["best_ratio"]]
-        assert [case["case"], *(f"{ratio:.2f}" for ratio in ratios)] in lines
+def test_the_speed_table_has_the_ratios_of_the_record_of_costs(tmp_path):
+    ratios = {"SIBP, 5 CG steps": (2.346, 9.0), "SIBP, 5 CG steps, engine": (1.5, 3.0), "SGD": (1.0, 2.0)}
+    steps = [{"step": name, "ratio": ratio, "best_ratio": best} for name, (ratio, best) in ratios.items()]
+    record = {"cases": [{"case": "a-b", "batch": 100, "steps": steps}], "environment": {"processor": {"name": "a CPU"}}}
+    file = tmp_path / "costs/x-cost/one-thread.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(record))
+    shown = readme.speed(SimpleNamespace(folder=tmp_path)).splitlines()
+    assert "| a-b | 2.35 | 1.50 | 3.00 |" in shown and "One thread of a CPU, batches of 100;" in shown[-1]
 
 
 def test_commits_are_named_or_counted(finished):
@@ -224,7 +226,7 @@ def test_the_page_of_results_shows_tables_and_costs_of_the_kept_results(finished
     page = "<!-- table:begin -->\n<!-- table:end -->\n<!-- cost:begin -->\n<!-- cost:end -->\n"
     text = readme.refreshed("docs/results.md", page, readme.reference_results(to, experiments))
     assert "| the table of j-table2 |" in text
-    row = "| [Title i-fig2](../results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2.5 min |"
+    row = "| [Title i-fig2](../results/reference/tables/i-fig2.md) | J, Table 2 | `snakemake --cores all i-fig2` | 10 | 2 min | 2 h 5 min |"
     assert row in text
 
 
