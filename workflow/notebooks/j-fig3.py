@@ -36,6 +36,8 @@ pd.DataFrame({label: {"setting": in_words(row), "loss": row["train_loss_mean"]} 
 
 # %% The figure
 titles = {"train_loss": "mean loss", "first_weight_change": "$|w_1^{k+1} - w_1^k|$"}
+ends = {"train_loss": (1e-7, 1e6), "first_weight_change": (1e-12, 1e4)}  # of the axes: what explodes would flatten all else
+largest = max(curve["train_loss"].max() for curve in curves.values())
 figure, panels = plt.subplots(2, 2, figsize=(style.WIDTH, 4.4), sharex=True, sharey="col")
 for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True):
     for ax, (metric, title) in zip(row_of_panels, titles.items(), strict=True):
@@ -46,9 +48,10 @@ for row_of_panels, kind in zip(panels, ("stochastic", "full batch"), strict=True
             ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, lw=0)
         ax.set(xscale="log", ylabel=title, title=kind)
         ax.tick_params(which="minor", left=False, bottom=False)
-    row_of_panels[0].legend(fontsize="x-small")  # the panel beside it has the same lines
-for ax in panels[0]:
+    row_of_panels[0].legend(fontsize="x-small", loc="lower left")  # the panel beside it has the same lines
+for ax, (low, high) in zip(panels[0], ends.values(), strict=True):
     style.logarithmic(ax, "y")
+    ax.set_ylim(low, min(high, ax.get_ylim()[1]))
 for ax in panels[1]:
     ax.set_xlabel("step")
 style.letter(panels.ravel())
@@ -86,10 +89,14 @@ groups = [
     ]
     for _, rows in data.groupby("sampling", sort=False)
 ]
+beyond = (
+    f"The loss's axis ends at {ends['train_loss'][1]:.0e}; what explodes on the way, up to {largest:.0e}, and comes back leaves it."
+)
 caption = exhibit.caption(
     "Mean loss over the ten points and change of the first weight per step. Lines: mean over the seeds; bands: their range. "
     "Step sizes: of each method's grid those that lose the fewest seeds, and of these the lowest mean loss after the last step; "
     "a seed is lost if it diverged, or ended above the loss that it started from."
+    + (f" {beyond}" if largest > ends["train_loss"][1] else "")
 )
 head = ["method", "sampling", "setting", halved.head, "paper: drops after", "last loss", "seeds"]
 table = Table(head, "Steps until the loss has halved: median and range of the seeds.", groups)
