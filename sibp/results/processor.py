@@ -35,17 +35,15 @@ def describe() -> dict[str, Any]:
     }
 
 
-def in_words(processor: Mapping[str, Any] | None) -> str:
+def in_words(processor: Mapping[str, Any]) -> str:
     """Return what `describe` gave in one phrase.
 
     Args:
-        processor: its result; None for a record that has none.
+        processor: its result.
 
     Returns:
-        Name and vector instructions, or that they were not measured.
+        Name and vector instructions.
     """
-    if processor is None:
-        return "vector instructions not measured"
     vectors = "vector instructions unknown" if processor["vectors"] is None else " ".join(processor["vectors"]) or "no vectors"
     return f"{processor['name']} with {vectors}, of which torch uses {processor['torch']}"
 

@@ -1,4 +1,4 @@
-"""The exhibit of what steps cost, drawn from a record of today and from one of before there were floors and a best baseline."""
+"""The exhibit of what steps cost."""
 
 import json
 
@@ -65,22 +65,6 @@ def test_the_table_shows_both_baselines_which_was_best_and_the_floor(exhibit, re
     about = record["environment"]["processor"]
     assert about["name"] in page["caption"] and f"torch uses {about['torch']}" in page["caption"]
     assert all(vector in page["caption"] for vector in about["vectors"] or [])
-
-
-def test_what_an_old_record_lacks_is_shown_as_not_measured(exhibit, record):
-    old = json.loads(json.dumps(record))
-    del old["environment"]["processor"]
-    for case in old["cases"]:
-        del case["best"]
-        for each in case["steps"]:
-            for key in ("best_ratio", "adam_ratio", "best_adam_ratio", "floor", "set_up_seconds"):
-                each.pop(key, None)
-    page, lines = exhibit(old)
-    ratios = [f"{row(old, case, 'SIBP, 5 CG steps')['ratio']:.2f}" for case in ("784-32-10", "small-cnn")]
-    assert lines["SIBP, 5 CG steps"] == [f"{ratio} / {ratio}" for ratio in ratios]
-    for name in ("floor", "SIBP, 5 CG steps: / the best SGD", "the best SGD", "SIBP, 5 CG steps: / the best Adam", "the best Adam"):
-        assert lines[name] == ["not measured", "not measured"]
-    assert "vector instructions not measured" in page["caption"]
 
 
 def test_what_it_finds_are_the_ratios_of_the_module_and_the_engine(exhibit, record):
