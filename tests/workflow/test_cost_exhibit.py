@@ -1,6 +1,8 @@
 """The exhibit of what steps cost."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -75,3 +77,8 @@ def test_what_it_finds_are_the_ratios_of_the_module_and_the_engine(exhibit, reco
     engine = "1.25 (784-32-10), over SGD in its fastest form 1.50 (784-32-10)"
     assert f"as an optimizer of a module {told}; in the engine that trained the exhibits {engine};" in page["finding"]
     assert page["finding"].endswith("as the authors' program computes it not measured.")
+
+
+def test_drawing_does_not_wait_for_torch():
+    program = "import sys, workflow.figures.exhibit, sibp.bench.labels; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
 
+from sibp.bench.labels import ADAM, AUTHORS, ENGINE, SGD, SIBP
 from workflow.figures import style
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, cell
@@ -17,8 +18,6 @@ from workflow.figures.layout import MISSING, Table, cell
 style.use()
 exhibit = Exhibit("x-cost")
 costs = exhibit.costs
-SGD, ADAM, SIBP = "torch SGD", "torch Adam", "SIBP, 5 CG steps"
-AUTHORS = "SIBP as the authors' program computes it"
 
 
 def algorithm(step):
@@ -198,8 +197,8 @@ def against(step, column="ratio"):
 
 finding = (
     f"A step of SIBP with 5 conjugate gradient steps over one of torch's SGD as it is by default ({threads(first)}, {exhibit.processors}): "
-    f"as an optimizer of a module {against(SIBP)}; in the engine that trained the exhibits {against(f'{SIBP}, engine')}, over SGD in its "
-    f"fastest form {against(f'{SIBP}, engine', 'best_ratio')}; as the authors' program computes it {against(AUTHORS)}."
+    f"as an optimizer of a module {against(SIBP)}; in the engine that trained the exhibits {against(ENGINE)}, over SGD in its "
+    f"fastest form {against(ENGINE, 'best_ratio')}; as the authors' program computes it {against(AUTHORS)}."
 )
 exhibit.save(caption, table, data.assign(exhibit=exhibit.id, scale=exhibit.scale), figure, alt, finding)
 print(table.markdown())
