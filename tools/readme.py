@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from snakemake_logger_plugin_sibp.plan import duration
 
+from sibp.bench.labels import ENGINE, SIBP
 from sibp.core import atomic
 from sibp.experiments import specs
 from workflow.figures import papers
@@ -24,7 +25,6 @@ from workflow.scripts.findings import QUESTIONS, VERDICTS, counted
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES, MOST_PICTURES = ("j-fig10", "j-fig4", "j-fig3", "j-fig6", "j-fig8", "i-fig2"), 3  # the first of these that were made
 TABLES = ("a-table1", "j-table2")
-STEP = "SIBP, 5 CG steps"  # in the record of costs
 EMPTY = "No run's results are kept in the repository yet; after `make`, `make reference readme` puts them here."
 
 
@@ -130,7 +130,7 @@ def speed(reference: Reference | None) -> str:
     ]
     for case in cost["cases"]:
         steps = {row["step"]: row for row in case["steps"]}
-        module, engine = steps[STEP], steps[f"{STEP}, engine"]
+        module, engine = steps[SIBP], steps[ENGINE]
         lines.append(f"| {case['case']} | {module['ratio']:.2f} | {engine['ratio']:.2f} | {engine['best_ratio']:.2f} |")
     batches = _distinct(pd.Series([case["batch"] for case in cost["cases"]]))
     told = f"One thread of {cost['environment']['processor']['name']}, batches of {batches}; the exhibit `x-cost` has all steps."

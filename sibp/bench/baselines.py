@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from sibp.bench.floor import SGD_SOLVES
+from sibp.bench.labels import ADAM, SGD
 from sibp.bench.timed import Call, Case, Step
 from sibp.training import cuda_graph
 
-__all__ = ["ADAM", "BASELINES", "OPTIMIZERS", "SGD", "Torch", "best", "labels"]
+__all__ = ["BASELINES", "OPTIMIZERS", "Torch", "best", "labels"]
 
-SGD, ADAM = "torch SGD", "torch Adam"
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, object]]] = {
     SGD: (torch.optim.SGD, {"lr": 0.01}),
     ADAM: (torch.optim.Adam, {"lr": 1e-4}),

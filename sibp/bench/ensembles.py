@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sibp.bench.cases import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
+from sibp.bench.labels import ENSEMBLE, LOOP, PLAIN_LOOP, SGD
 from sibp.bench.steps import STEPS
 from sibp.bench.timed import Call, Case
 from sibp.kernels import native

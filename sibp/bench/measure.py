@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from sibp.bench import baselines, ensembles, memory, report
-from sibp.bench.cases import ADAM, BOUNDS, CASES, QUICK, SGD, SIBP
+from sibp.bench.cases import BOUNDS, CASES, QUICK
+from sibp.bench.labels import ADAM, LOOP, SGD, SIBP
 from sibp.bench.steps import STEPS
 from sibp.bench.timed import Call, Case, Step, count_operations
 from sibp.bench.timing import Timing, ceiling, exponent, interleaved
@@ -178,7 +179,7 @@ def _ensemble(device: torch.device, seconds: float, *, quick: bool) -> dict[str,
     _tell("an ensemble")
     case, members = (QUICK["784-32-10"], QUICK_MEMBERS) if quick else (CASES["784-500-10"], MEMBERS)
     timings = interleaved(ensembles.steps(case, members, device), device, seconds)
-    rows = [{"step": label, **_figures(timing, members, timings[ensembles.LOOP])} for label, timing in timings.items()]
+    rows = [{"step": label, **_figures(timing, members, timings[LOOP])} for label, timing in timings.items()]
     return {"case": case.name, "members": members, "steps": rows}
 
 

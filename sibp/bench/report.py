@@ -46,7 +46,7 @@ def tables(result: dict[str, Any]) -> Iterator[tuple[str, Sequence[str], Rows]]:
     machine = result["environment"]
     yield (
         f"{machine['device']}, threads: {machine['threads']}, torch {machine['versions']['torch']}, kernels: {machine['kernels']}, "
-        f"processor: {processor.in_words(machine.get('processor'))}, load {machine['load_before']:.1f} to {machine['load_after']:.1f}",
+        f"processor: {processor.in_words(machine['processor'])}, load {machine['load_before']:.1f} to {machine['load_after']:.1f}",
         ("largest product rate, GFLOP/s",),
         [(f"{result['ceiling'] / 1e9:.0f}",)],
     )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import sibp.optim as optim
+from sibp.bench import labels
 from sibp.bench.baselines import BASELINES
 from sibp.bench.floor import Solves
 from sibp.bench.released import released_step
@@ -16,9 +17,7 @@ from sibp.kernels import native
 from sibp.methods import registry
 from sibp.training import cuda_graph
 
-__all__ = ["EAGER", "STEPS"]
-
-EAGER = ", no kernels"
+__all__ = ["STEPS"]
 
 
 @dataclass(frozen=True)
@@ -131,19 +130,17 @@ def _sibp(steps: int, **options: object) -> Step:
 
 STEPS: dict[str, Step] = {
     **{label: step for forms in BASELINES.values() for label, step in forms.items()},
-    "SIBP, 5 CG steps": _sibp(5),
-    "SIBP, 20 CG steps": _sibp(20),
-    "SIBP armijo, 5 CG steps": _sibp(5, variant="armijo"),
-    "SIBP armijo, 20 CG steps": _sibp(20, variant="armijo"),
-    "SIBP released, 5 CG steps": Step(Engine("sibp", {"eta": 0.1, "lam": 0.5, "variant": "released"}), Solves(5)),
-    "SIBP, 5 CG steps, engine": Step(Engine("sibp", {"eta": 0.1, "lam": 0.5}), Solves(5)),
-    "SIBP as the authors' program computes it": Step(_program, counted=False),
-    f"SIBP, 5 CG steps{EAGER}": _sibp(5, eager=True),
-    "SIBP, 5 CG steps, weight space": _sibp(5, space="weight"),
-    "SIBP, 5 CG steps, graph": Step(
-        Engine("sibp", {"eta": 0.1, "lam": 0.5}, captured=True), Solves(5), counted=False, captured=True
-    ),
-    "ProxBP, 5 CG steps": Step(Closure(optim.ProxBP, {"eta": 0.1, "lam": 1.0}), Solves(5, linear=True)),
-    "ProxProp, 5 CG steps": Step(_proxprop, Solves(5, linear=True, last=False)),
-    "BCD": Step(_bcd, per=BATCHES),
+    labels.SIBP: _sibp(5),
+    labels.SIBP20: _sibp(20),
+    labels.ARMIJO: _sibp(5, variant="armijo"),
+    labels.ARMIJO20: _sibp(20, variant="armijo"),
+    labels.RELEASED: Step(Engine("sibp", {"eta": 0.1, "lam": 0.5, "variant": "released"}), Solves(5)),
+    labels.ENGINE: Step(Engine("sibp", {"eta": 0.1, "lam": 0.5}), Solves(5)),
+    labels.AUTHORS: Step(_program, counted=False),
+    labels.EAGER: _sibp(5, eager=True),
+    labels.WEIGHT_SPACE: _sibp(5, space="weight"),
+    labels.GRAPH: Step(Engine("sibp", {"eta": 0.1, "lam": 0.5}, captured=True), Solves(5), counted=False, captured=True),
+    labels.PROXBP: Step(Closure(optim.ProxBP, {"eta": 0.1, "lam": 1.0}), Solves(5, linear=True)),
+    labels.PROXPROP: Step(_proxprop, Solves(5, linear=True, last=False)),
+    labels.BCD: Step(_bcd, per=BATCHES),
 }

@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 __all__ = ["describe", "in_words"]
 
 VECTORS = ("avx", "fma", "avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve", "sve2")  # Linux's names, x86's and ARM's
@@ -26,6 +24,8 @@ def describe() -> dict[str, Any]:
         ``name``; ``vectors``, those of `VECTORS` that there are (None where the system does not say); ``torch``, what torch's vector code
         was chosen for, such as ``AVX2``. The library of products behind torch chooses for itself.
     """
+    import torch  # which who only reads what it says need not wait for
+
     lines = _cpuinfo()
     flags = next((lines[key].split() for key in ("flags", "Features") if key in lines), None)
     return {
@@ -35,17 +35,15 @@ def describe() -> dict[str, Any]:
     }
 
 
-def in_words(processor: Mapping[str, Any] | None) -> str:
+def in_words(processor: Mapping[str, Any]) -> str:
     """Return what `describe` gave in one phrase.
 
     Args:
-        processor: its result; None for a record that has none.
+        processor: its result.
 
     Returns:
-        Name and vector instructions, or that they were not measured.
+        Name and vector instructions.
     """
-    if processor is None:
-        return "vector instructions not measured"
     vectors = "vector instructions unknown" if processor["vectors"] is None else " ".join(processor["vectors"]) or "no vectors"
     return f"{processor['name']} with {vectors}, of which torch uses {processor['torch']}"
 

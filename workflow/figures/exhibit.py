@@ -142,7 +142,7 @@ class Exhibit:
     @property
     def processors(self) -> str:
         """The processors behind the measurements, with their vector instructions."""
-        return "; ".join(dict.fromkeys(processor.in_words(cost["environment"].get("processor")) for cost in self.costs.values()))
+        return "; ".join(dict.fromkeys(processor.in_words(cost["environment"]["processor"]) for cost in self.costs.values()))
 
     @property
     def seeds(self) -> int:

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
 
+from sibp.bench.labels import ADAM, AUTHORS, ENGINE, SGD, SIBP
 from workflow.figures import style
 from workflow.figures.exhibit import Exhibit
 from workflow.figures.layout import MISSING, Table, cell
@@ -17,9 +18,6 @@ from workflow.figures.layout import MISSING, Table, cell
 style.use()
 exhibit = Exhibit("x-cost")
 costs = exhibit.costs
-SGD, ADAM, SIBP = "torch SGD", "torch Adam", "SIBP, 5 CG steps"
-AUTHORS = "SIBP as the authors' program computes it"
-UNMEASURED = "not measured"  # in a record from before it was
 
 
 def algorithm(step):
@@ -49,9 +47,9 @@ fastest = {  # of torch's forms, by set and network
     (label, each["case"], f"{optimizer}, the fastest form"): form
     for label, cost in costs.items()
     for each in cost["cases"]
-    for optimizer, form in each.get("best", {}).items()
+    for optimizer, form in each["best"].items()
 }
-floors = by_step["floor"].dropna().groupby(["case", "step"]).first() if "floor" in by_step else None
+floors = by_step["floor"].dropna().groupby(["case", "step"]).first()
 data
 
 # %% The figure: a panel for each network, then growth and ensembles
@@ -72,7 +70,7 @@ for ax, case in zip(above, cases, strict=False):
             colour = style.line(algorithm(step))["color"]
             ax.plot(ratio, place, mark, color=colour, markerfacecolor=face or colour, markersize=4.5)
     for place, step in enumerate(shown):
-        if floors is not None and step in methods:  # torch's floors are 1
+        if step in methods:  # torch's floors are 1
             ax.plot(floors.get((case, step), float("nan")), place, "|", color="0.3", markersize=9)
     ax.axvline(1, **style.PAPER)
     style.logarithmic(ax, "x")
@@ -108,16 +106,13 @@ handles = [Line2D([], [], **style.line(key), label=style.name(key)) for key in (
 handles += [
     Line2D([], [], color="0.3", marker=m, markerfacecolor=f or "0.3", linestyle="none", label=threads(s)) for s, m, f in marks
 ]
-if floors is not None:
-    handles.append(Line2D([], [], color="0.3", marker="|", markersize=9, linestyle="none", label="floor"))
+handles.append(Line2D([], [], color="0.3", marker="|", markersize=9, linestyle="none", label="floor"))
 lower.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
 
 
 # %% The table: ratios to torch's SGD, to Adam and to the best of each, then what the ratios are made of
 def entries(step, column, form):
     """Return a line's cells: for each network the numbers of all sets, `/` between them."""
-    if column not in by_step:
-        return [cell(UNMEASURED) for _ in cases]
     values = [[by_step[column].get((label, case, step), float("nan")) for label in costs] for case in cases]
     return [cell(" / ".join(MISSING if pd.isna(v) else form(v) for v in each)) for each in values]
 
@@ -125,7 +120,7 @@ def entries(step, column, form):
 def with_floor(step):
     """Return a line's cells: for each network the ratios to torch's SGD, and the floor in brackets."""
     line = entries(step, "ratio", "{:.2f}".format)
-    if floors is None or step.startswith("torch"):
+    if step.startswith("torch"):
         return line
     own = [floors.get((case, step)) for case in cases]
     return [each if floor is None else cell(f"{each[0].text} ({floor:.2f})") for each, floor in zip(line, own, strict=True)]
@@ -134,13 +129,11 @@ def with_floor(step):
 def best(optimizer):
     """Return a line's cells: for each network which form of an optimizer was the fastest, `/` between the sets that differ."""
     timed = [[each for cost in costs.values() for each in cost["cases"] if each["case"] == case] for case in cases]
-    return [cell(" / ".join(dict.fromkeys(_best(each, optimizer) for each in same))) for same in timed]
+    return [cell(" / ".join(dict.fromkeys(_best(each["best"], optimizer) for each in same))) for same in timed]
 
 
-def _best(case, optimizer):
-    if "best" not in case:
-        return UNMEASURED
-    form = case["best"].get(optimizer, MISSING)
+def _best(forms, optimizer):
+    form = forms.get(optimizer, MISSING)
     return "the default" if form == optimizer else form.removeprefix(f"{optimizer}, ")
 
 
@@ -151,11 +144,7 @@ def memory(step):
 
 
 ratios = [[cell(step), *with_floor(step)] for step in steps]
-if floors is None:
-    ratios.append([cell("floor"), *[cell(UNMEASURED)] * len(cases)])
-to_best = [
-    [cell(f"{step}: / the best SGD"), *entries(step, "best_ratio", "{:.2f}".format)] for step in (methods if fastest else [SIBP])
-]
+to_best = [[cell(f"{step}: / the best SGD"), *entries(step, "best_ratio", "{:.2f}".format)] for step in methods]
 to_best.append([cell("the best SGD"), *best(SGD)])
 to_adam = [
     [cell(f"{SIBP}: / torch Adam"), *entries(SIBP, "adam_ratio", "{:.2f}".format)],
@@ -193,7 +182,7 @@ caption = exhibit.caption(
     f"The time of one training step of each method over that of torch's SGD ({sets}; load of the machine before: {loads}), how it grows "
     f"(powers: {'; '.join(exponents)}), and one member's step in an ensemble and alone. "
     f"Processor: {exhibit.processors}; torch's largest product rate: {products} GFLOP/s. "
-    + ("Upright strokes: the floor, the ratio of the multiply-adds alone. " if floors is not None else "")
+    "Upright strokes: the floor, the ratio of the multiply-adds alone. "
     + (f"{bounds}{': not ' if broken else ''}{'; not '.join(broken)}." if bounds else "")
 )
 alt = f"Dot plots of the time of a step relative to torch SGD on {len(cases)} networks, growth curves and bars for an ensemble."
@@ -202,16 +191,14 @@ first = next(iter(costs))
 
 def against(step, column="ratio"):
     """Return a step's ratios in words, for the networks on which it was measured with the first set."""
-    if column not in by_step:
-        return UNMEASURED
     own = {case: by_step[column].get((first, case, step), float("nan")) for case in cases}
-    return ", ".join(f"{ratio:.2f} ({case})" for case, ratio in own.items() if pd.notna(ratio)) or UNMEASURED
+    return ", ".join(f"{ratio:.2f} ({case})" for case, ratio in own.items() if pd.notna(ratio)) or "not measured"
 
 
 finding = (
     f"A step of SIBP with 5 conjugate gradient steps over one of torch's SGD as it is by default ({threads(first)}, {exhibit.processors}): "
-    f"as an optimizer of a module {against(SIBP)}; in the engine that trained the exhibits {against(f'{SIBP}, engine')}, over SGD in its "
-    f"fastest form {against(f'{SIBP}, engine', 'best_ratio')}; as the authors' program computes it {against(AUTHORS)}."
+    f"as an optimizer of a module {against(SIBP)}; in the engine that trained the exhibits {against(ENGINE)}, over SGD in its "
+    f"fastest form {against(ENGINE, 'best_ratio')}; as the authors' program computes it {against(AUTHORS)}."
 )
 exhibit.save(caption, table, data.assign(exhibit=exhibit.id, scale=exhibit.scale), figure, alt, finding)
 print(table.markdown())

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from sibp.bench import cost, rates
-from sibp.bench.baselines import OPTIMIZERS, SGD, Torch
+from sibp.bench.baselines import OPTIMIZERS, Torch
 from sibp.bench.cases import CASES
 from sibp.bench.check.report import Report
+from sibp.bench.labels import SGD
 from sibp.bench.timed import Call, Case
 from sibp.bench.timing import wait
 from sibp.core import precision

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sibp.bench import baselines, cases
-from sibp.bench.baselines import ADAM, BASELINES, SGD
+from sibp.bench.baselines import BASELINES
+from sibp.bench.labels import ADAM, SGD
 from sibp.bench.timed import Case
 from sibp.kernels import native
 from sibp.nets import papers

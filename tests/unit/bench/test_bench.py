@@ -11,7 +11,7 @@ from torch import nn
 
 import sibp
 from sibp import cli, methods
-from sibp.bench import cases, ensembles, memory, report, timed, timing
+from sibp.bench import cases, ensembles, labels, memory, report, timed, timing
 from sibp.bench import measure as bench
 from sibp.bench.released import released_step
 from sibp.bench.steps import STEPS
@@ -130,7 +130,7 @@ def test_sibp_on_a_cpu_runs_the_kernels_unless_told_otherwise(monkeypatch):
 
 def test_every_case_names_steps_and_every_promise_names_what_is_timed():
     for case in (cases.CASES | cases.QUICK).values():
-        assert set(case.steps) <= set(STEPS) and case.steps[0] == cases.SGD
+        assert set(case.steps) <= set(STEPS) and case.steps[0] == labels.SGD
     group = ensembles.steps(SMALL, 2, CPU)
     for bound in cases.BOUNDS:
         timed = group if bound.case == "ensemble" else cases.CASES[bound.case].steps
@@ -162,31 +162,31 @@ def paced(monkeypatch):
 
 
 def test_ratios_are_to_the_default_and_to_the_form_with_the_least_median(paced):
-    paced.update({cases.SGD: 2.0, f"{cases.SGD}, fused": 1.6, cases.ADAM: 4.0, f"{cases.ADAM}, foreach": 3.2, cases.SIBP: 2.4})
-    labels = (cases.SGD, f"{cases.SGD}, fused", cases.ADAM, f"{cases.ADAM}, foreach", cases.SIBP)
-    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=labels)
+    paced.update({labels.SGD: 2.0, f"{labels.SGD}, fused": 1.6, labels.ADAM: 4.0, f"{labels.ADAM}, foreach": 3.2, labels.SIBP: 2.4})
+    steps = (labels.SGD, f"{labels.SGD}, fused", labels.ADAM, f"{labels.ADAM}, foreach", labels.SIBP)
+    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=steps)
     made = bench._case(case, CPU, peak=1e9, quick=True, seconds=0.0)
-    assert made["best"] == {cases.SGD: f"{cases.SGD}, fused", cases.ADAM: f"{cases.ADAM}, foreach"}
+    assert made["best"] == {labels.SGD: f"{labels.SGD}, fused", labels.ADAM: f"{labels.ADAM}, foreach"}
     sibp_row = made["steps"][-1]
     ratios = [sibp_row[key] for key in ("ratio", "best_ratio", "adam_ratio", "best_adam_ratio")]
     assert ratios == pytest.approx([1.2, 1.5, 0.6, 0.75])
-    assert sibp_row["floor"] == STEPS[cases.SIBP].solves.floor(case.network, 10) > 1
+    assert sibp_row["floor"] == STEPS[labels.SIBP].solves.floor(case.network, 10) > 1
 
 
 def test_a_call_of_several_batches_counts_once_each_in_every_ratio(paced):
     paced["BCD"] = 8.0
-    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=(cases.SGD, "BCD"))
+    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=(labels.SGD, "BCD"))
     bcd = bench._case(case, CPU, peak=1e9, quick=True, seconds=0.0)["steps"][-1]
     assert bcd["ratio"] == bcd["best_ratio"] == 1 and not {"adam_ratio", "floor"} & bcd.keys()
 
 
 def test_what_takes_too_long_to_compile_is_the_last_that_is_compiled(paced, monkeypatch):
     monkeypatch.setattr(bench, "COMPILING", -1.0)
-    label = f"{cases.SGD}, compiled and fused"
-    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=(cases.SGD, label))
+    label = f"{labels.SGD}, compiled and fused"
+    case = Case("small", papers.mlp([20, 30, 10]), batch=10, steps=(labels.SGD, label))
     made = bench._case(case, CPU, peak=1e9, quick=True, seconds=0.0)
     assert made["steps"][-1]["skipped"].startswith("compiling took 0 s on this case already, at most")
-    assert made["best"] == {cases.SGD: cases.SGD}
+    assert made["best"] == {labels.SGD: labels.SGD}
 
 
 def row(step, seconds):
@@ -194,15 +194,15 @@ def row(step, seconds):
 
 
 def test_a_promise_is_kept_by_its_median_and_only_asked_for_its_threads():
-    given = [row(cases.SIBP, 1.2), row(cases.SGD, 1.0), {"step": cases.ADAM, "skipped": "no"}]
+    given = [row(labels.SIBP, 1.2), row(labels.SGD, 1.0), {"step": labels.ADAM, "skipped": "no"}]
     result = {
         "cases": [{"case": "784-500-10", "steps": given}],
-        "ensemble": {"steps": [row(cases.ENSEMBLE, 2), row(cases.LOOP, 1)]},
+        "ensemble": {"steps": [row(labels.ENSEMBLE, 2), row(labels.LOOP, 1)]},
     }
     (sgd,) = bench._bounds(result, threads=1)
     assert (sgd["ratio"], sgd["min_ratio"], sgd["most"], sgd["kept"]) == (1.2, 1.2, 1.3, True)
     _, group = bench._bounds(result, threads=2)
-    assert (group["step"], group["ratio"], group["kept"]) == (cases.ENSEMBLE, 2, False)
+    assert (group["step"], group["ratio"], group["kept"]) == (labels.ENSEMBLE, 2, False)
     assert list(bench._bounds(result, threads=3)) == []
 
 
@@ -248,7 +248,7 @@ def test_a_case_that_is_misspelt_is_refused_before_anything_is_timed(capsys):
 
 
 def test_memory_holds_at_least_what_the_step_must_keep():
-    peak = memory.peak_bytes("784-500-10", cases.SIBP, "cpu", 1)
+    peak = memory.peak_bytes("784-500-10", labels.SIBP, "cpu", 1)
     parameters = 4 * cases.CASES["784-500-10"].network.parameter_count
     assert parameters <= peak < 20 * parameters
 

@@ -38,7 +38,3 @@ def test_an_arm_processor_names_features(describe):
 def test_a_system_that_does_not_say_is_not_taken_for_one_without_vectors(describe):
     told = describe(None)
     assert told["vectors"] is None and "vector instructions unknown" in processor.in_words(told)
-
-
-def test_a_record_from_before_says_so():
-    assert processor.in_words(None) == "vector instructions not measured"
