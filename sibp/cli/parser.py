@@ -8,6 +8,7 @@ from typing import NoReturn
 from typing_extensions import override
 
 import sibp.cli.commands as commands
+import sibp.cli.training as training
 from sibp.core.errors import InputError
 from sibp.core.version import VERSION
 
@@ -42,8 +43,8 @@ def build() -> Parser:
         return added
 
     _add_data(add("data", commands.data, "Fetch, check and cache data sets."))
-    _add_run(add("run", commands.run, "Train the methods of one experiment."))
-    _add_fit(add("fit", commands.fit, "Train the networks of one experiment that are none of the papers' kinds, its `fits`."))
+    _add_run(add("run", training.run, "Train the methods of one experiment."))
+    _add_fit(add("fit", training.fit, "Train the networks of one experiment that are none of the papers' kinds, its `fits`."))
     _add_show(add("show", commands.show, "Draw the curves of finished runs, here or as a picture."))
     _add_list(add("list", commands.list, "Show what experiments would train."))
     _add_doctor(add("doctor", commands.doctor, "Show what this machine has, and what a full workflow run would take."))
