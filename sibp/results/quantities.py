@@ -63,6 +63,10 @@ def cuts(record: Mapping[str, Any]) -> pd.DataFrame:
     return rows.merge(pd.DataFrame(record["members"]), on="member")
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _last(values: pd.Series) -> float:
     return values.iloc[-1] if len(values) else math.nan
 
@@ -181,9 +185,11 @@ class Quantity:
         if len(rest) > 1:
             raise ValueError(f"quantity: got {' and '.join(rest)}, need one of them")
         take, at = next(iter(rest.items()), ("last", True))
-        if (at is not True) if take in PLAIN else (isinstance(at, bool) or not isinstance(at, int | float)):
+        if (at is not True) if take in PLAIN else not _is_number(at):
             raise ValueError(f"quantity: {take}: got {at!r}, need {'true' if take in PLAIN else 'a number'}")
         where = {name: tuple(np.atleast_1d(values).tolist()) for name, values in mapping.get("where", {}).items()}
+        if faults := [(name, value) for name, values in where.items() for value in values if not _is_number(value)]:
+            raise ValueError(f"quantity: where: {faults[0][0]}: got {faults[0][1]!r}, need a number")
         return cls(mapping["metric"], take, 0.0 if at is True else at, where, mapping.get("over", "mean"))
 
     @property

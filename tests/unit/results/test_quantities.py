@@ -197,6 +197,7 @@ def test_every_way_of_taking_has_a_form_in_a_file(how):
         ({"metric": METRIC, "best": True, "epoch": 2}, "quantity: got best and epoch, need one of them"),
         ({"metric": METRIC, "epoch": True}, "quantity: epoch: got True, need a number"),
         ({"metric": METRIC, "best": 3}, "quantity: best: got 3, need true"),
+        ({"metric": METRIC, "where": {"eta": [1, "one"]}}, "quantity: where: eta: got 'one', need a number"),
         ({"metric": METRIC, "over": "median"}, "quantity: over: got 'median', need min, max, mean or range"),
     ],
 )
