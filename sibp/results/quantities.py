@@ -8,7 +8,7 @@ The rules stand in docs/measurements.md.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,7 +187,10 @@ class Quantity:
         take, at = next(iter(rest.items()), ("last", True))
         if (at is not True) if take in PLAIN else not _is_number(at):
             raise ValueError(f"quantity: {take}: got {at!r}, need {'true' if take in PLAIN else 'a number'}")
-        where = {name: tuple(np.atleast_1d(values).tolist()) for name, values in mapping.get("where", {}).items()}
+        where = {
+            name: tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else (values,)
+            for name, values in mapping.get("where", {}).items()
+        }
         if faults := [(name, value) for name, values in where.items() for value in values if not _is_number(value)]:
             raise ValueError(f"quantity: where: {faults[0][0]}: got {faults[0][1]!r}, need a number")
         return cls(mapping["metric"], take, 0.0 if at is True else at, where, mapping.get("over", "mean"))
