@@ -142,6 +142,7 @@ def test_labels_are_called_by_their_method_and_told_apart_where_they_share_it():
     made = experiment(methods={"sgd": {}, "adam-slow": {"method": "adam"}, "sgd-full": {"method": "sgd"}, "x": {"method": "sgd"}})
     assert style.names(made, ["sgd", "adam-slow", "sgd"]) == {"sgd": "SGD", "adam-slow": "Adam"}
     assert style.names(made, ["sgd-full", "x"]) == {"sgd-full": "SGD (full)", "x": "SGD (x)"}
+    assert style.names(made, ["sgd", "sgd-full"]) == {"sgd": "SGD", "sgd-full": "SGD (full)"}
 
 
 def test_a_label_is_called_as_its_figure_calls_it():

@@ -82,7 +82,8 @@ def names(experiment: Experiment, labels: Iterable[str]) -> dict[str, str]:
     count = Counter(named.values())
     for label, called in named.items():
         if count[called] > 1:
-            named[label] = f"{name(algorithms[label])} ({label.removeprefix(algorithms[label]).strip('-') or label})"
+            rest = label.removeprefix(algorithms[label]).strip("-")
+            named[label] = name(algorithms[label]) + (f" ({rest})" if rest else "")
         elif ", " in called:  # a comma would end the name
             named[label] = f"{called.replace(', ', ' (', 1)})"
     return named
