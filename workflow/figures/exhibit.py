@@ -150,8 +150,8 @@ class Exhibit:
 
     @property
     def _seeds_in_words(self) -> str:
-        counts = sorted({len(record["seeds"]) for record in self._all_records})
-        return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+        counts = [len(record["seeds"]) for record in self._all_records]
+        return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
     @property
     def _all_records(self) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ python -m workflow.scripts.typeset report.typ report.pdf --provenance CSV --clai
 """
 
 import argparse
+import csv
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pikepdf
 import typst
+from snakemake_logger_plugin_sibp.plan import duration
 
 from sibp.core import atomic
 from workflow.figures import papers
@@ -52,12 +54,15 @@ def typeset(source: Path, output: Path, exhibits: list[Path], **read: Path) -> N
     def inside(path: Path) -> str:
         return f"/{path.relative_to(root).as_posix()}"  # typst reads nothing outside its root
 
+    with read["provenance"].open(encoding="utf-8", newline="") as rows:
+        took = sum(float(job["total_seconds"]) for job in csv.DictReader(rows))
     pages = [json.loads(path.read_text(encoding="utf-8")) for path in exhibits]
     inputs = {
         "found": json.dumps(findings.page(json.loads(read["claims"].read_text(encoding="utf-8")), pages)),
         "exhibits": json.dumps([inside(path) for path in exhibits]),
         "figures": inside(exhibits[0].parent.parent / "figures"),
         "deviations": json.dumps(sections(deviations)),
+        "took": duration(took),
         **{name: inside(path) for name, path in read.items()},
     }
     atomic.write(output, packed(typst.compile(str(source), root=str(root), sys_inputs=inputs)))
